@@ -1,0 +1,205 @@
+"""The catalogue of measures: named, labelled functions of one network, one key and one input.
+
+A measure is a pure function ``(net, key, x) -> dict of arrays``. The catalogue's draw the network from the key, look at
+it, and say what their axes and units are. Everything bigger is ``vmap`` and ``sweep`` over them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxsat import gradients, saturation
+from jaxsat.activations import Activation
+from jaxsat.network import MLP, Params, gaussian_input
+
+Compute = Callable[[MLP, Array, Any], Mapping[str, Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Variable:
+    """Labels of one measured array: its own dimensions, what it is, and its unit ('1' for pure numbers).
+
+    `coordinates` gives labels along a dimension; "layer" and "depth" are counted from 1 without being told.
+    """
+
+    dims: tuple[str, ...]
+    long_name: str
+    units: str = "1"
+    coordinates: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measure:
+    """A function ``(net, key, x) -> dict of arrays`` and the labels of what it returns.
+
+    Wrap your own function to have its axes named in the dataset of a sweep:
+
+    >>> spread = Measure("spread", lambda net, key, x: {"v": net.init(key).first.var()}, {"v": Variable((), "variance")})
+    >>> sorted(spread(MLP(depth=2, width=3), jax.random.key(0), None))
+    ['v']
+    """
+
+    name: str
+    compute: Compute
+    variables: Mapping[str, Variable]
+
+    def __call__(self, net: MLP, key: Array, x: Array | None) -> dict[str, Array]:
+        return dict(self.compute(net, key, x))
+
+
+class Subject:
+    """One network looked at: its draw and its forward pass, made once however many measures ask for them."""
+
+    def __init__(self, net: MLP, key: Array, x: Array | None):
+        self.net, self.key = net, key
+        self.inputs = gaussian_input(net, key)[None] if x is None else jnp.atleast_2d(x)
+
+    @functools.cached_property
+    def params(self) -> Params:
+        return self.net.init(self.key)
+
+    @functools.cached_property
+    def pre_activations(self) -> Array:
+        """(inputs, depth, width)"""
+        return jax.vmap(lambda x: self.net.trace(self.params, x).pre_activations)(self.inputs)
+
+    @functools.cached_property
+    def log_gradients(self) -> tuple[Array, Array]:
+        """ln ||dE/dh_l|| and ln max|dE/dh_l| of the unit cotangent, each (inputs, depth)."""
+        u = gradients.unit_cotangent(self.net, self.key)
+
+        def of_trace(h):
+            keep = lambda signal: (gradients.log_norms(signal), signal.log_scale)  # noqa: E731
+            return gradients.signal_of_trace(self.net, self.params, h, u, keep=keep)
+
+        return jax.vmap(of_trace)(self.pre_activations)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Catalogued:
+    """A measure of the catalogue: one array, from a subject."""
+
+    variable: Variable
+    of: Callable[[Subject], Array]
+
+
+def names() -> tuple[str, ...]:
+    """Names of the catalogue."""
+    return tuple(_CATALOGUE)
+
+
+def get(measure: str | Compute | Measure | Sequence[Any], every_depth: bool = False) -> Measure:
+    """A measure by name, a user's function as a measure, or several as one.
+
+    Measures of the catalogue that are asked for together share the network's draw and its passes.
+
+    Args:
+        measure: a name from :func:`names`, a :class:`Measure`, a function ``(net, key, x) -> dict of arrays`` (its
+            axes are numbered rather than named), or a sequence of those.
+        every_depth: ask for the networks of depth 1 .. depth at once; only some measures have this form.
+
+    Raises:
+        ValueError: unknown name; none; every_depth of a measure without that form; two arrays of one name.
+        TypeError: neither a name nor callable.
+
+    >>> get(["dead_fraction", "log_gradient_norms"]).name
+    'dead_fraction, log_gradient_norms'
+    """
+    parts = [measure] if isinstance(measure, str) or not isinstance(measure, Sequence) else list(measure)
+    if not parts:
+        raise ValueError("measure: at least one is needed; got none.")
+    named = {part: _catalogued(part, every_depth) for part in parts if isinstance(part, str)}
+    own = [_of_function(part, every_depth) for part in parts if not isinstance(part, str)]
+
+    def compute(net, key, x):
+        subject = Subject(net, key, x)
+        found = {name: entry.of(subject) for name, entry in named.items()}
+        for part in own:
+            new = {name: jnp.asarray(array) for name, array in part(net, key, x).items()}
+            if clash := sorted(found.keys() & new.keys()):
+                raise ValueError(f"measure: two measures return {clash}; rename one.")
+            found |= new
+        return found
+
+    variables = {name: entry.variable for name, entry in named.items()}
+    for part in own:
+        variables |= part.variables
+    return Measure(", ".join([*named, *(part.name for part in own)]), compute, variables)
+
+
+def _catalogued(name: str, every_depth: bool) -> _Catalogued:
+    if name not in _CATALOGUE:
+        near = difflib.get_close_matches(name, _CATALOGUE, n=2)
+        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"Known: {', '.join(_CATALOGUE)}."
+        raise ValueError(f"measure: must be a known name or a function; got {name!r}. {hint}")
+    if every_depth and name not in _EVERY_DEPTH:
+        raise ValueError(
+            f"measure: {name!r} has no every_depth form (those that have: {', '.join(_EVERY_DEPTH)}). "
+            "A measure of the forward pass already gives every depth: layer l is the last of the network of depth l."
+        )
+    return (_EVERY_DEPTH if every_depth else _CATALOGUE)[name]
+
+
+def _of_function(measure: Any, every_depth: bool) -> Measure:
+    if not callable(measure):
+        raise TypeError(f"measure: must be a name or a function (net, key, x) -> dict; got {type(measure).__name__}.")
+    if every_depth:
+        raise ValueError("measure: every_depth is for named measures; return a depth axis from your own function.")
+    if isinstance(measure, Measure):
+        return measure
+    return Measure(getattr(measure, "__name__", "measure"), measure, {})
+
+
+def _per_layer(long_name: str, of_layer: Callable[[Activation, Array], Array], units: str = "1") -> _Catalogued:
+    """A measure of one layer's pre-activations (inputs, width), taken at every layer."""
+    def of(subject):
+        return jax.vmap(lambda h: of_layer(subject.net.phi, h), in_axes=1)(subject.pre_activations)
+
+    return _Catalogued(Variable(("layer",), long_name, units), of)
+
+
+def _root_mean_square(log_norms: Array) -> Array:
+    """ln of the root mean square over the first axis, of values given as logarithms."""
+    if len(log_norms) == 1:
+        return log_norms[0]
+    return (jax.nn.logsumexp(2 * log_norms, axis=0) - float(np.log(len(log_norms)))) / 2
+
+
+def _log_gradient_norms_every_depth(subject: Subject) -> Array:
+    norms = jax.vmap(
+        lambda x: gradients.log_gradient_norms(subject.net, subject.params, x, key=subject.key, every_depth=True)
+    )
+    return _root_mean_square(norms(subject.inputs))
+
+
+_GRADIENT = "ln ||dE/dh_l||, root mean square over inputs"
+_CATALOGUE: dict[str, _Catalogued] = {
+    "log_gradient_norms": _Catalogued(
+        Variable(("layer",), _GRADIENT), lambda subject: _root_mean_square(subject.log_gradients[0])
+    ),
+    "log_largest_gradients": _Catalogued(
+        Variable(("layer",), "ln max |dE/dh_l| over units and inputs"),
+        lambda subject: jnp.max(subject.log_gradients[1], axis=0),
+    ),
+    "saturated_fraction": _per_layer(
+        "share of units with slope at most 5 % of the largest", saturation.saturated_fraction
+    ),
+    "dead_fraction": _per_layer("share of units with slope 0 for every input", saturation.dead_fraction),
+    "boundary_measure": _per_layer("boundary measure of saturation, 10 bins", saturation.boundary_measure),
+    "activation_entropy": _per_layer(
+        "entropy of the histogram of activations, 10 bins", saturation.activation_entropy, units="nat"
+    ),
+    "mean_squared_pre_activation": _per_layer("mean squared pre-activation q", lambda phi, h: jnp.mean(h * h)),
+}
+_EVERY_DEPTH: dict[str, _Catalogued] = {
+    "log_gradient_norms": _Catalogued(Variable(("depth", "layer"), _GRADIENT), _log_gradient_norms_every_depth),
+}

@@ -1,0 +1,69 @@
+"""From arrays and Axes to marks. No JAX, no computation, saves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+
+COLUMN, PAGE = 3.35, 6.9  # widths of a paper's column and page, in inches
+
+# Okabe and Ito (2008): told apart with any colour vision; yellow left out for want of contrast on white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+STYLE = {
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "legend.fontsize": 6.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": mpl.cycler(color=COLORS),
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "figure.dpi": 150,
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The style of all figures, inside a with block; nothing global stays changed."""
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def panel_letters(axes: Sequence[Axes], start: str = "a") -> None:
+    """Letter each panel at its upper left."""
+    for i, ax in enumerate(axes):
+        ax.set_title(chr(ord(start) + i), loc="left", fontweight="bold")
+
+
+def median_band(ax: Axes, x: np.ndarray, low_median_high: np.ndarray, color, label: str | None = None) -> None:
+    """A median line over the band between two quantiles; -inf and NaN are left blank."""
+    low, median, high = (np.where(np.isfinite(q), q, np.nan) for q in low_median_high)
+    ax.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+    ax.plot(x, median, color=color, label=label)
+
+
+def scale_colors(scales: np.ndarray) -> ScalarMappable:
+    """A sequential, colour-blind safe map of positive scales, logarithmic."""
+    return ScalarMappable(LogNorm(float(np.min(scales)), float(np.max(scales))), plt.get_cmap("viridis_r"))
+
+
+def footnote(fig, text: str) -> None:
+    """Definitions, sizes, seeds and date, small, below the figure."""
+    fig.text(0.01, -0.005, text, ha="left", va="top", fontsize=5.5, color="0.35", wrap=False)

@@ -1,0 +1,148 @@
+"""Measures of saturation, on arrays of pre-activations or activations.
+
+All of them reduce over every axis of what they are given to one number (or one per percentile); measures that look
+at a unit over a batch take (batch, width). Layers, seeds and scales go through ``jax.vmap``.
+
+    saturated at level e:  |phi'(h)| <= e max|phi'|
+    dead:                  phi'(h) = 0 exactly, for every input of the batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxsat import activations
+from jaxsat.activations import Activation
+
+ActivationLike = str | Activation | Callable[[Array], Array]
+
+
+def saturated_fraction(
+    activation: ActivationLike, pre_activations: Float[Array, "*shape"], level: float = 0.05
+) -> Float[Array, ""]:
+    """Share of pre-activations whose slope is at most `level` times the activation's largest slope.
+
+    Args:
+        activation: name, record or callable.
+        pre_activations: h, any shape; all entries count alike.
+        level: in [0, 1). At 0 only exactly zero slopes count; the comparison is made in logarithms, so underflow
+            of the slope does not matter. For relu every level gives the share of zero slopes.
+
+    Raises:
+        ValueError: a level outside [0, 1).
+
+    >>> float(saturated_fraction("tanh", jnp.array([0.0, 1.0, 3.0, -4.0])))
+    0.5
+    """
+    return jnp.mean(_saturated(activation, pre_activations, level), dtype=jnp.asarray(pre_activations).dtype)
+
+
+def dead_fraction(activation: ActivationLike, pre_activations: Float[Array, "*batch width"]) -> Float[Array, ""]:
+    """Share of units (last axis) whose slope is exactly zero for every input (all other axes).
+
+    A unit of a softly saturating activation is never dead by this definition, however small its slope.
+
+    >>> float(dead_fraction("relu", jnp.array([[-1.0, -1.0, 2.0], [-2.0, 3.0, 1.0]])))
+    0.3333333432674408
+    """
+    return _always(activation, pre_activations, 0.0)
+
+
+def always_saturated_fraction(
+    activation: ActivationLike, pre_activations: Float[Array, "*batch width"], level: float = 0.05
+) -> Float[Array, ""]:
+    """Share of units (last axis) saturated at `level` for every input (all other axes)."""
+    return _always(activation, pre_activations, level)
+
+
+def boundary_measure(
+    activation: ActivationLike, pre_activations: Float[Array, "*shape"], bins: int = 10
+) -> Float[Array, ""]:
+    """Rakitianskaia and Engelbrecht's phi_B: how near to the ends of their range the activations are.
+
+    Activations are scaled to [-1, 1] over the range of phi and sorted into `bins` bins; with g_b the mean and f_b
+    the number in bin b, phi_B = sum_b |g_b| f_b / sum_b f_b. It is 1 where every unit sits at an end, 1/2 for
+    uniform activations, and near 0 where all sit in the middle. (For an even number of bins no bin straddles 0, and
+    phi_B is the mean of |scaled activation|.)
+
+    Raises:
+        ValueError: an activation without a finite limit on both sides; bins below 1.
+
+    References: Rakitianskaia & Engelbrecht 2015, Measuring Saturation in Neural Networks, IEEE SSCI.
+
+    >>> round(float(boundary_measure("tanh", jnp.array([-9.0, 9.0]))), 4)
+    1.0
+    """
+    scaled, index = _binned(activation, pre_activations, bins)
+    inside = index[None, :] == jnp.arange(bins)[:, None]
+    return jnp.sum(jnp.abs(jnp.sum(jnp.where(inside, scaled, 0), axis=1))) / scaled.size
+
+
+def activation_entropy(
+    activation: ActivationLike, pre_activations: Float[Array, "*shape"], bins: int = 10
+) -> Float[Array, ""]:
+    """Shannon entropy, in nats, of the histogram of activations over the range of phi.
+
+    ln(bins) for uniform activations, ln 2 for units that sit at either end, 0 where all fall into one bin.
+
+    Raises:
+        ValueError: an activation without a finite limit on both sides; bins below 1.
+
+    >>> round(float(activation_entropy("tanh", jnp.array([-9.0, 9.0]))), 4)
+    0.6931
+    """
+    scaled, index = _binned(activation, pre_activations, bins)
+    share = jnp.sum(index[None, :] == jnp.arange(bins)[:, None], axis=1).astype(scaled.dtype) / scaled.size
+    return -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0))
+
+
+def activation_percentiles(
+    activations_: Float[Array, "*shape"], percentiles: Sequence[float] = (2.0, 50.0, 98.0)
+) -> Float[Array, " percentiles"]:
+    """Percentiles of activation values over all entries (linear interpolation between order statistics).
+
+    Glorot and Bengio (2010, figures 2 to 4) follow the 98th percentile and the standard deviation per layer.
+
+    Raises:
+        ValueError: no percentiles, or some outside [0, 100].
+
+    >>> activation_percentiles(jnp.arange(101.0), (2, 98)).tolist()
+    [2.0, 98.0]
+    """
+    q = np.asarray(percentiles, dtype=float)
+    if q.size == 0 or not ((q >= 0) & (q <= 100)).all():
+        raise ValueError(f"activation_percentiles: `percentiles` must lie in [0, 100]; got {list(percentiles)}.")
+    values = jnp.ravel(activations_)
+    return jnp.percentile(values, jnp.asarray(q, values.dtype))
+
+
+def _saturated(activation: ActivationLike, pre_activations: Array, level: float) -> Array:
+    if not 0 <= level < 1:
+        raise ValueError(f"saturation: `level` must lie in [0, 1), as a share of the largest slope; got {level}.")
+    phi = activations.get(activation)
+    threshold = float(np.log(level) + np.log(phi.max_slope)) if level > 0 else -np.inf
+    return phi.log_abs_slope(pre_activations) <= threshold
+
+
+def _always(activation: ActivationLike, pre_activations: Array, level: float) -> Array:
+    h = jnp.asarray(pre_activations)
+    saturated = _saturated(activation, h, level)
+    return jnp.mean(jnp.all(saturated.reshape(-1, h.shape[-1]), axis=0), dtype=h.dtype)
+
+
+def _binned(activation: ActivationLike, pre_activations: Array, bins: int) -> tuple[Array, Array]:
+    phi = activations.get(activation)
+    if phi.left_limit is None or phi.right_limit is None:
+        raise ValueError(
+            f"saturation: `activation` must be bounded for this measure; {phi.name} has no finite limit on one side. "
+            "Use saturated_fraction, which needs no range."
+        )
+    if bins < 1:
+        raise ValueError(f"saturation: `bins` must be at least 1; got {bins}.")
+    low, high = float(phi.left_limit), float(phi.right_limit)
+    scaled = jnp.ravel((phi(pre_activations) - low) * (2 / (high - low)) - 1)
+    return scaled, jnp.clip(jnp.floor((scaled + 1) * (bins / 2)), 0, bins - 1)
