@@ -41,24 +41,20 @@ def check_output(options: Output, name: str) -> None:
     """Raise unless the results of analysis `name` can be written: before any long work."""
     if not options.formats:
         raise ValueError("formats: must name at least one of png, pdf; got none.")
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-        probe = options.output / f".{name}.probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(
-            f"output: must be a folder that can be written; {options.output}: {error.strerror}. Choose another --output."
-        ) from None
+    from jaxsat import storage
+
+    storage.check_folder(options.output, "output:")
     _replaceable(options.output / f"{name}.zarr", name)
 
 
 def save(options: Output, name: str, figure: Figure, dataset: xarray.Dataset) -> None:
     """Write the dataset and the figure in every format, and say where."""
+    from jaxsat import storage
+
     path = options.output / f"{name}.zarr"
     _replaceable(path, name)
     dataset.attrs["analysis"] = name
-    dataset.to_zarr(str(path), mode="w", zarr_format=3, consolidated=False)
+    storage.write(dataset, path, mode="w")
     print(path)
     for extension in options.formats:
         path = options.output / f"{name}.{extension}"

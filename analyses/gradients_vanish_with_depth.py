@@ -139,8 +139,8 @@ def draw(options: Options, dataset):
     scales = dataset.weight_scale.values
     with plotting.style():
         rows = -(-len(options.activations) // 3)
-        fig = plt.figure(figsize=(plotting.PAGE, 1.75 * rows + 4.9), layout="constrained")
-        upper, middle, lower = fig.subfigures(3, 1, height_ratios=[1.75 * rows, 2.6, 2.1])
+        fig = plt.figure(figsize=(plotting.PAGE, 1.75 * rows + 5.3), layout="constrained")
+        upper, middle, lower = fig.subfigures(3, 1, height_ratios=[1.75 * rows, 3.1, 2.1])
         curves = upper.subplots(rows, 3, sharex=True, squeeze=False)
         colors = plotting.scale_colors(scales)
         for ax, name in zip(curves.flat, options.activations, strict=False):
@@ -175,7 +175,8 @@ def draw(options: Options, dataset):
         left.set(xscale="log", xlabel=r"weight scale $\sigma_w$", ylabel="growth of $\\|\\delta_l\\|$, nats per layer back")
         left.set_xticks(ticks, labels=[f"{t:g}" for t in ticks])
         left.minorticks_off()
-        left.legend(title="zero crossing [95 % interval]", title_fontsize=6.5, loc="lower right")
+        heading = r"zero crossing of the growth, $\sigma_w$ [95 % interval]"
+        left.legend(title=heading, title_fontsize=6.5, loc="upper left", bbox_to_anchor=(-0.12, -0.2), ncols=2)
 
         fractions = dataset.sel(weight_scale=options.saturation_scale)
         for i, name in enumerate(options.activations):
@@ -187,7 +188,7 @@ def draw(options: Options, dataset):
         right.plot([], [], "k--", label=f"slope 0 for all {options.images} images (dead)")
         right.set(xlabel="layer $l$", ylabel="share of units", ylim=(-0.02, 1.02))
         right.set_title(rf"$\sigma_w$ = {options.saturation_scale:g}")
-        right.legend(loc="upper right")
+        right.legend(loc="upper left", bbox_to_anchor=(0, -0.2))
 
         panels = lower.subplots(1, 3, sharey=True)
         largest = dataset.log_largest_gradients.sel(weight_scale=options.zero_scale)
@@ -214,9 +215,10 @@ def draw(options: Options, dataset):
         plotting.panel_letters([curves[0, 0], left, right, *panels])
         footer = (
             f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, "
-            f"sigma_b = {options.bias_scale:g}, {options.images} standardised digits; rms over images. Dotted in a: smallest "
-            f"normal float32. b: least squares over the middle 80 % of layers, bars 95 % of the mean, crossings by bootstrap "
-            f"over seeds.\nc: mean with 95 % interval. d-f: {options.plain_seeds} seeds for jax.grad. {command.today()}, "
+            f"sigma_b = {options.bias_scale:g}, {options.images} standardised digits, rms over them. "
+            "Dotted in a: smallest normal float32.\nb: least squares over the middle 80 % of layers; bars: 95 % interval of "
+            "the mean; crossings: bootstrap over seeds. c: mean with 95 % interval.\n"
+            f"d-f: {options.plain_seeds} seeds for jax.grad; lines from gradients in logs. {command.today()}, "
             f"{dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)

@@ -81,7 +81,11 @@ class Activation:
     derived: bool = False
 
     def __post_init__(self) -> None:
-        value, slope = jax.custom_jvp(self.value_of), self.slope_of
+        plain, slope = self.value_of, self.slope_of
+
+        @jax.custom_jvp
+        def value(x):  # of one argument: custom_jvp would differentiate a callable's default arguments too
+            return plain(x)
 
         @value.defjvp
         def _jvp(primals, tangents):

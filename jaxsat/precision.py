@@ -115,19 +115,24 @@ def _beyond(log_size: Callable[[np.ndarray], np.ndarray], log_threshold: float, 
     def below(x):
         with np.errstate(divide="ignore"):
             size = log_size(np.asarray(x, np.float64))
-        size = np.where(np.isnan(size), -np.inf, size)  # an exponent overflowed: far beyond every threshold
         return size < log_threshold if strictly else size <= log_threshold
 
     grid = np.concatenate([[0.0], np.geomspace(2.0**-20, 2.0**600, 8 * 620 + 1)])
+    with np.errstate(divide="ignore"):
+        known = np.flatnonzero(log_size(grid) < np.inf)
+    grid = grid[: known[-1] + 1]  # beyond it an exponent has overflowed float64, and nothing changes any more
     seen = np.flatnonzero(~below(grid))
     if seen.size == 0:
         return 0.0
     if seen[-1] == len(grid) - 1:
         return float(np.inf)
     low, high = grid[seen[-1]], grid[seen[-1] + 1]
-    while (middle := (low + high) / 2) not in (low, high):
-        low, high = (low, middle) if below(middle) else (middle, high)
-    return float(high)
+    while True:  # each step looks at 64 points at once: the calls cost more than the points
+        inner = np.unique(np.linspace(low, high, 66))
+        first = int(np.argmax(below(inner)))
+        if len(inner) <= 3:
+            return float(inner[first])
+        low, high = inner[max(first - 1, 0)], inner[first]
 
 
 def _log(x: Fraction) -> float:

@@ -21,6 +21,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -28,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxsat import measures, provenance
+from jaxsat import measures, provenance, storage
 from jaxsat.activations import Activation
 from jaxsat.measures import Compute, Measure, Variable
 from jaxsat.network import STATIC_FIELDS, TRACED_FIELDS, MLP, check_scale
@@ -110,7 +111,7 @@ def sweep(
     _positive("seeds", seeds)
     _positive("memory_budget", memory_budget)
     if store is not None:
-        _check_store(pathlib.Path(store))
+        storage.check_new(pathlib.Path(store), "sweep: `store`")
     root = jax.random.key(root_seed)
 
     programs = [_Program.lower(net, chosen, grid, root, inputs) for net in grid.networks]
@@ -119,9 +120,14 @@ def sweep(
     shapes = programs[0].shapes
     results = {n: np.empty((len(programs), grid.points, seeds, *s.shape), s.dtype) for n, s in shapes.items()}
     dataset = _label(results, grid, chosen, shapes)  # a view, made first so that labels are checked before long work
-    with _progress_bar(progress, len(programs) * grid.points * seeds) as done:
-        for index, program in enumerate(programs):
-            _fill({name: array[index] for name, array in results.items()}, program, grid, memory_budget, done)
+    compiling = ThreadPoolExecutor()  # the next programs compile while the first one runs
+    try:
+        ready = compiling.map(lambda program: program.compile(memory_budget), programs)
+        with _progress_bar(progress, len(programs) * grid.points * seeds) as done:
+            for index, (program, compiled) in enumerate(zip(programs, ready, strict=True)):
+                _fill({n: array[index] for n, array in results.items()}, program.tile, *compiled, grid, done)
+    finally:
+        compiling.shutdown(wait=False, cancel_futures=True)
 
     request = {
         "network": {name: _plain(getattr(net, name)) for name in (*STATIC_FIELDS, *TRACED_FIELDS)},
@@ -135,7 +141,7 @@ def sweep(
     }
     dataset.attrs |= provenance.record(request, seconds=time.perf_counter() - started)
     if store is not None:
-        dataset.to_zarr(str(store), mode="w-", zarr_format=3, consolidated=False)
+        storage.write(dataset, pathlib.Path(store))
     return dataset
 
 
@@ -206,19 +212,6 @@ def _check_inputs(grid: _Grid, x: ArrayLike | None) -> Array | None:
     if not np.isfinite(array).all():
         raise ValueError(f"sweep: `x` must be finite; got {np.count_nonzero(~np.isfinite(array))} non-finite entries.")
     return jnp.asarray(array, jnp.result_type(float))
-
-
-def _check_store(path: pathlib.Path) -> None:
-    if path.exists():
-        raise ValueError(f"sweep: `store` must be a new path; {path} exists. Choose another name or move it away.")
-    parent = path.absolute().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        probe = parent / f".{path.name}.probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ValueError(f"sweep: `store` must be in a folder that can be written; {parent}: {error.strerror}.") from None
 
 
 def _positive(name: str, value: Any) -> None:
@@ -302,10 +295,8 @@ class _Program:
         return run, min(memory_budget // size, MAX_TILES_UNDER_WAY)
 
 
-def _fill(results: dict[str, np.ndarray], program: _Program, grid: _Grid, memory_budget: int, done: Callable) -> None:
+def _fill(results: dict[str, np.ndarray], tile: _Tile, run: Run, chunk: int, grid: _Grid, done: Callable) -> None:
     """Compute every tile and put it where it belongs; a chunk of tiles is under way at a time."""
-    tile = program.tile
-    run, chunk = program.compile(memory_budget)
     seeds = next(iter(results.values())).shape[1]
     pieces = itertools.product(range(0, grid.points, tile.points), range(0, seeds, tile.seeds))
     while batch := list(itertools.islice(pieces, chunk)):

@@ -1,0 +1,15 @@
+"""Tests run in float64, with strict promotion of dtypes and ranks, and with every annotated shape checked."""
+
+import os
+
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+
+import jax
+import matplotlib
+from jaxtyping import install_import_hook
+
+matplotlib.use("Agg")
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+install_import_hook("jaxsat", "beartype.beartype")
