@@ -41,7 +41,7 @@ def orthogonal(key: Key[Array, ""], n_out: int, n_in: int) -> Float[Array, "n_ou
     """
     tall = jax.random.normal(key, (max(n_out, n_in), min(n_out, n_in)))
     q, r = jnp.linalg.qr(tall)
-    q = q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0)
+    q = q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0)[None, :]
     return q * float(np.sqrt(n_out / n_in)) if n_out > n_in else q.T if n_out < n_in else q
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat.network import MLP, Params
 
@@ -25,7 +25,7 @@ class Factors(NamedTuple):
 
 
 def jacobian(
-    net: MLP, params: Params, x: Float[Array, " inputs"], *, every_depth: bool = False
+    net: MLP, params: Params, x: Float[ArrayLike, " inputs"], *, every_depth: bool = False
 ) -> Float[Array, "*depth outputs inputs"]:
     """dy/dx of the network at one input, exact up to rounding.
 
@@ -48,7 +48,7 @@ def jacobian(
     return transform(lambda x: net.apply(params, x))(x)
 
 
-def factors(net: MLP, params: Params, x: Float[Array, " inputs"]) -> Factors:
+def factors(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) -> Factors:
     """The layer factors of the Jacobian at one input, slopes as sign and natural logarithm of the absolute value."""
     h = net.trace(params, x).pre_activations
     weights = params.scaled()

@@ -97,7 +97,7 @@ def names() -> tuple[str, ...]:
     return tuple(_CATALOGUE)
 
 
-def get(measure: str | Compute | Measure | Sequence[Any], every_depth: bool = False) -> Measure:
+def get(measure: Any, every_depth: bool = False) -> Measure:
     """A measure by name, a user's function as a measure, or several as one.
 
     Measures of the catalogue that are asked for together share the network's draw and its passes.

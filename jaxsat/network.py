@@ -97,7 +97,7 @@ class MLP:
     ensemble: str = "gaussian"
     inputs: int | None = None
     outputs: int | None = None
-    fan: Fan = "in"
+    fan: str = "in"
 
     def __post_init__(self) -> None:
         for name in ("depth", "width", "inputs", "outputs"):
@@ -159,7 +159,7 @@ class MLP:
         )  # fmt: skip
         return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
-    def apply(self, params: Params, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
+    def apply(self, params: Params, x: Float[ArrayLike, " inputs"]) -> Float[Array, " outputs"]:
         """The network's output for one input; a batch goes through ``jax.vmap``."""
         (last, _), _ = self._layers(params, x)
         if params.readout is None:
@@ -167,12 +167,12 @@ class MLP:
         assert params.readout_bias is not None
         return _affine(params, params.readout, params.readout_bias, last)
 
-    def trace(self, params: Params, x: Float[Array, " inputs"]) -> Trace:
+    def trace(self, params: Params, x: Float[ArrayLike, " inputs"]) -> Trace:
         """Pre-activations and activations of every layer for one input."""
         (_, first), rest = self._layers(params, x)
         return Trace(*(jnp.concatenate([a[None], b]) for a, b in zip(first, rest, strict=True)))
 
-    def _layers(self, params: Params, x: Array) -> tuple[tuple[Array, Trace], Trace]:
+    def _layers(self, params: Params, x: ArrayLike) -> tuple[tuple[Array, Trace], Trace]:
         if jnp.shape(x) != (self.input_width,):
             raise ValueError(
                 f"MLP: `x` must be one input of shape ({self.input_width},); got {jnp.shape(x)}. "
@@ -219,7 +219,7 @@ def gaussian_input(net: MLP, key: Key[Array, ""]) -> Float[Array, " inputs"]:
     return z * jax.lax.rsqrt(jnp.mean(z * z))
 
 
-def check_scale(what: str, value: ArrayLike) -> None:
+def check_scale(what: str, value: Any) -> None:
     """Raise unless a scale is finite and >= 0; tracers pass."""
     if isinstance(value, jax.core.Tracer):
         return

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import activations
 from jaxsat.activations import Activation
@@ -22,7 +22,7 @@ ActivationLike = str | Activation | Callable[[Array], Array]
 
 
 def saturated_fraction(
-    activation: ActivationLike, pre_activations: Float[Array, "*shape"], level: float = 0.05
+    activation: ActivationLike, pre_activations: Float[ArrayLike, "*shape"], level: float = 0.05
 ) -> Float[Array, ""]:
     """Share of pre-activations whose slope is at most `level` times the activation's largest slope.
 
@@ -41,7 +41,7 @@ def saturated_fraction(
     return jnp.mean(_saturated(activation, pre_activations, level), dtype=jnp.asarray(pre_activations).dtype)
 
 
-def dead_fraction(activation: ActivationLike, pre_activations: Float[Array, "*batch width"]) -> Float[Array, ""]:
+def dead_fraction(activation: ActivationLike, pre_activations: Float[ArrayLike, "*batch width"]) -> Float[Array, ""]:
     """Share of units (last axis) whose slope is exactly zero for every input (all other axes).
 
     A unit of a softly saturating activation is never dead by this definition, however small its slope.
@@ -53,14 +53,14 @@ def dead_fraction(activation: ActivationLike, pre_activations: Float[Array, "*ba
 
 
 def always_saturated_fraction(
-    activation: ActivationLike, pre_activations: Float[Array, "*batch width"], level: float = 0.05
+    activation: ActivationLike, pre_activations: Float[ArrayLike, "*batch width"], level: float = 0.05
 ) -> Float[Array, ""]:
     """Share of units (last axis) saturated at `level` for every input (all other axes)."""
     return _always(activation, pre_activations, level)
 
 
 def boundary_measure(
-    activation: ActivationLike, pre_activations: Float[Array, "*shape"], bins: int = 10
+    activation: ActivationLike, pre_activations: Float[ArrayLike, "*shape"], bins: int = 10
 ) -> Float[Array, ""]:
     """Rakitianskaia and Engelbrecht's phi_B: how near to the ends of their range the activations are.
 
@@ -83,7 +83,7 @@ def boundary_measure(
 
 
 def activation_entropy(
-    activation: ActivationLike, pre_activations: Float[Array, "*shape"], bins: int = 10
+    activation: ActivationLike, pre_activations: Float[ArrayLike, "*shape"], bins: int = 10
 ) -> Float[Array, ""]:
     """Shannon entropy, in nats, of the histogram of activations over the range of phi.
 
@@ -101,7 +101,7 @@ def activation_entropy(
 
 
 def activation_percentiles(
-    activations_: Float[Array, "*shape"], percentiles: Sequence[float] = (2.0, 50.0, 98.0)
+    activations_: Float[ArrayLike, "*shape"], percentiles: Sequence[float] = (2.0, 50.0, 98.0)
 ) -> Float[Array, " percentiles"]:
     """Percentiles of activation values over all entries (linear interpolation between order statistics).
 
@@ -116,11 +116,11 @@ def activation_percentiles(
     q = np.asarray(percentiles, dtype=float)
     if q.size == 0 or not ((q >= 0) & (q <= 100)).all():
         raise ValueError(f"activation_percentiles: `percentiles` must lie in [0, 100]; got {list(percentiles)}.")
-    values = jnp.ravel(activations_)
+    values = jnp.ravel(jnp.asarray(activations_))
     return jnp.percentile(values, jnp.asarray(q, values.dtype))
 
 
-def _saturated(activation: ActivationLike, pre_activations: Array, level: float) -> Array:
+def _saturated(activation: ActivationLike, pre_activations: ArrayLike, level: float) -> Array:
     if not 0 <= level < 1:
         raise ValueError(f"saturation: `level` must lie in [0, 1), as a share of the largest slope; got {level}.")
     phi = activations.get(activation)
@@ -128,13 +128,13 @@ def _saturated(activation: ActivationLike, pre_activations: Array, level: float)
     return phi.log_abs_slope(pre_activations) <= threshold
 
 
-def _always(activation: ActivationLike, pre_activations: Array, level: float) -> Array:
+def _always(activation: ActivationLike, pre_activations: ArrayLike, level: float) -> Array:
     h = jnp.asarray(pre_activations)
     saturated = _saturated(activation, h, level)
     return jnp.mean(jnp.all(saturated.reshape(-1, h.shape[-1]), axis=0), dtype=h.dtype)
 
 
-def _binned(activation: ActivationLike, pre_activations: Array, bins: int) -> tuple[Array, Array]:
+def _binned(activation: ActivationLike, pre_activations: ArrayLike, bins: int) -> tuple[Array, Array]:
     phi = activations.get(activation)
     if phi.left_limit is None or phi.right_limit is None:
         raise ValueError(
@@ -145,4 +145,4 @@ def _binned(activation: ActivationLike, pre_activations: Array, bins: int) -> tu
         raise ValueError(f"saturation: `bins` must be at least 1; got {bins}.")
     low, high = float(phi.left_limit), float(phi.right_limit)
     scaled = jnp.ravel((phi(pre_activations) - low) * (2 / (high - low)) - 1)
-    return scaled, jnp.clip(jnp.floor((scaled + 1) * (bins / 2)), 0, bins - 1)
+    return scaled, jnp.clip(jnp.floor((scaled + 1) * (bins / 2)).astype(int), 0, bins - 1)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # level of cache (measured); an accelerator wants to be filled.
 TILE_BYTES = {"cpu": 2**23}
 TILE_BYTES_ACCELERATOR = 2**28
-MAX_TILE_SEEDS, MAX_TILE_POINTS, MAX_TILES_UNDER_WAY = 1024, 64, 8
+MAX_TILE_SEEDS, MAX_TILE_POINTS, MAX_TILES_UNDER_WAY = 1024, 64, 2
 
 _UNITS = {"depth": "layers", "width": "units", "inputs": "units", "outputs": "units"}
 _LONG_NAMES = {

@@ -17,21 +17,19 @@ def by_autodiff(net, params, x, cotangent):
 
 
 def log_norms_by_numpy(net, params, x, cotangent):
-    """Second algorithm: NumPy, float64, slopes multiplied in plainly, rescaled by the norm at each layer."""
-    p = jax.tree.map(lambda a: np.asarray(a, np.float64), params.scaled())
-    weights = [p.first, *p.hidden]
-    slopes = []
-    for weight, bias in zip(weights, p.biases, strict=True):
-        h = weight @ x + bias
-        slopes.append(np.asarray(net.phi.slope(h)))
-        x = np.asarray(net.phi(h))
+    """Second algorithm: NumPy, float64, slopes multiplied in plainly, rescaled by the norm at each layer.
+
+    It takes the pre-activations as they are: a chaotic forward pass cannot be repeated in another arithmetic.
+    """
+    weights = np.asarray(params.scaled().hidden, np.float64)
+    slopes = np.asarray(net.phi.slope(net.trace(params, x).pre_activations), np.float64)
     log_scale, signal, norms = 0.0, np.asarray(cotangent), []
     for layer in reversed(range(net.depth)):
         signal = slopes[layer] * signal
         norm = np.linalg.norm(signal)
         log_scale += np.log(norm)
         norms.append(log_scale)
-        signal = weights[layer].T @ (signal / norm)
+        signal = weights[layer - 1].T @ (signal / norm) if layer else None
     return np.array(norms[::-1])
 
 
@@ -67,10 +65,7 @@ def test_a_thousand_layers(activation, scale):
     net = jaxsat.MLP(depth=1000, width=24, activation=activation, weight_scale=scale)
     params, x, u = net.init(KEY), jnp.ones(24), jnp.ones(24)
     norms = jaxsat.log_gradient_norms(net, params, x, u)
-    expected = log_norms_by_numpy(net, params, np.ones(24), np.ones(24))
-    # Deeply saturated networks are chaotic: the forward passes of the two algorithms part after some layers.
-    shown = slice(None) if activation == "sigmoid" else slice(-1, None)
-    np.testing.assert_allclose(norms[shown], expected[shown], rtol=1e-11, atol=1e-10)
+    np.testing.assert_allclose(norms, log_norms_by_numpy(net, params, x, u), rtol=1e-11, atol=1e-10)
     assert jnp.isfinite(norms).all()
     if activation == "sigmoid":
         assert -1600 < norms[0] < -1300

@@ -1,0 +1,87 @@
+"""Each analysis as its user runs it, at the smallest sizes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray
+
+TINY = {
+    "activations_saturate": ["--activations", "sigmoid", "relu", "--points", "41"],
+    "gradients_vanish_with_depth": [
+        "--activations", "tanh", "relu", "--scales", "0.5", "1.0", "2.0", "3.0", "--large-scales", "4.0", "--seeds", "6",
+        "--depth", "12", "--width", "16", "--images", "2", "--plain-seeds", "2",
+    ],
+}  # fmt: skip
+
+
+def analysis(name, *arguments):
+    command = [sys.executable, "-W", "error", "-m", f"analyses.{name}", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_writes_figure_and_dataset_and_says_where(name, tmp_path):
+    done = analysis(name, *TINY[name], "--output", tmp_path, "--formats", "png", "pdf")
+    assert done.returncode == 0, done.stderr
+    for ending in ("png", "pdf", "zarr"):
+        path = tmp_path / f"{name}.{ending}"
+        assert path.exists()
+        assert str(path) in done.stdout.splitlines()
+    assert (tmp_path / f"{name}.png").stat().st_size > 20_000
+    dataset = xarray.open_zarr(tmp_path / f"{name}.zarr")
+    assert dataset.attrs["analysis"] == name
+    assert "created" in dataset.attrs
+    assert all(np.isfinite(dataset[v]).any() for v in dataset.data_vars)
+    again = analysis(name, *TINY[name], "--output", tmp_path, "--formats", "png")
+    assert again.returncode == 0, "its own results may be written over"
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--activations", "sigmiod"], "Did you mean 'sigmoid'"),
+        (["--output", "/proc/nowhere"], "output: must be in a folder that can be written"),
+        (["--seed-count", "3"], "--seed-count"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(name, arguments, message, tmp_path):
+    done = analysis(name, "--output", tmp_path, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dataset_of_somebody_else_is_not_written_over(tmp_path):
+    (tmp_path / "activations_saturate.zarr").mkdir()
+    done = analysis("activations_saturate", *TINY["activations_saturate"], "--output", tmp_path)
+    assert done.returncode == 2
+    assert "was not written by this analysis" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--images", "0"], "images: must be from 1 to 1797; got 0"),
+        (["--zero-scale", "7"], "zero_scale: must be one of scales"),
+        (["--depth", "2"], "depth: must be at least 3"),
+        (["--scales", "1.0", "-2.0", "2.0"], "must be finite and at least 0"),
+        (["--width", "0"], "`width` must be at least 1; got 0"),
+    ],
+)
+def test_bad_sizes(arguments, message, tmp_path):
+    done = analysis("gradients_vanish_with_depth", "--output", tmp_path, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_help_names_every_option(name):
+    done = analysis(name, "--help")
+    assert done.returncode == 0
+    for option in ("--quick", "--output", "--formats", "--activations"):
+        assert option in done.stdout

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from jaxsat import estimates
+
+
+def test_growth_rate_of_a_line_and_of_polyfit():
+    layers = np.arange(1, 31)
+    noise = np.random.default_rng(0).normal(size=(5, 30))
+    assert estimates.growth_rates(-0.3 * layers)[()] == pytest.approx(0.3)
+    fitted = [-np.polyfit(layers[3:-3], row[3:-3], 1)[0] for row in noise]
+    np.testing.assert_allclose(estimates.growth_rates(noise), fitted, rtol=1e-10)
+
+
+def test_growth_rate_of_an_exact_zero_is_not_a_number():
+    assert np.isnan(estimates.growth_rates(np.full(20, -np.inf)))
+    with pytest.raises(ValueError, match="at least 2 layers; got 1"):
+        estimates.growth_rates(np.ones(1))
+
+
+def test_mean_interval_covers_as_often_as_it_says():
+    values = np.random.default_rng(1).normal(size=(4000, 50))
+    interval = estimates.mean_interval(values)
+    covered = ((interval.low < 0) & (interval.high > 0)).mean()
+    # t with 49 degrees of freedom: 94.4 % within 1.96 standard errors
+    assert abs(covered - 0.944) < 4 * np.sqrt(0.944 * 0.056 / 4000)
+    with_gaps = np.where(np.arange(50) < 10, np.nan, values)
+    np.testing.assert_allclose(estimates.mean_interval(with_gaps).estimate, values[:, 10:].mean(1))
+    assert (estimates.mean_interval(with_gaps).count == 40).all()
+
+
+def test_band_ranks_exact_zeros_and_leaves_out_nan():
+    values = np.r_[np.full(10, -np.inf), np.arange(91.0), np.nan]
+    assert estimates.band(values).tolist() == [-np.inf, 40, 85]
+    assert np.isnan(estimates.band(np.full(4, np.nan))).all()
+
+
+def test_zero_crossing_is_found_with_an_interval_that_covers():
+    generator = np.random.default_rng(2)
+    scales, hits = np.array([1.0, 1.2, 1.6, 2.0]), 0
+    for trial in range(200):
+        rates = np.log(scales / 1.414)[:, None] + generator.normal(0, 0.05, 40)
+        (crossing,) = estimates.zero_crossings(scales, rates, seed=trial, resamples=300)
+        hits += crossing.low <= 1.414 <= crossing.high
+    assert 0.93 - 4 * np.sqrt(0.07 * 0.93 / 200) < hits / 200 <= 1  # bootstrap percentiles are slightly narrow at 40
+    assert crossing.at == pytest.approx(1.414, rel=0.04)
+
+
+def test_no_crossing():
+    assert estimates.zero_crossings(np.array([1.0, 2.0]), np.full((2, 5), -1.0)) == []
+    assert estimates.zero_crossings(np.array([1.0, 2.0]), np.full((2, 5), np.nan)) == []

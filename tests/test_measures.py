@@ -1,0 +1,45 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsat
+from jaxsat import measures, saturation
+
+
+def test_every_catalogued_measure_has_the_shape_it_says():
+    net = jaxsat.MLP(depth=4, width=5, activation="tanh")
+    for name in measures.names():
+        measure = measures.get(name)
+        found = measure(net, jax.random.key(0), jnp.ones((3, 5)))
+        assert set(found) == set(measure.variables) == {name}
+        assert found[name].shape == (4,)
+        assert measure.variables[name].long_name
+
+
+def test_forward_measures_are_those_of_the_trace():
+    net, key = jaxsat.MLP(depth=3, width=6, activation="tanh", weight_scale=4.0), jax.random.key(1)
+    x = jax.random.normal(key, (7, 6))
+    h = jax.vmap(lambda x: net.trace(net.init(key), x).pre_activations)(x)
+    found = measures.get(["saturated_fraction", "boundary_measure", "activation_entropy", "mean_squared_pre_activation"])(
+        net, key, x
+    )
+    for layer in range(3):
+        one = h[:, layer]
+        assert found["saturated_fraction"][layer] == saturation.saturated_fraction("tanh", one)
+        assert found["boundary_measure"][layer] == pytest.approx(float(saturation.boundary_measure("tanh", one)))
+        assert found["activation_entropy"][layer] == pytest.approx(float(saturation.activation_entropy("tanh", one)))
+        assert found["mean_squared_pre_activation"][layer] == pytest.approx(float(np.mean(np.asarray(one) ** 2)))
+
+
+def test_several_measures_share_one_draw_and_one_forward_pass(monkeypatch):
+    calls = []
+    monkeypatch.setattr(jaxsat.MLP, "init", lambda self, key, init=jaxsat.MLP.init: calls.append(1) or init(self, key))
+    together = measures.get(["log_gradient_norms", "log_largest_gradients", "dead_fraction", "saturated_fraction"])
+    together(jaxsat.MLP(depth=3, width=4), jax.random.key(0), None)
+    assert len(calls) == 1
+
+
+def test_neither_name_nor_function():
+    with pytest.raises(TypeError, match=r"measure: must be a name or a function \(net, key, x\) -> dict; got int"):
+        measures.get(3)
