@@ -295,8 +295,8 @@ def _relu6() -> Activation:
 def leaky_relu(negative_slope: float = 0.01) -> Activation:
     """Leaky ReLU: x for x >= 0, negative_slope * x below. The same record for the same slope.
 
-    >>> leaky_relu(0.2).name, float(leaky_relu(0.2)(-1.0))
-    ('leaky_relu(0.2)', -0.20000000298023224)
+    >>> leaky_relu(0.25).name, float(leaky_relu(0.25)(-1.0))
+    ('leaky_relu(0.25)', -0.25)
     """
     a = _parameter("leaky_relu", "negative_slope", negative_slope)
     log_a = float(np.log(abs(a))) if a else -np.inf

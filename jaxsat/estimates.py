@@ -36,7 +36,7 @@ def growth_rates(log_norms: Float[np.ndarray, "*shape layer"], margin: float = 0
 
     Returns: nats per layer; positive where gradients explode on the way back, NaN where some norm is not finite.
 
-    >>> growth_rates(np.array([[-3.0, -2.0, -1.0, 0.0]]), margin=0).tolist()  # a factor 1/e per layer
+    >>> growth_rates(np.array([[-3.0, -2.0, -1.0, 0.0]]), margin=0.0).tolist()  # a factor 1/e per layer
     [-1.0]
     """
     depth = log_norms.shape[-1]

@@ -46,8 +46,8 @@ def dead_fraction(activation: ActivationLike, pre_activations: Float[ArrayLike, 
 
     A unit of a softly saturating activation is never dead by this definition, however small its slope.
 
-    >>> float(dead_fraction("relu", jnp.array([[-1.0, -1.0, 2.0], [-2.0, 3.0, 1.0]])))
-    0.3333333432674408
+    >>> float(dead_fraction("relu", jnp.array([[-1.0, -1.0, 2.0, 1.0], [-2.0, 3.0, 1.0, 4.0]])))
+    0.25
     """
     return _always(activation, pre_activations, 0.0)
 
@@ -101,7 +101,7 @@ def activation_entropy(
 
 
 def activation_percentiles(
-    activations_: Float[ArrayLike, "*shape"], percentiles: Sequence[float] = (2.0, 50.0, 98.0)
+    activations_: Float[ArrayLike, "*shape"], percentiles: Sequence[float | int] = (2.0, 50.0, 98.0)
 ) -> Float[Array, " percentiles"]:
     """Percentiles of activation values over all entries (linear interpolation between order statistics).
 

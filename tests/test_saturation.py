@@ -42,7 +42,7 @@ def test_dead_is_zero_slope_for_every_input():
     assert float(saturation.dead_fraction("relu", h)) == 0.5
     assert float(saturation.dead_fraction("leaky_relu", h)) == 0
     assert float(saturation.dead_fraction("relu", h[0])) == 0.75  # one input
-    assert float(saturation.always_saturated_fraction("tanh", 2 * h, 0.05)) == 0.5
+    assert float(saturation.always_saturated_fraction("tanh", 3 * h, 0.05)) == 1
 
 
 def boundary_by_histogram(values, low, high, bins):

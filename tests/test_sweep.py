@@ -23,14 +23,19 @@ def run(measure="log_gradient_norms", over=None, net=NET, **options):
 def test_every_entry_is_the_network_measured_alone():
     ds = run(over={"activation": ["tanh", "relu"], "weight_scale": SCALES, "bias_scale": [0.0, 0.5]}, seeds=3, root_seed=9)
     assert ds.log_gradient_norms.dims == ("activation", "weight_scale", "bias_scale", "seed", "layer")
+
+    @jax.jit
+    def alone_of(net, key):
+        x = jaxsat.network.gaussian_input(net, key)
+        return jaxsat.log_gradient_norms(net, net.init(key), x, key=key)
+
     for activation in ("tanh", "relu"):
         for scale in SCALES:
             for bias in (0.0, 0.5):
                 for seed in range(3):
                     net = jaxsat.MLP(depth=6, width=8, activation=activation, weight_scale=scale, bias_scale=bias)
                     key = jax.random.fold_in(jax.random.key(9), seed)
-                    x = jaxsat.network.gaussian_input(net, key)
-                    alone = jaxsat.log_gradient_norms(net, net.init(key), x, key=key)
+                    alone = alone_of(net, key)
                     got = ds.log_gradient_norms.sel(
                         activation=activation, weight_scale=scale, bias_scale=bias, seed=seed
                     )

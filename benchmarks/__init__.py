@@ -1,0 +1,1 @@
+"""jaxsat beside named alternatives, as ratios within one run: ``make bench``."""
