@@ -82,9 +82,7 @@ def measure(options: Options):
     for names, grid in ((bounded, all_scales), ([n for n in records if n not in bounded], scales)):
         if names:
             over = {"activation": names, "weight_scale": grid}
-            parts.append(
-                jaxsat.sweep(net, wanted, over, seeds=options.seeds, root_seed=options.root_seed, x=inputs)
-            )
+            parts.append(jaxsat.sweep(net, wanted, over, seeds=options.seeds, root_seed=options.root_seed, x=inputs))
     together = xarray.concat(parts, "activation", join="outer", combine_attrs="override", fill_value=np.float32(np.nan))
     together = together.sel(activation=list(options.activations))
 
@@ -119,7 +117,7 @@ def digits(count: int):
     import numpy as np
     from sklearn.datasets import load_digits
 
-    images = load_digits().data
+    images = load_digits(return_X_y=True)[0]
     if not 1 <= count <= len(images):
         raise ValueError(f"images: must be from 1 to {len(images)}; got {count}.")
     spread = images.std(0)
@@ -172,7 +170,9 @@ def draw(options: Options, dataset):
             for c in crossings:
                 left.plot([c.at], [0], "|", color=marks["color"], ms=9, mew=1.2)
         left.axhline(0, color="0.5", lw=0.6)
-        left.set(xscale="log", xlabel=r"weight scale $\sigma_w$", ylabel="growth of $\\|\\delta_l\\|$, nats per layer back")
+        left.set(
+            xscale="log", xlabel=r"weight scale $\sigma_w$", ylabel="growth of $\\|\\delta_l\\|$, nats per layer back"
+        )
         left.set_xticks(ticks, labels=[f"{t:g}" for t in ticks])
         left.minorticks_off()
         heading = r"zero crossing of the growth, $\sigma_w$ [95 % interval]"

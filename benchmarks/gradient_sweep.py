@@ -66,8 +66,8 @@ def main() -> None:
         return jaxsat.sweep(net, "log_gradient_norms", {"weight_scale": scales}, seeds=seeds, progress=False)
 
     # A sweep compiles anew at each call: the difference of a long and a short one is the time of its networks alone.
-    few, many = SEEDS, 9 * SEEDS
-    short, long = median_seconds(lambda: ours(few)), median_seconds(lambda: ours(many))
+    few, many = SEEDS, 33 * SEEDS
+    short, long = (median_seconds(lambda n=n: ours(n), repeats=3) for n in (few, many))
     own = (long - short) / ((many - few) * SCALES)
     program = straightforward()
     start = time.perf_counter()
@@ -76,7 +76,9 @@ def main() -> None:
     plain = median_seconds(lambda: jax.block_until_ready(program(scales, jnp.arange(SEEDS)))) / count
     print(f"depth {DEPTH}, width {WIDTH}, {SCALES} scales x {SEEDS} seeds, {jax.devices()[0].device_kind}")
     print(f"jaxsat.sweep             {own * 1e3:8.3f} ms a network   (call with compilation: {short:.2f} s)")
-    print(f"jit(vmap(vmap(grad)))    {plain * 1e3:8.3f} ms a network   (first call: {compiling:.2f} s)  {plain / own:6.1f} x")
+    print(
+        f"jit(vmap(vmap(grad)))    {plain * 1e3:8.3f} ms a network   (first call: {compiling:.2f} s)  {plain / own:6.1f} x"
+    )
     try:
         import torch  # noqa: F401
     except ImportError:

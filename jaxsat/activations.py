@@ -19,8 +19,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import log_ndtr, ndtr
-from jaxtyping import Array, ArrayLike, Float
+from jax.scipy.special import ndtr
+from jaxtyping import Array, ArrayLike, Float, Real
 
 Saturation = Literal["hard", "soft", "none"]
 Elementwise = Callable[[Array], Array]
@@ -94,19 +94,19 @@ class Activation:
 
         object.__setattr__(self, "value_of", value)
 
-    def __call__(self, x: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
+    def __call__(self, x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """phi(x), elementwise."""
         return self.value_of(_floating(x))
 
-    def slope(self, x: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
+    def slope(self, x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """phi'(x), elementwise. At a kink: the value jax.grad of the jax.nn function gives, where there is one."""
         return self.slope_of(_floating(x))
 
-    def log_abs_slope(self, x: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
+    def log_abs_slope(self, x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """ln|phi'(x)|, elementwise; -inf where the slope is exactly zero."""
         return self.log_abs_slope_of(_floating(x))
 
-    def slope_sign(self, x: Float[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
+    def slope_sign(self, x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """Sign of phi'(x), elementwise: -1, 0 or 1, right where the slope itself underflows."""
         x = _floating(x)
         if self.slope_sign_of is not None:
@@ -131,21 +131,50 @@ def _sigmoid(x: Array) -> Array:
 
 def _times_sigmoid(a: Array, u: Array) -> Array:
     """a * sigmoid(u), right also where sigmoid(u) alone is subnormal and would be flushed to zero."""
-    half = jnp.exp(jnp.minimum(u, 0) / 2)
+    half = jnp.exp(jnp.where(u < 0, u, 0) / 2)  # `where`, not `minimum`: at 0 its derivative must be abs's, one-sided
     return a * half / (1 + jnp.exp(-jnp.abs(u))) * half
 
 
 def _log_sigmoid(x: Array) -> Array:
-    return jnp.minimum(x, 0) - jnp.log1p(jnp.exp(-jnp.abs(x)))
+    return jnp.where(x < 0, x, 0) - jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
-def _sech2(x: Array) -> Array:
-    e = jnp.exp(-2 * jnp.abs(x))
-    return 4 * e / (1 + e) ** 2
+def _sech2(x: Array, height: float = 1.0) -> Array:
+    root = jnp.exp(-jnp.abs(x))  # twice a factor: its square alone may be subnormal, and flushed to zero
+    return 4 * height * root / (1 + root * root) ** 2 * root
 
 
 def _log_sech2(x: Array) -> Array:
     return 2 * (LOG_2 - jnp.abs(x) - jnp.log1p(jnp.exp(-2 * jnp.abs(x))))
+
+
+def _at_least_single(fn: Elementwise) -> Elementwise:
+    """fn, computed in float32 for the half precisions, which jax.scipy does not take."""
+
+    def wide(x):
+        return fn(x) if x.dtype in (jnp.float32, jnp.float64) else fn(x.astype(jnp.float32)).astype(x.dtype)
+
+    return wide
+
+
+def _log_density(x: Array) -> Array:
+    return -x * x / 2 - LOG_SQRT_2PI
+
+
+def _tail_factor(t: Array) -> Array:
+    """t Phi(-t) / density(t) for t >= 10, by its asymptotic series: the first term left out is below 1e-15."""
+    factor = jnp.ones_like(t)
+    for k in range(31, 0, -2):
+        factor = 1 - k * factor / (t * t)
+    return factor
+
+
+@_at_least_single
+def _log_ndtr(x: Array) -> Array:
+    """ln Phi(x) for x <= 0. jax.scipy's is wrong by 3e-9 just beyond its switch of formulas at -20."""
+    far = jnp.maximum(-x, 10)
+    near = jnp.log(ndtr(jnp.maximum(x, -10)))
+    return jnp.where(x < -10, _log_density(far) + jnp.log(_tail_factor(far) / far), near)
 
 
 def _step(x: Array, left: float, right: float) -> Array:
@@ -169,7 +198,9 @@ def _log_abs(slope: Elementwise) -> Elementwise:
 
 
 def _identity() -> Activation:
-    return Activation("identity", "x", lambda x: x, jnp.ones_like, jnp.zeros_like, "none", "none", 1.0)
+    return Activation(
+        "identity", "x", lambda x: x, lambda x: _step(x, 1.0, 1.0), lambda x: _step(x, 0.0, 0.0), "none", "none", 1.0
+    )
 
 
 def _sigmoid_record() -> Activation:
@@ -204,7 +235,7 @@ def _lecun_tanh() -> Activation:
         return float(np.log(2 * a)) + _log_sigmoid(-2 * b * jnp.abs(x))
 
     return Activation(
-        "lecun_tanh", "1.7159 tanh(2 x / 3)", lambda x: a * jnp.tanh(b * x), lambda x: a * b * _sech2(b * x),
+        "lecun_tanh", "1.7159 tanh(2 x / 3)", lambda x: a * jnp.tanh(b * x), lambda x: _sech2(b * x, a * b),
         lambda x: float(np.log(a * b)) + _log_sech2(b * x), "soft", "soft", a * b,
         left_limit=-Fraction("1.7159"), right_limit=Fraction("1.7159"), log_left_gap=log_gap, log_right_gap=log_gap,
         reference="LeCun, Bottou, Orr & Mueller 1998",
@@ -215,10 +246,10 @@ def _erf() -> Activation:
     height = 2 * SQRT_2_OVER_PI / np.sqrt(2.0)
 
     def log_gap(x):
-        return LOG_2 + log_ndtr(-float(np.sqrt(2.0)) * jnp.abs(x))
+        return LOG_2 + _log_ndtr(-float(np.sqrt(2.0)) * jnp.abs(x))
 
     return Activation(
-        "erf", "erf(x)", jax.lax.erf, lambda x: float(height) * jnp.exp(-x * x),
+        "erf", "erf(x)", jax.lax.erf, lambda x: float(height) * jnp.exp(-x * x / 2) * jnp.exp(-x * x / 2),
         lambda x: float(np.log(height)) - x * x, "soft", "soft", float(height),
         left_limit=Fraction(-1), right_limit=Fraction(1), log_left_gap=log_gap, log_right_gap=log_gap,
         reference="Williams 1997",
@@ -291,14 +322,17 @@ def _relu6() -> Activation:
     )  # fmt: skip
 
 
-@functools.cache
 def leaky_relu(negative_slope: float = 0.01) -> Activation:
     """Leaky ReLU: x for x >= 0, negative_slope * x below. The same record for the same slope.
 
     >>> leaky_relu(0.25).name, float(leaky_relu(0.25)(-1.0))
     ('leaky_relu(0.25)', -0.25)
     """
-    a = _parameter("leaky_relu", "negative_slope", negative_slope)
+    return _leaky_relu(_parameter("leaky_relu", "negative_slope", negative_slope))
+
+
+@functools.cache
+def _leaky_relu(a: float) -> Activation:
     log_a = float(np.log(abs(a))) if a else -np.inf
 
     def below(x, there, elsewhere):
@@ -307,18 +341,20 @@ def leaky_relu(negative_slope: float = 0.01) -> Activation:
     return Activation(
         _named("leaky_relu", a, 0.01), "x for x >= 0, a x below", lambda x: jnp.where(x >= 0, x, a * x),
         lambda x: below(x, 1.0, a), lambda x: below(x, 0.0, log_a), "hard" if a == 0 else "none", "none",
-        max(1.0, abs(a)), kinks=(0.0,), slope_sign_of=lambda x: below(x, 1.0, np.sign(a)), left_limit=Fraction(0) if a == 0 else None,
+        max(1.0, abs(a)), kinks=(0.0,), slope_sign_of=lambda x: below(x, 1.0, float(np.sign(a))), left_limit=Fraction(0) if a == 0 else None,
         reference="Maas, Hannun & Ng 2013",
     )  # fmt: skip
 
 
+@functools.cache
 def _exponential_left(name: str, scale: Fraction, alpha: Fraction, width: Fraction, reference: str) -> Activation:
     """scale * (x for x > 0, alpha (exp(x / width) - 1) below): the ELU family."""
     s, left, w = float(scale), float(scale * alpha), float(width)
     log_left = float(np.log(left / w))
 
     def slope(x):
-        return jnp.where(x > 0, s, (left / w) * jnp.exp(jnp.minimum(x, 0) / w))
+        half = jnp.exp(jnp.minimum(x, 0) / (2 * w))  # twice a factor, so that a subnormal exp is not flushed
+        return jnp.where(x > 0, s, (left / w) * half * half)
 
     return Activation(
         name, "s x for x > 0, s a (exp(x / w) - 1) below",
@@ -329,18 +365,16 @@ def _exponential_left(name: str, scale: Fraction, alpha: Fraction, width: Fracti
     )  # fmt: skip
 
 
-@functools.cache
 def elu(alpha: float = 1.0) -> Activation:
     """ELU: x for x > 0, alpha (exp(x) - 1) below (Clevert, Unterthiner & Hochreiter 2016)."""
-    a = Fraction(_parameter("elu", "alpha", alpha, positive=True))
-    return _exponential_left(_named("elu", alpha, 1.0), Fraction(1), a, Fraction(1), "Clevert et al. 2016")
+    a = _parameter("elu", "alpha", alpha, positive=True)
+    return _exponential_left(_named("elu", a, 1.0), Fraction(1), Fraction(a), Fraction(1), "Clevert et al. 2016")
 
 
-@functools.cache
 def celu(alpha: float = 1.0) -> Activation:
     """CELU: x for x > 0, alpha (exp(x / alpha) - 1) below (Barron 2017)."""
-    a = Fraction(_parameter("celu", "alpha", alpha, positive=True))
-    return _exponential_left(_named("celu", alpha, 1.0), Fraction(1), a, a, "Barron 2017")
+    a = _parameter("celu", "alpha", alpha, positive=True)
+    return _exponential_left(_named("celu", a, 1.0), Fraction(1), Fraction(a), Fraction(a), "Barron 2017")
 
 
 def _selu() -> Activation:
@@ -421,7 +455,7 @@ def _gated(name: str, formula: str, u: Elementwise, du: Elementwise, max_slope: 
 
 def _silu() -> Activation:
     return _gated(
-        "silu", "x / (1 + exp(-x))", lambda x: x, jnp.ones_like, 1.0998393194450026,
+        "silu", "x / (1 + exp(-x))", lambda x: x, jnp.ones_like, 1.0998393201288669,
         "Elfwing, Uchibe & Doya 2018; Ramachandran et al. 2017",
     )  # fmt: skip
 
@@ -430,28 +464,37 @@ def _gelu_tanh() -> Activation:
     a, b = 2 * SQRT_2_OVER_PI, 0.044715
     return _gated(
         "gelu_tanh", "x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2", lambda x: a * x * (1 + b * x * x),
-        lambda x: a * (1 + 3 * b * x * x), 1.1289271085188052, "Hendrycks & Gimpel 2016",
+        lambda x: a * (1 + 3 * b * x * x), 1.1289930686587718, "Hendrycks & Gimpel 2016",
     )  # fmt: skip
 
 
 def _gelu() -> Activation:
-    def log_density(x):
-        return -x * x / 2 - LOG_SQRT_2PI
+    # Far left x Phi(x) = -density(x) f and phi'(x) = -density(x) (t - f / t), with t = -x and f = _tail_factor(t): the
+    # density comes as the square of its root, since alone it may be subnormal, and flushed to zero.
+    def far_left(x, near, factor):
+        t = jnp.maximum(-x, 10)
+        root = jnp.exp(_log_density(t) / 2)
+        return jnp.where(x < -10, -root * factor(t) * root, near(jnp.maximum(x, -10)))
 
+    @_at_least_single
+    def value(x):
+        return far_left(x, lambda x: x * ndtr(x), _tail_factor)
+
+    @_at_least_single
     def slope(x):
-        return ndtr(x) + x * jnp.exp(log_density(x))
+        return far_left(x, lambda x: ndtr(x) + x * jnp.exp(_log_density(x)), lambda t: t - _tail_factor(t) / t)
 
+    @_at_least_single
     def log_abs_slope(x):
-        # Far left, Phi(x) + x phi(x) = phi(x) (x + R) with R = Phi / phi, the Mills ratio, from logarithms.
-        far = jnp.minimum(x, -2)
-        log_far = log_density(far) + jnp.log(-far - jnp.exp(log_ndtr(far) - log_density(far)))
-        return jnp.where(x < -2, log_far, jnp.log(jnp.abs(slope(jnp.maximum(x, -2)))))
+        t = jnp.maximum(-x, 10)
+        far = _log_density(t) + jnp.log(t - _tail_factor(t) / t)
+        return jnp.where(x < -10, far, jnp.log(jnp.abs(slope(jnp.maximum(x, -10)))))
 
     return Activation(
-        "gelu", "x Phi(x), Phi the normal distribution function", lambda x: x * ndtr(x), slope, log_abs_slope,
-        "soft", "none", 1.1289041325008537,
+        "gelu", "x Phi(x), Phi the normal distribution function", value, slope, log_abs_slope,
+        "soft", "none", 1.1289041451851548,
         slope_sign_of=lambda x: jnp.sign(slope(jnp.maximum(x, -2))), left_limit=Fraction(0),
-        log_left_gap=lambda x: jnp.log(jnp.abs(x)) + log_ndtr(x), reference="Hendrycks & Gimpel 2016",
+        log_left_gap=lambda x: jnp.log(jnp.abs(x)) + _log_ndtr(x), reference="Hendrycks & Gimpel 2016",
     )  # fmt: skip
 
 
@@ -465,7 +508,7 @@ def _mish() -> Activation:
         return e, p, total
 
     def left_factor(a, x):  # a exp(x) left of 0, a right of it; halved so that a subnormal exp(x) is not flushed
-        half = jnp.exp(jnp.minimum(x, 0) / 2)
+        half = jnp.exp(jnp.where(x < 0, x, 0) / 2)
         return a * half * half
 
     def value(x):
@@ -474,7 +517,8 @@ def _mish() -> Activation:
 
     def bracket(x):  # slope / (e left of 0, 1 right of it)
         e, p, total = gate(x)
-        return (p * total + 4 * x * (1 + e) * jnp.where(x < 0, 1, e * e)) / total**2
+        gated = jnp.where(x < 0, p / total, 1 - 2 * e * e / total)
+        return gated + 4 * x * (1 + e) * jnp.where(x < 0, 1, e * e) / total**2
 
     def log_gap(x):
         _, p, total = gate(x)
@@ -482,7 +526,7 @@ def _mish() -> Activation:
 
     return Activation(
         "mish", "x tanh(ln(1 + exp(x)))", value, lambda x: left_factor(bracket(x), x),
-        lambda x: jnp.minimum(x, 0) + jnp.log(jnp.abs(bracket(x))), "soft", "none", 1.0884979079818127,
+        lambda x: jnp.minimum(x, 0) + jnp.log(jnp.abs(bracket(x))), "soft", "none", 1.0884981612517279,
         slope_sign_of=lambda x: jnp.sign(bracket(x)), left_limit=Fraction(0), log_left_gap=log_gap, reference="Misra 2019",
     )  # fmt: skip
 
@@ -513,7 +557,13 @@ _CATALOGUE: dict[str, Callable[[], Activation]] = {
     "gelu_tanh": _gelu_tanh, "silu": _silu, "hard_silu": _hard_silu, "mish": _mish,
     "log_sigmoid": _log_sigmoid_record, "sin": _sin,
 }  # fmt: skip
-_ALIASES = {"linear": "identity", "logistic": "sigmoid", "soft_sign": "softsign", "swish": "silu", "hard_swish": "hard_silu"}
+_ALIASES = {
+    "linear": "identity",
+    "logistic": "sigmoid",
+    "soft_sign": "softsign",
+    "swish": "silu",
+    "hard_swish": "hard_silu",
+}
 
 
 def names() -> tuple[str, ...]:
@@ -588,6 +638,7 @@ def _derive(fn: Callable[[Array], Array]) -> Activation:
         return jax.jvp(fn, (x,), (jnp.ones_like(x),))[1]
 
     name = getattr(fn, "__name__", type(fn).__name__)
+    inside = np.arange(3000, 900, -7)  # backwards and without the ends: a sorting or a maximum shows
     with jax.ensure_compile_time_eval():
         probe = jnp.linspace(-10.0, 10.0, 4001)
         try:
@@ -596,7 +647,7 @@ def _derive(fn: Callable[[Array], Array]) -> Activation:
             raise ValueError(
                 f"activation: {name} must map an array to an array elementwise; it failed on shape {probe.shape}: {error}"
             ) from error
-        if shape != probe.shape or not np.allclose(fn(probe)[::7], fn(probe[::7]), rtol=1e-4, equal_nan=True):
+        if shape != probe.shape or not np.allclose(fn(probe)[inside], fn(probe[inside]), rtol=1e-4, equal_nan=True):
             raise ValueError(
                 f"activation: {name} must act elementwise; shape {probe.shape} became {shape}, or entries depend on "
                 "each other. Normalisations and softmax are layers, not activations."
@@ -606,6 +657,8 @@ def _derive(fn: Callable[[Array], Array]) -> Activation:
         right, left = (np.abs(np.asarray(slope(jnp.asarray(side * tails)))) for side in (1, -1))
         max_slope = float(np.nanmax([sampled.max(), left.max(), right.max()]))
         kinks = _kinks_of(lambda x: np.asarray(slope(jnp.asarray(x, probe.dtype))), np.asarray(probe), max_slope)
+        beside = [k + d for k in kinks for d in (-1e-5, 1e-5)]
+        max_slope = float(np.nanmax([max_slope, *np.abs(np.asarray(slope(jnp.array(beside, probe.dtype))))]))
     return Activation(
         name, "derived from a callable", fn, slope, _log_abs(slope), _saturation(tails, left, max_slope),
         _saturation(tails, right, max_slope), max_slope, kinks=kinks, slope_sign_of=lambda x: jnp.sign(slope(x)),
@@ -631,16 +684,16 @@ def _saturation(x: np.ndarray, slopes: np.ndarray, max_slope: float) -> Saturati
 
 def _kinks_of(slope: Callable[[np.ndarray], np.ndarray], grid: np.ndarray, max_slope: float) -> tuple[float, ...]:
     """Points of `grid`'s span where the slope jumps: intervals whose jump survives bisection."""
-    values = slope(grid)
+    low, high = grid[:-1], grid[1:]
+    at_low, at_high = np.split(slope(np.concatenate([low, high])), 2)
+    while np.max(high - low) > 1e-6:  # all intervals at once
+        middle = (low + high) / 2
+        at = slope(middle)
+        to_left = np.abs(at - at_low) >= np.abs(at_high - at)
+        low, at_low = np.where(to_left, low, middle), np.where(to_left, at_low, at)
+        high, at_high = np.where(to_left, middle, high), np.where(to_left, at, at_high)
     kinks: list[float] = []
-    for i in np.flatnonzero(np.abs(np.diff(values)) > 1e-3 * max_slope):
-        low, high = grid[i], grid[i + 1]
-        while high - low > 1e-6:
-            middle = (low + high) / 2
-            at = slope(np.stack([low, middle, high]))
-            low, high = (low, middle) if abs(at[1] - at[0]) >= abs(at[2] - at[1]) else (middle, high)
-        ends = slope(np.stack([low, high]))
-        point = float((low + high) / 2)
-        if abs(ends[1] - ends[0]) > 1e-3 * max_slope and not (kinks and point - kinks[-1] < 1e-4):
-            kinks.append(round(point, 6))
+    for point in ((low + high) / 2)[np.abs(at_high - at_low) > 1e-3 * max_slope]:
+        if not (kinks and point - kinks[-1] < 1e-4):
+            kinks.append(round(float(point), 6))
     return tuple(kinks)

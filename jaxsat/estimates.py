@@ -96,7 +96,7 @@ def zero_crossings(
 
     >>> rates = np.array([[-1.0, -1.1], [1.0, 0.9]])
     >>> round(zero_crossings(np.array([1.0, np.e]), rates)[0].at, 3)
-    1.691
+    1.69
     """
     known = np.isfinite(rates).all(0)
     if not known.any():

@@ -122,7 +122,7 @@ def get(measure: Any, every_depth: bool = False) -> Measure:
 
     def compute(net, key, x):
         subject = Subject(net, key, x)
-        found = {name: entry.of(subject) for name, entry in named.items()}
+        found: dict[str, Array] = {name: entry.of(subject) for name, entry in named.items()}
         for part in own:
             new = {name: jnp.asarray(array) for name, array in part(net, key, x).items()}
             if clash := sorted(found.keys() & new.keys()):
@@ -161,6 +161,7 @@ def _of_function(measure: Any, every_depth: bool) -> Measure:
 
 def _per_layer(long_name: str, of_layer: Callable[[Activation, Array], Array], units: str = "1") -> _Catalogued:
     """A measure of one layer's pre-activations (inputs, width), taken at every layer."""
+
     def of(subject):
         return jax.vmap(lambda h: of_layer(subject.net.phi, h), in_axes=1)(subject.pre_activations)
 

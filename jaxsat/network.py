@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from jaxsat import activations, ensembles
@@ -46,10 +47,11 @@ class Params(NamedTuple):
 
     def scaled(self) -> Params:
         """The same network with both scales equal to 1 and the draws multiplied by what they were."""
-        weights = [None if w is None else self.weight_scale * w for w in (self.first, self.hidden, self.readout)]
-        biases = [None if b is None else self.bias_scale * b for b in (self.biases, self.readout_bias)]
-        one = jnp.ones_like(self.weight_scale)
-        return Params(weights[0], weights[1], biases[0], weights[2], biases[1], one, one)
+        w, b = self.weight_scale, self.bias_scale
+        one = jnp.ones_like(w)
+        readout = None if self.readout is None else w * self.readout
+        readout_bias = None if self.readout_bias is None else b * self.readout_bias
+        return Params(w * self.first, w * self.hidden, b * self.biases, readout, readout_bias, one, one)
 
 
 class Trace(NamedTuple):
@@ -221,7 +223,7 @@ def gaussian_input(net: MLP, key: Key[Array, ""]) -> Float[Array, " inputs"]:
 
 def check_scale(what: str, value: Any) -> None:
     """Raise unless a scale is finite and >= 0; tracers pass."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return
     try:
         numbers = np.asarray(value, dtype=float)

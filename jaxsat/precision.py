@@ -66,8 +66,13 @@ def underflow_points(
     phi = activations.get(activation)
     try:
         info = ml_dtypes.finfo(dtype)
+        # None means float64 to NumPy, complex types have a finfo too, e8m0 has no subnormal numbers (NaN)
+        known = dtype is not None and jnp.issubdtype(dtype, jnp.floating) and info.bits <= 64
+        known = known and info.smallest_subnormal > 0
     except (ValueError, TypeError):
-        raise TypeError(f"underflow_points: `dtype` must be a floating dtype such as float32; got {dtype!r}.") from None
+        known = False
+    if not known:
+        raise TypeError(f"underflow_points: `dtype` must be a floating dtype such as float32; got {dtype!r}.")
     sign = 1 if side == "right" else -1
     log_tiny = _log(Fraction(float(info.smallest_normal)))
     log_half_subnormal = _log(Fraction(float(info.smallest_subnormal)) / 2)
@@ -137,5 +142,8 @@ def _beyond(log_size: Callable[[np.ndarray], np.ndarray], log_threshold: float, 
 
 def _log(x: Fraction) -> float:
     """ln of a positive fraction that may be too small for a float."""
-    return float(np.log(float(x.numerator)) - x.denominator.bit_length() * np.log(2.0)
-                 - np.log(float(Fraction(x.denominator, 2 ** x.denominator.bit_length()))))
+    return float(
+        np.log(float(x.numerator))
+        - x.denominator.bit_length() * np.log(2.0)
+        - np.log(float(Fraction(x.denominator, 2 ** x.denominator.bit_length())))
+    )

@@ -32,7 +32,7 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxsat import measures, provenance, storage
 from jaxsat.activations import Activation
 from jaxsat.measures import Compute, Measure, Variable
-from jaxsat.network import STATIC_FIELDS, TRACED_FIELDS, MLP, check_scale
+from jaxsat.network import MLP, STATIC_FIELDS, TRACED_FIELDS, check_scale
 
 if TYPE_CHECKING:
     import xarray
@@ -164,8 +164,10 @@ class _Grid:
                 near = difflib.get_close_matches(name, STATIC_FIELDS + TRACED_FIELDS, n=1)
                 hint = f"Did you mean {near[0]!r}?" if near else f"Fields: {', '.join(STATIC_FIELDS + TRACED_FIELDS)}."
                 raise ValueError(f"sweep: `over` must name fields of MLP; got {name!r}. {hint}")
-            if isinstance(given, str) or np.ndim(given) == 0 and not isinstance(given, Sequence):
-                raise TypeError(f"sweep: `over[{name!r}]` must be a sequence of values; got {given!r}. Wrap it in a list.")
+            if isinstance(given, str) or (np.ndim(given) == 0 and not isinstance(given, Sequence)):
+                raise TypeError(
+                    f"sweep: `over[{name!r}]` must be a sequence of values; got {given!r}. Wrap it in a list."
+                )
             values[name] = list(given)
             if not values[name]:
                 raise ValueError(f"sweep: `over[{name!r}]` must have at least one value; got none.")

@@ -33,10 +33,14 @@ def log_norms_by_numpy(net, params, x, cotangent):
     return np.array(norms[::-1])
 
 
-@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu", "gelu", "leaky_relu", "sin", "hard_tanh", "softsign"])
+@pytest.mark.parametrize(
+    "activation", ["tanh", "sigmoid", "relu", "gelu", "leaky_relu", "sin", "hard_tanh", "softsign"]
+)
 @pytest.mark.parametrize("sizes", [{}, {"inputs": 5, "outputs": 3}, {"depth": 1}])
 def test_signal_equals_autodiff(activation, sizes):
-    net = jaxsat.MLP(**{"depth": 6, "width": 9, "activation": activation, "weight_scale": 1.4, "bias_scale": 0.3} | sizes)
+    net = jaxsat.MLP(
+        **{"depth": 6, "width": 9, "activation": activation, "weight_scale": 1.4, "bias_scale": 0.3} | sizes
+    )
     params, x = net.init(KEY), jnp.linspace(-1, 1, net.input_width)
     u = gradients.unit_cotangent(net, KEY)
     expected = by_autodiff(net, params, x, u)

@@ -21,9 +21,9 @@ def test_forward_measures_are_those_of_the_trace():
     net, key = jaxsat.MLP(depth=3, width=6, activation="tanh", weight_scale=4.0), jax.random.key(1)
     x = jax.random.normal(key, (7, 6))
     h = jax.vmap(lambda x: net.trace(net.init(key), x).pre_activations)(x)
-    found = measures.get(["saturated_fraction", "boundary_measure", "activation_entropy", "mean_squared_pre_activation"])(
-        net, key, x
-    )
+    found = measures.get(
+        ["saturated_fraction", "boundary_measure", "activation_entropy", "mean_squared_pre_activation"]
+    )(net, key, x)
     for layer in range(3):
         one = h[:, layer]
         assert found["saturated_fraction"][layer] == saturation.saturated_fraction("tanh", one)

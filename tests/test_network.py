@@ -23,7 +23,9 @@ def by_hand(net, params, x):
     return np.stack(pre), np.stack(post), out
 
 
-@pytest.mark.parametrize("sizes", [{}, {"inputs": 3}, {"inputs": 3, "outputs": 2}, {"depth": 1}, {"depth": 1, "inputs": 9}])
+@pytest.mark.parametrize(
+    "sizes", [{}, {"inputs": 3}, {"inputs": 3, "outputs": 2}, {"depth": 1}, {"depth": 1, "inputs": 9}]
+)
 @pytest.mark.parametrize("ensemble", ["gaussian", "uniform", "orthogonal"])
 def test_apply_and_trace_are_the_definition(sizes, ensemble):
     net = jaxsat.MLP(**{"depth": 4, "width": 6, "activation": "gelu", "weight_scale": 1.7, "bias_scale": 0.3,

@@ -21,7 +21,9 @@ def run(measure="log_gradient_norms", over=None, net=NET, **options):
 
 
 def test_every_entry_is_the_network_measured_alone():
-    ds = run(over={"activation": ["tanh", "relu"], "weight_scale": SCALES, "bias_scale": [0.0, 0.5]}, seeds=3, root_seed=9)
+    ds = run(
+        over={"activation": ["tanh", "relu"], "weight_scale": SCALES, "bias_scale": [0.0, 0.5]}, seeds=3, root_seed=9
+    )
     assert ds.log_gradient_norms.dims == ("activation", "weight_scale", "bias_scale", "seed", "layer")
 
     @jax.jit
