@@ -120,7 +120,7 @@ def get(measure: Any, every_depth: bool = False) -> Measure:
     named = {part: _catalogued(part, every_depth) for part in parts if isinstance(part, str)}
     own = [_of_function(part, every_depth) for part in parts if not isinstance(part, str)]
 
-    def compute(net, key, x):
+    def compute(net: MLP, key: Array, x: Any) -> dict[str, Array]:
         subject = Subject(net, key, x)
         found: dict[str, Array] = {name: entry.of(subject) for name, entry in named.items()}
         for part in own:
