@@ -207,11 +207,10 @@ def draw(options: Options, dataset):
         panels[0].set_ylabel(rf"share of networks with $\delta_l = 0$ ($\sigma_w$ = {options.zero_scale:g})")
         for i, name in enumerate(options.activations):
             panels[0].plot([], [], plotting.MARKERS[i % 8], color=plotting.COLORS[i % 8], mfc="none", label=name)
-        panels[0].legend(loc="upper left")
         panels[1].plot([], [], "k-", label="exact, below normal numbers")
         panels[1].plot([], [], "k:", label="exact, below subnormal numbers")
         panels[1].plot([], [], "ko", mfc="none", label="jax.grad in this dtype")
-        panels[1].legend(loc="upper left")
+        lower.legend(loc="outside lower center", ncols=5)
         plotting.panel_letters([curves[0, 0], left, right, *panels])
         footer = (
             f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, "

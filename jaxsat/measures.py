@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -156,7 +156,7 @@ def _of_function(measure: Any, every_depth: bool) -> Measure:
         raise ValueError("measure: every_depth is for named measures; return a depth axis from your own function.")
     if isinstance(measure, Measure):
         return measure
-    return Measure(getattr(measure, "__name__", "measure"), measure, {})
+    return Measure(getattr(measure, "__name__", "measure"), cast(Compute, measure), {})
 
 
 def _per_layer(long_name: str, of_layer: Callable[[Activation, Array], Array], units: str = "1") -> _Catalogued:
