@@ -204,7 +204,7 @@ def draw(options: Options, dataset):
                 ax.plot(back[every], measured.values[every], plotting.MARKERS[i % 8], color=color, mfc="none", mew=0.8)
             ax.set_title(dtype)
             ax.set(xlabel="layers back from the output, $L - l$", ylim=(-0.04, 1.04))
-        panels[0].set_ylabel(rf"share of networks with $\delta_l = 0$ ($\sigma_w$ = {options.zero_scale:g})")
+        panels[0].set_ylabel(rf"share with $\delta_l = 0$ ($\sigma_w$ = {options.zero_scale:g})")
         for i, name in enumerate(options.activations):
             panels[0].plot([], [], plotting.MARKERS[i % 8], color=plotting.COLORS[i % 8], mfc="none", label=name)
         panels[1].plot([], [], "k-", label="exact, below normal numbers")
