@@ -120,7 +120,7 @@ def sweep(
     shapes = programs[0].shapes
     results = {n: np.empty((len(programs), grid.points, seeds, *s.shape), s.dtype) for n, s in shapes.items()}
     dataset = _label(results, grid, chosen, shapes)  # a view, made first so that labels are checked before long work
-    compiling = ThreadPoolExecutor()  # the next programs compile while the first one runs
+    compiling = ThreadPoolExecutor(max_workers=2)  # the next programs compile while this one runs; each takes memory
     try:
         ready = compiling.map(lambda program: program.compile(memory_budget), programs)
         with _progress_bar(progress, len(programs) * grid.points * seeds) as done:
