@@ -66,8 +66,8 @@ def main() -> None:
         return jaxsat.sweep(net, "log_gradient_norms", {"weight_scale": scales}, seeds=seeds, progress=False)
 
     # A sweep compiles anew at each call: the difference of a long and a short one is the time of its networks alone.
-    few, many = SEEDS, 33 * SEEDS
-    short, long = (median_seconds(lambda n=n: ours(n), repeats=3) for n in (few, many))
+    few, many = SEEDS, 126 * SEEDS
+    short, long = (median_seconds(lambda n=n: ours(n), repeats=2) for n in (few, many))
     own = (long - short) / ((many - few) * SCALES)
     program = straightforward()
     start = time.perf_counter()
