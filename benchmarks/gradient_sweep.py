@@ -39,7 +39,7 @@ def straightforward():
 
 
 def torch_loop(scales, seeds):
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     for seed in range(seeds):
         for scale in scales:
@@ -80,7 +80,7 @@ def main() -> None:
         f"jit(vmap(vmap(grad)))    {plain * 1e3:8.3f} ms a network   (first call: {compiling:.2f} s)  {plain / own:6.1f} x"
     )
     try:
-        import torch  # noqa: F401
+        import torch  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
         print("PyTorch loop: skipped, PyTorch is not installed", file=sys.stderr)
         return
