@@ -18,7 +18,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 @dataclasses.dataclass(frozen=True)
 class Options(command.Output):
     quick: bool = False
-    """A smaller study in under a minute: fewer seeds, scales, layers and units (those options are then ignored)."""
+    """A smaller study in about a minute: fewer activations, seeds, scales, layers and units (their options are ignored)."""
     activations: tuple[str, ...] = ("sigmoid", "tanh", "softsign", "relu", "gelu", "selu")
     """Names from jaxsat.activations.names()."""
     scales: tuple[float, ...] = (0.6, 0.7, 0.85, 1.0, 1.1, 1.2, 1.4, 1.5, 1.6, 2.0, 2.5, 3.0)
@@ -45,7 +45,7 @@ class Options(command.Output):
     """Networks for each activation in which plain back-propagation is run in every dtype."""
 
 
-QUICK = {"seeds": 24, "depth": 40, "width": 64, "images": 4, "plain_seeds": 16,
+QUICK = {"activations": ("sigmoid", "tanh", "relu"), "seeds": 24, "depth": 40, "width": 64, "images": 4, "plain_seeds": 16,
          "scales": (0.6, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0), "large_scales": (6.0, 16.0)}  # fmt: skip
 
 

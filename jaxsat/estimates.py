@@ -75,6 +75,8 @@ def band(values: Values, axis: int = -1, levels: tuple[float, float, float] = (0
     >>> band(np.array([-np.inf, 0.0, 1.0, np.nan])).tolist()
     [-inf, 0.0, 1.0]
     """
+    if np.shape(values)[axis] == 0:
+        raise ValueError(f"band: `values` must have at least one network; got shape {np.shape(values)}.")
     ordered = np.sort(np.moveaxis(np.asarray(values, float), axis, -1), axis=-1)  # NaN goes last
     count = (~np.isnan(ordered)).sum(-1)
     index = [np.clip(np.rint(level * (count - 1)).astype(int), 0, None) for level in levels]
@@ -98,6 +100,8 @@ def zero_crossings(
     >>> round(zero_crossings(np.array([1.0, np.e]), rates)[0].at, 3)
     1.69
     """
+    if not (np.all(scales > 0) and np.all(np.diff(scales) > 0)):
+        raise ValueError(f"zero_crossings: `scales` must be positive and ascending; got {scales}.")
     known = np.isfinite(rates).all(0)
     if not known.any():
         return []

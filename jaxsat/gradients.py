@@ -52,10 +52,7 @@ def backpropagated_signal(
     >>> signal.direction.shape, -2000 < float(signal.log_scale[0]) < -1000
     ((1000, 16), True)
     """
-    if jnp.shape(cotangent) != (net.output_width,):
-        raise ValueError(
-            f"gradients: `cotangent` must have the output's shape ({net.output_width},); got {jnp.shape(cotangent)}."
-        )
+    _check_cotangent(net, cotangent)
     return signal_of_trace(net, params, net.trace(params, x).pre_activations, cotangent)
 
 
@@ -168,6 +165,7 @@ def plain_gradient_is_zero(
     >>> bool(zero[0]), bool(zero[-1])
     (True, False)
     """
+    _check_cotangent(net, cotangent)
     u = jnp.asarray(cotangent, params.first.dtype)
     scaled = params.scaled()  # with bias scale 1, the gradient with respect to the biases is dE/dh
 
@@ -175,3 +173,10 @@ def plain_gradient_is_zero(
         return jnp.sum(net.apply(scaled._replace(biases=biases), x) * u)
 
     return jnp.all(jax.grad(loss)(scaled.biases) == 0, axis=-1)
+
+
+def _check_cotangent(net: MLP, cotangent: ArrayLike) -> None:
+    if jnp.shape(cotangent) != (net.output_width,):
+        raise ValueError(
+            f"gradients: `cotangent` must have the output's shape ({net.output_width},); got {jnp.shape(cotangent)}."
+        )

@@ -53,7 +53,10 @@ class Measure:
     variables: Mapping[str, Variable]
 
     def __call__(self, net: MLP, key: Array, x: Array | None) -> dict[str, Array]:
-        return dict(self.compute(net, key, x))
+        found = self.compute(net, key, x)
+        if not isinstance(found, Mapping):
+            raise TypeError(f"measure: {self.name} must return a dict of arrays; got {type(found).__name__}.")
+        return dict(found)
 
 
 class Subject:

@@ -105,6 +105,12 @@ def sweep(
     True
     """
     started = time.perf_counter()
+    if not isinstance(net, MLP):
+        raise TypeError(f"sweep: `net` must be an MLP; got {type(net).__name__}.")
+    if not isinstance(over, Mapping):
+        raise TypeError(f"sweep: `over` must map fields of MLP to values; got {type(over).__name__}.")
+    if isinstance(root_seed, bool) or not isinstance(root_seed, (int, np.integer)):
+        raise TypeError(f"sweep: `root_seed` must be an integer; got {root_seed!r}.")
     chosen = measures.get(measure, every_depth)
     grid = _Grid.of(net, over)
     inputs = _check_inputs(grid, x)

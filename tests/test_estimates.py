@@ -46,6 +46,13 @@ def test_zero_crossing_is_found_with_an_interval_that_covers():
     assert crossing.at == pytest.approx(1.414, rel=0.04)
 
 
+def test_scales_out_of_order_and_nothing_to_rank():
+    with pytest.raises(ValueError, match="`scales` must be positive and ascending"):
+        estimates.zero_crossings(np.array([0.0, 1.0]), np.ones((2, 3)))
+    with pytest.raises(ValueError, match="at least one network"):
+        estimates.band(np.zeros((2, 0)))
+
+
 def test_no_crossing():
     assert estimates.zero_crossings(np.array([1.0, 2.0]), np.full((2, 5), -1.0)) == []
     assert estimates.zero_crossings(np.array([1.0, 2.0]), np.full((2, 5), np.nan)) == []

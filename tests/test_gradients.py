@@ -172,3 +172,5 @@ def test_wrong_widths():
     net = jaxsat.MLP(depth=2, width=3, outputs=2)
     with pytest.raises(ValueError, match=r"`cotangent` must have the output's shape \(2,\); got \(3,\)"):
         jaxsat.log_gradient_norms(net, net.init(KEY), jnp.ones(3), jnp.ones(3))
+    with pytest.raises(ValueError, match=r"`cotangent` must have the output's shape \(2,\); got \(3,\)"):
+        gradients.plain_gradient_is_zero(net, net.init(KEY), jnp.ones(3), jnp.ones(3))

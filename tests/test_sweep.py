@@ -170,6 +170,7 @@ def clashing(net, key, x):
     ("arguments", "error", "message"),
     [
         ({"measure": "log_gradient_norm"}, ValueError, "Did you mean 'log_gradient_norms'"),
+        ({"measure": lambda net, key, x: jnp.ones(2)}, TypeError, "must return a dict of arrays; got"),
         ({"measure": []}, ValueError, "at least one is needed"),
         ({"measure": ["dead_fraction", clashing]}, ValueError, "two measures return .*dead_fraction"),
         ({"measure": branching}, ValueError, "same shapes and take the same path for every scale"),
