@@ -1,12 +1,13 @@
 """jaxsat: where do a network's gradients go?
 
 Activations with slopes that are right where autodiff's are not, random networks as pure functions, exact Jacobians,
+their singular values and
 back-propagated signals in the log domain, measures of saturation, and sweeps over thousands of networks.
 """
 
-from jaxsat import activations, ensembles, gradients, measures, network, precision, saturation
+from jaxsat import activations, ensembles, gradients, krylov, measures, network, precision, saturation, spectrum
 from jaxsat.gradients import backpropagated_signal, log_gradient_norms
-from jaxsat.jacobian import factors, jacobian
+from jaxsat.jacobian import factors, jacobian, log_singular_values, singular_values
 from jaxsat.network import MLP
 from jaxsat.sweep import sweep
 
@@ -20,10 +21,14 @@ __all__ = [
     "factors",
     "gradients",
     "jacobian",
+    "krylov",
     "log_gradient_norms",
+    "log_singular_values",
     "measures",
     "network",
     "precision",
     "saturation",
+    "singular_values",
+    "spectrum",
     "sweep",
 ]

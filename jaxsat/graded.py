@@ -30,6 +30,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxsat.ordering import after
+
 LOWEST = -600.0  # ln of the smallest slope, beside its layer's largest, that one decomposition takes
 ZERO_SLOPE = -400.0  # stands for -inf where derivatives are taken
 NEGLIGIBLE = 1e-19
@@ -70,8 +72,8 @@ class Between(NamedTuple):
 
     bt: Float[Array, "r m"]
     d: Float[Array, " r"]
-    shift: Float[Array, ""]
     rank: Int[Array, ""]
+    shift: Float[Array, ""]
 
 
 class Steps(NamedTuple):
@@ -113,15 +115,19 @@ def log_singular_values_of_every_layer(stacks: Sequence[Factor]) -> list[Float[A
         # Singular values need no T: what a step brings is absorbed at once.
         def one(carry, factor):
             state, sound = steps.one(Graded(*carry, jnp.eye(carry[1].size)), factor)
-            carry = _absorbed(state)
-            return carry, (_values(*carry, steps.normwise), sound)
+            xt, d = _absorbed(state)
+            values = _values(xt, d, steps.normwise)
+            return (after(values, xt), d), (values, sound)
 
         def two(carry, pair):
             state, sound, between = _times_pair(Graded(*carry, jnp.eye(carry[1].size)), pair)
-            carry, g = _absorbed(state), _triangle(between.bt, between.d)
-            values = between.shift + _of_triangle(g, between.d, between.rank, steps.normwise)
-            sound &= _are_sound(jnp.diagonal(g), between.rank, between.bt)
-            return carry, (jnp.stack([values, _values(*carry, steps.normwise)]), sound)
+            new = _absorbed(state)
+            xt, d = _by_size(*new)
+            both = jax.tree.map(lambda *a: jnp.stack(a), between[:3], (xt, d, _rank(d)))
+            g = jax.vmap(_triangle)(*both[:2])
+            values = jax.vmap(lambda *a: _of_triangle(*a, steps.normwise))(g, *both[1:])
+            sound &= _are_sound(jnp.diagonal(g[0]), between.rank, between.bt)
+            return (after(values, new[0]), new[1]), (values.at[0].add(between.shift), sound)
 
         carry, found = _identity(stacks)[:2], []
         for stack in stacks:
@@ -142,12 +148,33 @@ def _in_double(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]]
         unsound = ~functools.reduce(jnp.logical_and, [jnp.all(s) for s in sound])
 
         def again(carry):
-            # The barrier makes the work depend on the carry; else XLA takes it out of the loop and does it always.
-            _, same = jax.lax.optimization_barrier((carry, stacks))
-            return jnp.zeros_like(unsound), run(same, Steps(_times_in_steps, False, normwise))[0]
+            # Only for those not sound; and work that did not depend on the carry, XLA would do always, before the loop.
+            chosen = [s._replace(log_abs_slopes=jnp.where(carry[0], s.log_abs_slopes, -jnp.inf)) for s in stacks]
+            return jnp.zeros_like(unsound), run(chosen, Steps(_times_in_steps, False, normwise))[0]
 
         _, values = jax.lax.while_loop(lambda carry: carry[0], again, (unsound, values))
         return jax.tree.map(lambda a: a.astype(dtype), values)
+
+
+def log_growth_by_qr(stack: Factor) -> Float[Array, "layers n"]:
+    """ln of the growth, layer by layer, of the diagonal of R in Q R = the product so far, for a stack of square factors.
+
+    Neither T nor d matters for it. Slopes below exp(-600) of their layer's largest count as that.
+    """
+    dtype = stack.weight.dtype
+    with jax.enable_x64(True):
+        stack = _double(stack)
+        n = stack.weight.shape[-1]
+
+        def layer(carry, factor):
+            xt, before = carry
+            slopes, shift, _ = _relative_slopes(factor)
+            bt = jnp.einsum("rn,mn->rm", xt, factor.weight) * slopes[None, :]
+            state, *_ = _decomposed(bt, Graded(xt, jnp.zeros(n), jnp.eye(n)), shift)
+            now = jnp.log(jnp.abs(jnp.diagonal(jnp.linalg.qr(state.xt.T, mode="r"))))
+            return (after(now, state.xt), now), state.d + now - before
+
+        return jax.lax.scan(layer, (jnp.eye(n), jnp.zeros(n)), stack)[1].astype(dtype)
 
 
 @log_singular_values.defjvp
@@ -155,7 +182,9 @@ def _tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
     """d ln s_i = v_i^T T^-1 (diag(dd) T + dT) v_i, v_i the right singular vectors of diag(exp d) T: nothing graded in it."""
     values = log_singular_values(*primals)
     with jax.enable_x64(True):
-        (d, t), (dd, dt) = jax.jvp(_smooth_product, _double(primals), _double(tangents))
+        (stacks,), (changes,) = _double(primals), _double(tangents)
+        stacks = [s._replace(weight=after(values, s.weight)) for s in stacks]
+        (d, t), (dd, dt) = jax.jvp(_smooth_product, (stacks,), (list(changes),))
         q, r = jnp.linalg.qr(t.T)
         _, vt = _in_windows(r.T, d, _rank(values), _normwise(primals[0]), vectors=True)
         left = jax.scipy.linalg.solve_triangular(r, vt.T)
@@ -210,7 +239,7 @@ def _times_pair(state: Graded, pair: Factor) -> tuple[Graded, Array, Between]:
     new, pivots, rows = _decomposed(dense * slopes2[None, :], state, shift1 + shift2, rank2)
     sizes = jnp.abs(slopes2[rows])
     sound = _are_sound(pivots / jnp.where(sizes > 0, sizes, 1.0), rank2, dense)
-    return new, sound, Between(bt, state.d, shift1, rank1)
+    return new, sound, Between(bt, state.d, rank1, shift1)
 
 
 def _are_sound(pivots: Array, rank: Array, dense: Array) -> Array:
@@ -273,8 +302,12 @@ def _grading(d: Array) -> Float[Array, "r r"]:
 
 
 def _sorted(state: Graded) -> Graded:
-    order = jnp.argsort(-state.d)
-    return Graded(*(a[order] for a in state))
+    return Graded(*_by_size(*state))
+
+
+def _by_size(xt: Array, d: Array, *others: Array) -> tuple[Array, ...]:
+    order = jnp.argsort(-d)
+    return tuple(a[order] for a in (xt, d, *others))
 
 
 # --- the singular values of X diag(exp d) ----------------------------------------------------------------------
@@ -282,9 +315,8 @@ def _sorted(state: Graded) -> Graded:
 
 def _values(xt: Array, d: Array, normwise: Window) -> Float[Array, " r"]:
     """ln of the singular values of X diag(exp d), descending."""
-    order = jnp.argsort(-d)
-    d = d[order]
-    return _of_triangle(_triangle(xt[order], d), d, _rank(d), normwise)
+    xt, d = _by_size(xt, d)
+    return _of_triangle(_triangle(xt, d), d, _rank(d), normwise)
 
 
 def _triangle(xt: Array, d: Array) -> Float[Array, "r r"]:
@@ -314,7 +346,8 @@ def _in_windows(g: Array, d: Array, rank: Array, window: Window, vectors: bool =
     g = jnp.where(index[None, :] < rank, g, 0.0)
     sound = jnp.all(jnp.isfinite(g)) & jnp.all(d < jnp.inf)
     rank = jnp.where(sound, rank, 0)
-    lowest = jnp.min(jnp.where(index < rank, d + jnp.log(jnp.abs(jnp.diagonal(g))), jnp.inf))
+    sizes = jnp.maximum(jnp.log(jnp.abs(jnp.diagonal(g))), -reach)  # a zero here is not sound, and must not be sought
+    lowest = jnp.min(jnp.where(index < rank, d + sizes, jnp.inf))
 
     def look(carry):
         centre, done, values, vt = carry

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxsat import gradients, saturation
+from jaxsat import gradients, jacobian, saturation
 from jaxsat.activations import Activation
 from jaxsat.network import MLP, Params, gaussian_input
+from jaxsat.ordering import after
 
 Compute = Callable[[MLP, Array, Any], Mapping[str, Array]]
 
@@ -28,7 +29,8 @@ Compute = Callable[[MLP, Array, Any], Mapping[str, Array]]
 class Variable:
     """Labels of one measured array: its own dimensions, what it is, and its unit ('1' for pure numbers).
 
-    `coordinates` gives labels along a dimension; "layer" and "depth" are counted from 1 without being told.
+    `coordinates` gives labels along a dimension; "layer", "depth" and "index" are counted from 1 without
+    being told.
     """
 
     dims: tuple[str, ...]
@@ -86,6 +88,25 @@ class Subject:
 
         return jax.vmap(of_trace)(self.pre_activations)
 
+    @functools.cached_property
+    def singular_values(self) -> Array:
+        """Dense, (inputs, k)."""
+        return jax.vmap(lambda x: jacobian.singular_values(self.net, self._params_after("log_singular_values"), x))(
+            self.inputs
+        )
+
+    @functools.cached_property
+    def log_singular_values(self) -> Array:
+        """(inputs, k)"""
+        return jax.vmap(lambda x: jacobian.log_singular_values(self.net, self._params_after("singular_values"), x))(
+            self.inputs
+        )
+
+    def _params_after(self, other: str) -> Params:
+        if other not in vars(self):
+            return self.params
+        return self.params._replace(first=after(vars(self)[other], self.params.first))
+
 
 @dataclasses.dataclass(frozen=True)
 class _Catalogued:
@@ -120,7 +141,9 @@ def get(measure: Any, every_depth: bool = False) -> Measure:
     parts = [measure] if isinstance(measure, str) or not isinstance(measure, Sequence) else list(measure)
     if not parts:
         raise ValueError("measure: at least one is needed; got none.")
-    named = {part: _catalogued(part, every_depth) for part in parts if isinstance(part, str)}
+    asked = [part for part in parts if isinstance(part, str)]
+    named = {part: _catalogued(part, every_depth) for part in asked}
+    named |= {extra: _CATALOGUE[extra] for part in asked for extra in _BRINGS.get(part, ())}
     own = [_of_function(part, every_depth) for part in parts if not isinstance(part, str)]
 
     def compute(net: MLP, key: Array, x: Any) -> dict[str, Array]:
@@ -185,6 +208,19 @@ def _log_gradient_norms_every_depth(subject: Subject) -> Array:
     return _root_mean_square(norms(subject.inputs))
 
 
+def _log_singular_values_every_depth(subject: Subject) -> Array:
+    values = jax.vmap(lambda x: jacobian.log_singular_values(subject.net, subject.params, x, every_depth=True))
+    return jnp.mean(values(subject.inputs), axis=0)
+
+
+def _resolved(subject: Subject) -> Array:
+    """Above the floor of a dense decomposition, for every input."""
+    values = subject.singular_values
+    size = max(subject.net.output_width, subject.net.input_width)
+    return jnp.all(values > size * jnp.finfo(values.dtype).eps * values[:, :1], axis=0)
+
+
+_SPECTRUM = "ln of the singular values of dy/dx, descending, mean over inputs"
 _GRADIENT = "ln ||dE/dh_l||, root mean square over inputs"
 _CATALOGUE: dict[str, _Catalogued] = {
     "log_gradient_norms": _Catalogued(
@@ -193,6 +229,17 @@ _CATALOGUE: dict[str, _Catalogued] = {
     "log_largest_gradients": _Catalogued(
         Variable(("layer",), "ln max |dE/dh_l| over units and inputs"),
         lambda subject: jnp.max(subject.log_gradients[1], axis=0),
+    ),
+    "singular_values": _Catalogued(
+        Variable(("index",), "singular values of dy/dx, descending, dense, mean over inputs"),
+        lambda subject: jnp.mean(subject.singular_values, axis=0),
+    ),
+    "singular_values_resolved": _Catalogued(
+        Variable(("index",), "above the rounding noise of a dense decomposition, max(shape) eps s_1, for every input"),
+        _resolved,
+    ),
+    "log_singular_values": _Catalogued(
+        Variable(("index",), _SPECTRUM), lambda subject: jnp.mean(subject.log_singular_values, axis=0)
     ),
     "saturated_fraction": _per_layer(
         "share of units with slope at most 5 % of the largest", saturation.saturated_fraction
@@ -206,4 +253,6 @@ _CATALOGUE: dict[str, _Catalogued] = {
 }
 _EVERY_DEPTH: dict[str, _Catalogued] = {
     "log_gradient_norms": _Catalogued(Variable(("depth", "layer"), _GRADIENT), _log_gradient_norms_every_depth),
+    "log_singular_values": _Catalogued(Variable(("depth", "index"), _SPECTRUM), _log_singular_values_every_depth),
 }
+_BRINGS = {"singular_values": ("singular_values_resolved",)}  # not to be read without it

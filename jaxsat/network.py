@@ -23,6 +23,7 @@ from jaxtyping import Array, ArrayLike, Float, Key
 
 from jaxsat import activations, ensembles
 from jaxsat.activations import Activation
+from jaxsat.ordering import after
 
 # Addresses below a network's key. Layers take 1 .. depth.
 READOUT, INPUT, COTANGENT = 0, 2**31, 2**31 + 1
@@ -143,17 +144,21 @@ class MLP:
         draw = ensembles.get(self.ensemble)
         draw_bias = ensembles.uniform if self.ensemble == "uniform" else ensembles.gaussian
 
-        def layer(index, n_out, n_in):
+        def layer(index, n_out, n_in, earlier):
             weight_key, bias_key = jax.random.split(jax.random.fold_in(key, index))
+            if earlier is not None and self.ensemble == "orthogonal":
+                weight_key = after(earlier, weight_key)
             weight = draw(weight_key, n_out, n_in)
             if self.fan == "average" and n_out != n_in:
                 weight = weight * float(np.sqrt(2 * n_in / (n_in + n_out)))
             return weight, draw_bias(bias_key, n_out, 1)[:, 0]
 
-        first, first_bias = layer(1, self.width, self.input_width)
+        first, first_bias = layer(1, self.width, self.input_width, None)
         rest = jnp.arange(2, self.depth + 1)
-        hidden, biases = jax.vmap(lambda index: layer(index, self.width, self.width))(rest)
-        readout, readout_bias = (None, None) if self.outputs is None else layer(READOUT, self.outputs, self.width)
+        hidden, biases = jax.vmap(lambda index: layer(index, self.width, self.width, first))(rest)
+        readout, readout_bias = None, None
+        if self.outputs is not None:
+            readout, readout_bias = layer(READOUT, self.outputs, self.width, hidden if self.depth > 1 else first)
         dtype = first.dtype if dtype is None else dtype
         params = Params(
             first, hidden, jnp.concatenate([first_bias[None], biases]), readout, readout_bias,

@@ -89,7 +89,8 @@ def sweep(
 
     Returns: an ``xarray.Dataset`` with a variable for each array of each measure; dimensions are the swept names in
     the order of `over`, then "seed", then the measure's own. Units, long names, configuration, versions, root seed
-    and time are attributes. Networks with non-finite results stay in as they are (-inf is a legitimate logarithm).
+    and time are attributes. Networks with non-finite results stay in as they are (-inf is a legitimate logarithm); how
+    many hold a NaN is the attribute `nan_networks` of each variable.
 
     Raises:
         ValueError: unknown names, empty or non-finite grids, a wrong input width, a measure whose shapes differ
@@ -145,6 +146,9 @@ def sweep(
         "x": "gaussian, unit mean square" if inputs is None else f"given, shape {inputs.shape}",
         "tile": [dataclasses.asdict(program.tile) for program in programs],
     }
+    for name, array in dataset.data_vars.items():
+        own = [dim for dim in array.dims if dim not in (*grid.over, "seed")]
+        array.attrs["nan_networks"] = int(array.isnull().any(own).sum())
     dataset.attrs |= provenance.record(request, seconds=time.perf_counter() - started)
     if store is not None:
         storage.write(dataset, pathlib.Path(store))
@@ -369,9 +373,10 @@ def _label(results: dict[str, np.ndarray], grid: _Grid, chosen: Measure, shapes:
     seeds = dataset.sizes["seed"]
     dataset = dataset.assign_coords(seed=("seed", np.arange(seeds), {"long_name": "seed", "units": "1"}))
     dataset = dataset.assign_coords({name: list(labels) for name, labels in coordinates.items()})
-    for name in ("layer", "depth"):
+    counted = {"layer": "layer, counted from the input", "depth": "depth, counted from the input", "index": "rank by size"}
+    for name, long_name in counted.items():
         if name in own_sizes:
-            attrs = {"long_name": f"{name}, counted from the input", "units": "layers"}
+            attrs = {"long_name": long_name, "units": "1" if name == "index" else "layers"}
             dataset = dataset.assign_coords({name: (name, np.arange(1, own_sizes[name] + 1), attrs)})
     return dataset
 

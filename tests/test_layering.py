@@ -16,10 +16,14 @@ ALLOWED: dict[str, set[str]] = {
     "plotting": set(),
     "precision": {"activations"},
     "saturation": {"activations"},
-    "network": {"activations", "ensembles"},
-    "jacobian": {"network"},
+    "ordering": set(),
+    "network": {"activations", "ensembles", "ordering"},
+    "graded": {"ordering"},
+    "krylov": set(),
+    "spectrum": {"graded", "krylov", "ordering"},
+    "jacobian": {"graded", "network", "ordering"},
     "gradients": {"network"},
-    "measures": {"activations", "gradients", "network", "saturation"},
+    "measures": {"activations", "gradients", "jacobian", "network", "ordering", "saturation", "spectrum"},
     "sweep": {"activations", "measures", "network", "provenance", "storage"},
 }
 
