@@ -7,8 +7,8 @@ A product P is kept as
 with d, natural logarithms, as widely spread as it likes. One factor D W, D = diag(signs exp(log_abs_slopes)), costs
 one LU decomposition with partial pivoting, D W X = X' U. Elimination never adds a large row to a small one, so slopes
 spread over hundreds of orders of magnitude stay right to eps each; QR, which mixes rows, loses them (by tens in ln s,
-seen). The diagonal of U goes into d; what is left of it, exp(-d') U exp(d), is unit upper triangular, bounded because
-d descends, and goes into T.
+seen). The diagonal of U goes into d; what is left of it, exp(-d') U exp(d), is unit upper triangular and moderate,
+because columns are taken by descending size, and goes into T.
 
 At the end two QR decompositions, of T^T and of X, leave a lower triangle whose rows carry the grading, descending.
 Such entries determine all singular values to high relative accuracy, and bidiagonalisation from the large end finds
@@ -170,9 +170,9 @@ def log_growth_by_qr(stack: Factor) -> Float[Array, "layers n"]:
             xt, before = carry
             slopes, shift, _ = _relative_slopes(factor)
             bt = jnp.einsum("rn,mn->rm", xt, factor.weight) * slopes[None, :]
-            state, *_ = _decomposed(bt, Graded(xt, jnp.zeros(n), jnp.eye(n)), shift)
-            now = jnp.log(jnp.abs(jnp.diagonal(jnp.linalg.qr(state.xt.T, mode="r"))))
-            return (after(now, state.xt), now), state.d + now - before
+            xt, _, pivots, _ = _lu(bt)
+            now = jnp.log(jnp.abs(jnp.diagonal(jnp.linalg.qr(xt.T, mode="r"))))
+            return (after(now, xt), now), jnp.log(jnp.abs(pivots)) + shift + now - before
 
         return jax.lax.scan(layer, (jnp.eye(n), jnp.zeros(n)), stack)[1].astype(dtype)
 
@@ -204,7 +204,6 @@ def _no_tangent(primals: Any, tangents: Any) -> Any:
 
 def _times(state: Graded, factor: Factor) -> tuple[Graded, Array]:
     """D W (X diag(exp d) T), decomposed anew; sound unless slopes lie below exp(LOWEST)."""
-    state = _sorted(state)
     slopes, shift, rest = _relative_slopes(factor)
     bt = jnp.einsum("rn,mn->rm", state.xt, factor.weight) * slopes[None, :]
     return _decomposed(bt, state, shift)[0], jnp.all(rest == 0)
@@ -215,7 +214,7 @@ def _times_in_steps(state: Graded, factor: Factor) -> tuple[Graded, Array]:
 
     def step(carry):
         rest, state = carry
-        state, now = _sorted(state), jnp.maximum(rest, LOWEST)
+        now = jnp.maximum(rest, LOWEST)
         return rest - now, _decomposed(state.xt * jnp.exp(now)[None, :], state, jnp.zeros(()))[0]
 
     start = _relative_slopes(factor)[2], _times(state, factor)[0]
@@ -270,19 +269,27 @@ def _decomposed(bt: Array, state: Graded, shift: Array, rank: Array | None = Non
 
     The rank ends where d' is -inf: at a pivot that is exactly zero, or where the caller knows it to end.
     """
-    d = state.d
-    lu, _, rows = jax.lax.linalg.lu(bt.T)
-    m, k = lu.shape[0], min(lu.shape)
-    lower = jnp.tril(lu[:, :k], -1) + jnp.eye(m, k)
-    pivots = jnp.diagonal(lu)
+    # Largest columns first; what the slopes leave of a column counts, not only what it was.
+    order = jnp.argsort(-state.d - jnp.log(jnp.max(jnp.abs(bt), axis=1)))
+    bt, d, t = (a[order] for a in (bt, state.d, state.t))
+    xt, u, pivots, rows = _lu(bt)
+    k = pivots.size
     alive = ~jnp.isneginf(d[:k]) & (pivots != 0)
     if rank is not None:
         alive &= jnp.arange(k) < rank
-    sizes = jnp.where(alive, jnp.abs(pivots), 1.0)
-    u = jnp.triu(lu[:k]) / sizes[:, None] * _grading(d)[:k]
-    new = jnp.where(alive, jnp.where(alive, d[:k], 0.0) + jnp.log(sizes) + shift, -jnp.inf)
-    t = jnp.where(alive[:, None], u, jnp.eye(k, d.size)) @ state.t
-    return Graded(lower[jnp.argsort(rows)].T, new, t), pivots, rows[:k]
+    log_pivots = jnp.log(jnp.where(alive, jnp.abs(pivots), 1.0))
+    # Not a quotient: its derivative would square a pivot that may be exp(-600).
+    u = u * jnp.exp(-log_pivots)[:, None] * _grading(d)[:k]
+    new = jnp.where(alive, jnp.where(alive, d[:k], 0.0) + log_pivots + shift, -jnp.inf)
+    return Graded(xt, new, jnp.where(alive[:, None], u, jnp.eye(k, d.size)) @ t), pivots, rows
+
+
+def _lu(bt: Array) -> tuple[Array, Array, Array, Array]:
+    """B = X U with partial pivoting: X transposed, U, its diagonal and the rows it was taken from."""
+    lu, _, rows = jax.lax.linalg.lu(bt.T)
+    m, k = lu.shape[0], min(lu.shape)
+    lower = jnp.tril(lu[:, :k], -1) + jnp.eye(m, k)
+    return lower[jnp.argsort(rows)].T, jnp.triu(lu[:k]), jnp.diagonal(lu), rows[:k]
 
 
 def _absorbed(state: Graded) -> tuple[Array, Array]:

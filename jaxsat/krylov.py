@@ -150,7 +150,7 @@ def quadrature(
         alphas, betas = bidiagonalised(scaled, v).J_small
         # In the order they come: alpha_1, beta_1, alpha_2 ... A tiny one is a breakdown: all after it is noise.
         mixed = jnp.zeros(2 * steps - 1, a.dtype).at[::2].set(alphas).at[1::2].set(betas)
-        tiny = 10 * steps * jnp.finfo(a.dtype).eps * jnp.max(jnp.where(jnp.isfinite(mixed), mixed, 0.0))
+        tiny = 10 * steps * jnp.finfo(a.dtype).eps * jax.lax.cummax(jnp.where(jnp.isfinite(mixed), mixed, 0.0))
         whole = jnp.cumprod(mixed > tiny).astype(bool)
         mixed = jnp.where(whole, mixed, 0.0)
         _, s, vt = jnp.linalg.svd(jnp.diag(mixed[::2]) + jnp.diag(mixed[1::2], 1))

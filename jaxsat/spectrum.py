@@ -61,7 +61,7 @@ class LyapunovExponents(NamedTuple):
     standard_error: Float[Array, " r"]
 
 
-def singular_values(matrix: Float[ArrayLike, "m n"]) -> SingularValues:
+def singular_values(matrix: ArrayLike) -> SingularValues:
     """Singular values of one matrix by LAPACK or its like, and which of them are more than rounding noise.
 
     Args:
@@ -88,9 +88,9 @@ def singular_values(matrix: Float[ArrayLike, "m n"]) -> SingularValues:
 
 
 def log_singular_values_of_product(
-    weights: Float[ArrayLike, "layers n n"] | Sequence[Float[ArrayLike, "m n"]],
-    log_abs_slopes: Float[ArrayLike, "layers n"] | Sequence[Float[ArrayLike, " m"]] | None = None,
-    slope_signs: Float[ArrayLike, "layers n"] | Sequence[Float[ArrayLike, " m"]] | None = None,
+    weights: ArrayLike | Sequence[ArrayLike],
+    log_abs_slopes: ArrayLike | Sequence[ArrayLike] | None = None,
+    slope_signs: ArrayLike | Sequence[ArrayLike] | None = None,
     *,
     every_depth: bool = False,
 ) -> Float[Array, "*layers k"]:
@@ -115,7 +115,9 @@ def log_singular_values_of_product(
 
     Accuracy: given its input exactly, within 1e-9 in every ln s in float64 and 1e-3 in float32 (there the arithmetic is
         float64 too): see tests/test_graded.py for products of up to 400 layers and spreads beyond exp(1000).
-        Derivatives in both modes, for simple singular values; not with every_depth.
+        Values that hang on exact zeros of the weights beside slopes of widely different size (sparse or structured
+        weights) can be lost, as in any floating-point product. Derivatives in both modes, for simple singular values;
+        not with every_depth.
     Cost: about L n^3 floating-point operations, plus one or two singular value decompositions; a few times that of the
         dense product. With every_depth, one decomposition for each depth.
     Source: Demmel et al. 1999, Linear Algebra Appl. 299; Drmac & Veselic 2008, SIAM J. Matrix Anal. Appl. 29.
@@ -134,9 +136,7 @@ def log_singular_values_of_product(
 
 
 def lyapunov_exponents(
-    weights: Float[ArrayLike, "layers n n"],
-    log_abs_slopes: Float[ArrayLike, "layers n"] | None = None,
-    slope_signs: Float[ArrayLike, "layers n"] | None = None,
+    weights: ArrayLike, log_abs_slopes: ArrayLike | None = None, slope_signs: ArrayLike | None = None
 ) -> LyapunovExponents:
     """Exponents at which the directions of a product of square factors grow or shrink per layer.
 

@@ -146,7 +146,7 @@ def sweep(
         "x": "gaussian, unit mean square" if inputs is None else f"given, shape {inputs.shape}",
         "tile": [dataclasses.asdict(program.tile) for program in programs],
     }
-    for name, array in dataset.data_vars.items():
+    for array in dataset.data_vars.values():
         own = [dim for dim in array.dims if dim not in (*grid.over, "seed")]
         array.attrs["nan_networks"] = int(array.isnull().any(own).sum())
     dataset.attrs |= provenance.record(request, seconds=time.perf_counter() - started)
@@ -373,7 +373,11 @@ def _label(results: dict[str, np.ndarray], grid: _Grid, chosen: Measure, shapes:
     seeds = dataset.sizes["seed"]
     dataset = dataset.assign_coords(seed=("seed", np.arange(seeds), {"long_name": "seed", "units": "1"}))
     dataset = dataset.assign_coords({name: list(labels) for name, labels in coordinates.items()})
-    counted = {"layer": "layer, counted from the input", "depth": "depth, counted from the input", "index": "rank by size"}
+    counted = {
+        "layer": "layer, counted from the input",
+        "depth": "depth, counted from the input",
+        "index": "rank by size",
+    }
     for name, long_name in counted.items():
         if name in own_sizes:
             attrs = {"long_name": long_name, "units": "1" if name == "index" else "layers"}

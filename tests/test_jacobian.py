@@ -72,3 +72,43 @@ def test_gradient_norm_and_jacobian_agree():
     np.testing.assert_allclose(
         params.scaled().first.T @ delta, jaxsat.jacobian(net, params, x).T @ u, rtol=1e-12, atol=1e-14
     )
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "identity"])
+@pytest.mark.parametrize("sizes", [{}, {"inputs": 9, "outputs": 2}, {"inputs": 2, "outputs": 5}])
+def test_singular_values_are_those_of_the_jacobian(activation, sizes):
+    net = jaxsat.MLP(depth=3, width=7, activation=activation, weight_scale=1.6, bias_scale=0.2, **sizes)
+    params, x = net.init(KEY), jnp.linspace(-1, 1, net.input_width)
+    exact = np.linalg.svd(jaxsat.jacobian(net, params, x), compute_uv=False)
+    np.testing.assert_allclose(jaxsat.singular_values(net, params, x), exact, rtol=0, atol=1e-13 * exact[0])
+    logs = jaxsat.log_singular_values(net, params, x)
+    np.testing.assert_allclose(jnp.exp(logs), exact, rtol=0, atol=1e-13 * exact[0])
+
+
+def test_log_singular_values_of_every_depth_are_those_of_the_shallower_networks():
+    net = jaxsat.MLP(depth=5, width=6, inputs=4, activation="sigmoid", weight_scale=3.0)
+    table = jaxsat.log_singular_values(net, net.init(KEY), jnp.ones(4), every_depth=True)
+    assert table.shape == (5, 4)
+    for depth in range(1, 6):
+        shallow = jaxsat.MLP(depth=depth, width=6, inputs=4, activation="sigmoid", weight_scale=3.0)
+        alone = jaxsat.log_singular_values(shallow, shallow.init(KEY), jnp.ones(4))
+        np.testing.assert_allclose(table[depth - 1], alone, rtol=0, atol=1e-11)
+
+
+def test_orthogonal_linear_network_at_depth_1000():
+    net = jaxsat.MLP(depth=1000, width=8, activation="identity", ensemble="orthogonal", weight_scale=0.3)
+    logs = jaxsat.log_singular_values(net, net.init(KEY), jnp.ones(8))
+    np.testing.assert_allclose(logs, 1000 * np.log(0.3), rtol=1e-12)
+
+
+def test_a_network_of_scale_zero_has_rank_zero():
+    net = jaxsat.MLP(depth=3, width=4, weight_scale=0.0)
+    assert np.isneginf(jaxsat.log_singular_values(net, net.init(KEY), jnp.ones(4))).all()
+
+
+def test_log_singular_values_differentiate_through_the_network():
+    net = jaxsat.MLP(depth=4, width=5, activation="tanh", weight_scale=1.2)
+    params, x, h = net.init(KEY), jnp.linspace(-1, 1, 5), 1e-5
+    f = lambda x: jaxsat.log_singular_values(net, params, x)[-1]  # noqa: E731
+    differences = [(f(x + h * e) - f(x - h * e)) / (2 * h) for e in jnp.eye(5)]
+    np.testing.assert_allclose(jax.grad(f)(x), jnp.stack(differences), rtol=0, atol=1e-7)
