@@ -6,7 +6,7 @@ OUTPUT ?= figures
 WORKERS ?= 2
 
 .PHONY: figures figures-quick test test-all lint bench clean
-ANALYSES := activations_saturate gradients_vanish_with_depth
+ANALYSES := activations_saturate gradients_vanish_with_depth jacobian_spectra_with_depth lyapunov_exponents
 
 figures: $(VENV)/ready
 	@for name in $(ANALYSES); do $(BIN)/python -m analyses.$$name --output $(OUTPUT) $(FLAGS) || exit $$?; done
@@ -26,7 +26,7 @@ lint: $(VENV)/ready
 	$(BIN)/pyright
 
 bench: $(VENV)/ready
-	@for name in gradient_sweep compilation imports; do $(BIN)/python -m benchmarks.$$name || exit $$?; done
+	@for name in gradient_sweep jacobian_spectra compilation imports; do $(BIN)/python -m benchmarks.$$name || exit $$?; done
 
 clean:
 	rm -rf $(VENV) $(OUTPUT)

@@ -119,3 +119,48 @@ def zero_crossings(
         at = np.exp(x0 - mean[i] * (x1 - x0) / (mean[i + 1] - mean[i]))
         crossings.append(Crossing(float(at), float(low), float(high)))
     return crossings
+
+
+def density(
+    values: Float[np.ndarray, "seed k"], edges: Float[np.ndarray, " edge"], resamples: int = 400, seed: int = 0
+) -> Interval:
+    """Density of values pooled over seeds, by histogram, with a 95 % bootstrap band: seeds are resampled as a whole.
+
+    Args:
+        values: such as ln s, k of them for each network. NaN networks are left out; -inf counts in the total, so the
+            density integrates to the share of values that are finite and within the edges.
+        edges: of the bins, ascending.
+
+    Returns: per unit of the values, one number for each bin.
+
+    >>> density(np.array([[0.5, 1.5], [0.5, -np.inf]]), np.array([0.0, 1.0, 2.0])).estimate.tolist()
+    [0.5, 0.25]
+    """
+    if not (len(edges) > 1 and np.all(np.diff(edges) > 0)):
+        raise ValueError(f"density: `edges` must be at least two, ascending; got {edges}.")
+    kept = values[~np.isnan(values).any(1)]
+    shares = np.stack([np.histogram(row[np.isfinite(row)], edges)[0] for row in kept]) if len(kept) else kept[:, :0]
+    return _pooled(shares / (values.shape[1] * np.diff(edges)), resamples, seed)
+
+
+def distribution(
+    values: Float[np.ndarray, "seed k"], points: Float[np.ndarray, " point"], resamples: int = 400, seed: int = 0
+) -> Interval:
+    """Empirical distribution function of values pooled over seeds, at `points`, with a 95 % bootstrap band over seeds.
+
+    >>> distribution(np.array([[0.5, 1.5], [0.5, -np.inf]]), np.array([0.0, 1.0, 2.0])).estimate.tolist()
+    [0.25, 0.75, 1.0]
+    """
+    kept = np.sort(values[~np.isnan(values).any(1)], axis=1)
+    below = np.stack([np.searchsorted(row, points, side="right") for row in kept]) if len(kept) else kept[:, :0]
+    return _pooled(below / values.shape[1], resamples, seed)
+
+
+def _pooled(per_seed: Float[np.ndarray, "seed point"], resamples: int, seed: int) -> Interval:
+    count = len(per_seed)
+    if not count:
+        raise ValueError("estimates: `values` must have at least one network without NaN; got none.")
+    chosen = np.random.default_rng(seed).integers(count, size=(resamples, count))
+    weights = np.stack([np.bincount(row, minlength=count) for row in chosen]) / count
+    low, high = np.quantile(weights @ per_seed, [0.025, 0.975], axis=0)
+    return Interval(per_seed.mean(0), low, high, np.full(per_seed.shape[1], count))

@@ -61,6 +61,18 @@ def median_band(ax: Axes, x: np.ndarray, low_median_high: np.ndarray, color, lab
     ax.plot(x, median, color=color, label=label)
 
 
+def ridge(ax: Axes, x: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np.ndarray, base: float, color) -> None:
+    """A curve with its band, standing on a base line, over whatever stands behind it."""
+    ax.fill_between(x, base, base + middle, color=color, alpha=0.35, linewidth=0)
+    ax.fill_between(x, base + low, base + high, color=color, alpha=0.5, linewidth=0)
+    ax.plot(x, base + middle, color=color, lw=0.6)
+
+
+def noise_region(ax: Axes, low: float, high: float, label: str) -> None:
+    """A hatched band across the axes: what lies in it is rounding noise."""
+    ax.axhspan(low, high, facecolor="none", edgecolor="0.6", hatch="////", linewidth=0, label=label)
+
+
 def scale_colors(scales: np.ndarray) -> ScalarMappable:
     """A sequential, colour-blind safe map of positive scales, logarithmic."""
     return ScalarMappable(LogNorm(float(np.min(scales)), float(np.max(scales))), plt.get_cmap("viridis_r"))

@@ -13,6 +13,11 @@ TINY = {
         "--activations", "tanh", "relu", "--scales", "0.5", "1.0", "2.0", "3.0", "--large-scales", "4.0", "--seeds", "6",
         "--depth", "12", "--width", "16", "--images", "2", "--plain-seeds", "2",
     ],
+    "jacobian_spectra_with_depth": [
+        "--activations", "tanh", "relu", "--factors", "1.0", "2.0", "--seeds", "4", "--depth", "8", "--width", "8",
+        "--truth-width", "4", "--truth-depth", "20",
+    ],
+    "lyapunov_exponents": ["--activations", "identity", "relu", "--scales", "1.0", "2.0", "--seeds", "4", "--depth", "30", "--width", "6"],
 }  # fmt: skip
 
 

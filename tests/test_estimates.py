@@ -1,3 +1,5 @@
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
@@ -56,3 +58,32 @@ def test_scales_out_of_order_and_nothing_to_rank():
 def test_no_crossing():
     assert estimates.zero_crossings(np.array([1.0, 2.0]), np.full((2, 5), -1.0)) == []
     assert estimates.zero_crossings(np.array([1.0, 2.0]), np.full((2, 5), np.nan)) == []
+
+
+def test_density_and_distribution_of_a_known_law():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(400, 20))
+    edges = np.linspace(-2, 2, 9)
+    exact = np.diff([NormalDist().cdf(e) for e in edges]) / 0.5
+    found = estimates.density(values, edges)
+    # 95 % bands of 8 bins; with independent values a bin's standard error is known too
+    error = np.sqrt(exact * 0.5 * (1 - exact * 0.5) / 8000) / 0.5
+    assert np.all(np.abs(found.estimate - exact) < 4 * error)
+    np.testing.assert_allclose((found.high - found.low) / 3.92, error, rtol=0.25)
+    below = estimates.distribution(values, edges)
+    assert np.all(np.abs(below.estimate - [NormalDist().cdf(e) for e in edges]) < 4 * 0.5 / np.sqrt(8000))
+
+
+def test_bands_over_seeds_know_that_values_of_one_seed_belong_together():
+    values = np.repeat(np.random.default_rng(1).normal(size=(200, 1)), 50, axis=1)  # one value a seed, 50 times
+    below = estimates.distribution(values, np.zeros(1))
+    assert (below.high - below.low)[0] == pytest.approx(3.92 * 0.5 / np.sqrt(200), rel=0.25)
+
+
+def test_density_leaves_out_nan_and_counts_lost_directions():
+    values = np.array([[0.5, -np.inf], [np.nan, np.nan]])
+    assert estimates.density(values, np.array([0.0, 1.0])).estimate.tolist() == [0.5]
+    with pytest.raises(ValueError, match="at least one network without NaN"):
+        estimates.density(values[1:], np.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match="`edges` must be at least two, ascending"):
+        estimates.density(values, np.array([1.0]))

@@ -115,7 +115,7 @@ W = np.ones((3, 4, 4))
         (lambda: spectrum.log_singular_values_of_product(W, None, np.full((3, 4), 0.5)), ValueError, "-1, 0 or 1"),
         (lambda: spectrum.log_singular_values_of_product([W[0]], [np.ones(4)] * 2), ValueError, "one entry for each of 1"),
         (lambda: spectrum.log_singular_values_of_product([W[0], W[0, :2]], every_depth=True), ValueError, "layers of one width"),
-        (lambda: spectrum.lyapunov_exponents(np.ones((4, 2, 3))), ValueError, "square and of one size"),
+        (lambda: spectrum.lyapunov_exponents(np.ones((1, 2, 3))), ValueError, "square and of one size"),
     ],
 )  # fmt: skip
 def test_mistakes(call, error, message):
