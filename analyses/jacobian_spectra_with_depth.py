@@ -212,33 +212,26 @@ def draw(options: Options, dataset):
 
         ways = dataset.log_singular_values_by_method
         true = ways.sel(way="900 digits").values
-        steps, index = dataset.truth_depth.values, range(0, options.truth_width, max(1, options.truth_width // 6))
+        steps = dataset.truth_depth.values
+        index = np.unique(np.linspace(0, options.truth_width - 1, 7).round().astype(int))
         every = slice(None, None, max(1, len(steps) // 20))
-        floor = true[:, 0] + np.log(np.finfo(np.float64).eps)
-        truth.fill_between(
-            steps,
-            floor,
-            true.min() - 5,
-            facecolor="none",
-            edgecolor="0.75",
-            hatch="////",
-            lw=0,
-            label="below eps $s_1$ of float64",
-        )
+        single, double = (true[:, 0] + np.log(np.finfo(dtype).eps) for dtype in (np.float32, np.float64))
+        plotting.noise_region(truth, steps, double, single, "below eps $s_1$: noise in float32", "....")
+        plotting.noise_region(truth, steps, true.min() - 60, double, "noise in float64 too", "////")
         for way, style in (("svd(J), float32", ":"), ("svd(J), float64", "--")):
             truth.plot(
                 steps,
-                ways.sel(way=way).values[:, list(index)],
+                ways.sel(way=way).values[:, index],
                 style,
                 color=plotting.COLORS[way.endswith("64")],
                 lw=0.9,
             )
             truth.plot([], [], style, color=plotting.COLORS[way.endswith("64")], label=way)
-        truth.plot(steps, true[:, list(index)], "k-", lw=0.6)
+        truth.plot(steps, true[:, index], "k-", lw=0.6)
         truth.plot([], [], "k-", lw=0.6, label="900 digits")
         truth.plot(
             steps[every],
-            ways.sel(way="log domain, float64").values[every][:, list(index)],
+            ways.sel(way="log domain, float64").values[every][:, index],
             "o",
             color=plotting.COLORS[2],
             ms=2.2,
@@ -254,7 +247,7 @@ def draw(options: Options, dataset):
             mfc="none",
             label=f"log domain (error < {10.0 ** np.ceil(np.log10(error)):.0e})",
         )
-        truth.set(xlabel="depth $l$ (layers)", ylabel=r"$\ln s$", ylim=(true.min() - 3, true.max() + 3))
+        truth.set(xlabel="depth $l$ (layers)", ylabel=r"$\ln s$", ylim=(true.min() - 30, true.max() + 3))
         truth.set_title(f"one tanh network, width {options.truth_width}")
         truth.legend(loc="lower left")
         plotting.panel_letters([ridges[0, 0], ridges[1, 0], spread, truth])
@@ -264,7 +257,7 @@ def draw(options: Options, dataset):
             "a, b: density pooled over seeds, each ridge scaled to its peak, darker: 95 % bootstrap band over seeds; zero singular values (relu, hard_tanh) are left out. "
             "c: median and,\nat the critical scale (thick), 5-95 % of seeds; thin: "
             f"{', '.join(f'{f:g}' for f in options.factors if f != 1.0)} times that scale. "
-            f"d: one in {max(1, options.truth_width // 6)} singular values. {command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+            f"d: seven of the singular values, from the largest to the smallest. {command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
     return fig

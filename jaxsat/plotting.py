@@ -68,9 +68,9 @@ def ridge(ax: Axes, x: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np
     ax.plot(x, base + middle, color=color, lw=0.6)
 
 
-def noise_region(ax: Axes, low: float, high: float, label: str) -> None:
-    """A hatched band across the axes: what lies in it is rounding noise."""
-    ax.axhspan(low, high, facecolor="none", edgecolor="0.6", hatch="////", linewidth=0, label=label)
+def noise_region(ax: Axes, x: np.ndarray, low, high, label: str, hatch: str) -> None:
+    """A hatched region between two curves: what lies in it is rounding noise."""
+    ax.fill_between(x, low, high, facecolor="none", edgecolor="0.78", hatch=hatch, linewidth=0, label=label)
 
 
 def scale_colors(scales: np.ndarray) -> ScalarMappable:
