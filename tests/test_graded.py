@@ -51,7 +51,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("n", "layers", "spread", "ensemble", "digits"), CASES)
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_value_is_right_to_1e_9(n, layers, spread, ensemble, digits, seed):
     factors = tanh_factors(n, layers, spread, seed, ensemble)
     exact = truth(*factors, digits=digits)
@@ -91,13 +91,13 @@ def test_every_depth_is_each_partial_product(dtype, kind):
         logs = jnp.zeros_like(logs)
     table = log_singular_values_of_product(weights, logs, signs, every_depth=True)
     assert table.shape == (9, 7)
-    for depth in (1, 2, 5, 8, 9):
+    for depth in (1, 6, 9):
         exact = truth(*(np.asarray(f[:depth], float) for f in (weights, logs, signs)), digits=300)
         np.testing.assert_allclose(table[depth - 1], exact, rtol=2e-7, atol=1e-9 if dtype == jnp.float64 else 1e-3)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_zero_slopes_give_exact_rank(dtype, seed):
     rng = np.random.default_rng(seed)
     weights = jnp.asarray(rng.normal(size=(11, 10, 10)) / np.sqrt(5), dtype)

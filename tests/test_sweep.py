@@ -130,7 +130,7 @@ def test_own_measures_plain_and_labelled():
     np.testing.assert_array_equal(ds.b, np.tile(np.array(SCALES)[:, None], (1, 2)))
     labels = {"a": Variable(("kind", "part"), "a thing", "m", {"kind": ["u", "v"]}), "b": Variable((), "scale")}
     ds = run(["mean_squared_pre_activation", Measure("mine", plain, labels)], seeds=2)
-    assert ds.a.sel(kind="v").attrs == {"long_name": "a thing", "units": "m"}
+    assert ds.a.sel(kind="v").attrs == {"long_name": "a thing", "units": "m", "nan_networks": 0}
 
 
 def test_callables_as_activations_are_labelled_by_name():
@@ -202,3 +202,21 @@ def test_progress_goes_to_stderr(capsys):
     assert seen.out == ""
     assert "networks/s" in seen.err
     assert "12.0/12.0" in seen.err
+
+
+def test_a_nan_marks_its_network_is_counted_and_leaves_the_others():
+    def spoiled(net, key, x):
+        """ln s, with a NaN in the weights of the network of the last scale and of some seeds."""
+        params = net.init(key)
+        bad = (net.weight_scale > 2.5) & (jax.random.bits(key) % 2 == 0)
+        params = params._replace(hidden=params.hidden.at[0, 0, 0].set(jnp.where(bad, jnp.nan, params.hidden[0, 0, 0])))
+        return {"spectrum": jaxsat.log_singular_values(net, params, jnp.ones(5)), "bad": bad}
+
+    net = jaxsat.MLP(depth=4, width=5)
+    over = {"weight_scale": [1.0, 2.0, 3.0]}
+    ds = jaxsat.sweep(net, spoiled, over, seeds=20, progress=False)
+    bad = ds.bad.values
+    assert 0 < bad.sum() < 20
+    assert ds.spectrum.attrs["nan_networks"] == bad.sum()
+    np.testing.assert_array_equal(np.isnan(ds.spectrum).all("spectrum_axis0"), bad)
+    assert np.isfinite(ds.spectrum.values[~bad]).all()
