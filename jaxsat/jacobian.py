@@ -69,7 +69,9 @@ def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) ->
     >>> [round(float(s), 4) for s in singular_values(net, net.init(jax.random.key(0)), jnp.ones(4))]
     [8.0, 8.0, 8.0, 8.0]
     """
-    return jnp.linalg.svd(_transposed_product(net, params, x), compute_uv=False)
+    product = _transposed_product(net, params, x)
+    wide = product.astype(jnp.promote_types(product.dtype, jnp.float32))  # no library decomposes half precision
+    return jnp.linalg.svd(wide, compute_uv=False).astype(product.dtype)
 
 
 def log_singular_values(

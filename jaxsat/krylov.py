@@ -208,8 +208,9 @@ def _operator(where: str, fn: Callable[[Any], Any], x: Any) -> _Operator:
     if not callable(fn):
         raise TypeError(f"{where}: `fn` must be a function of `x`; got {type(fn).__name__}.")
     for leaf in jax.tree.leaves(x):
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            raise TypeError(f"{where}: `x` must be floating-point arrays; got dtype {jnp.result_type(leaf)}.")
+        if not jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.floating):
+            found = getattr(leaf, "dtype", type(leaf).__name__)
+            raise TypeError(f"{where}: `x` must be floating-point arrays; got {found}.")
     flat, unravel = ravel_pytree(x)
     flat_fn = lambda v: ravel_pytree(fn(unravel(v)))[0]  # noqa: E731
     out, pull = jax.vjp(flat_fn, flat)

@@ -82,7 +82,8 @@ def singular_values(matrix: ArrayLike) -> SingularValues:
     [True, True, False]
     """
     array = _checked("singular_values: `matrix`", matrix, 2)
-    values = jnp.linalg.svd(array, compute_uv=False)
+    wide = array.astype(jnp.promote_types(array.dtype, jnp.float32))  # no library decomposes half precision
+    values = jnp.linalg.svd(wide, compute_uv=False).astype(array.dtype)
     floor = jnp.finfo(array.dtype).eps * values[0]
     return SingularValues(values, floor, values > max(array.shape) * floor)
 
@@ -174,7 +175,7 @@ def log_condition_number(log_singular_values: Float[ArrayLike, " k"]) -> Float[A
     >>> float(log_condition_number(jnp.array([2.0, -100.0])))
     102.0
     """
-    values = jnp.asarray(log_singular_values)
+    values = _spectrum(log_singular_values)
     return values[0] - values[-1]
 
 
@@ -203,7 +204,7 @@ def effective_rank(log_singular_values: Float[ArrayLike, " k"]) -> Float[Array, 
     >>> round(float(effective_rank(jnp.array([0.0, 0.0, -jnp.inf]))), 6)
     2.0
     """
-    values = jnp.asarray(log_singular_values)
+    values = _spectrum(log_singular_values)
     logs = values - jax.nn.logsumexp(values)
     return jnp.exp(-jnp.sum(jnp.where(jnp.isneginf(logs), 0, jnp.exp(logs) * logs)))
 
@@ -216,7 +217,9 @@ def effective_dimension(log_singular_values: Float[ArrayLike, " k"], ridge: Arra
     >>> round(float(effective_dimension(jnp.array([20.0, 0.0, -20.0]))), 6)
     1.5
     """
-    values = jnp.asarray(log_singular_values)
+    values = _spectrum(log_singular_values)
+    if not isinstance(ridge, Tracer) and not np.all(np.asarray(ridge) > 0):
+        raise ValueError(f"effective_dimension: `ridge` must be positive; got {ridge}.")
     return jnp.sum(jax.nn.sigmoid(2 * values - jnp.log(jnp.asarray(ridge, values.dtype))))
 
 
@@ -226,12 +229,19 @@ def isometry_gap(log_singular_values: Float[ArrayLike, " k"]) -> Float[Array, ""
     >>> float(isometry_gap(jnp.full(4, -7.0)))
     0.0
     """
-    squares = 2 * jnp.asarray(log_singular_values)
+    squares = 2 * _spectrum(log_singular_values)
     return jax.nn.logsumexp(squares) - jnp.log(jnp.asarray(squares.size, squares.dtype)) - jnp.mean(squares)
 
 
+def _spectrum(log_singular_values: ArrayLike) -> Float[Array, " k"]:
+    values = _real("`log_singular_values`", log_singular_values)
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"`log_singular_values` must be those of one matrix, (k,), k >= 1; got shape {values.shape}.")
+    return values
+
+
 def _relative_squares(log_singular_values: ArrayLike) -> Array:
-    values = jnp.asarray(log_singular_values)
+    values = _spectrum(log_singular_values)
     return jnp.exp(2 * (values - values[0]))
 
 
@@ -245,6 +255,10 @@ def _stacks(where: str, weights: Any, log_abs_slopes: Any, slope_signs: Any) -> 
         if matrices.shape[1] == matrices.shape[2]:
             slopes = _slopes(where, log_abs_slopes, slope_signs, matrices.shape[:2], matrices.dtype)
             return [Factor(matrices, *slopes)], (matrices.shape[1], matrices.shape[2])
+    if not isinstance(weights, Sequence) and getattr(weights, "ndim", 0) == 0:
+        raise TypeError(
+            f"{where}: `weights` must be an array (L, n, n) or a sequence of matrices; got {type(weights).__name__}."
+        )
     factors = [_checked(f"{where}: `weights[{i}]`", w, 2) for i, w in enumerate(weights)]
     if not factors:
         raise ValueError(f"{where}: `weights` must have at least one matrix; got none.")
@@ -256,9 +270,9 @@ def _stacks(where: str, weights: Any, log_abs_slopes: Any, slope_signs: Any) -> 
                 f"and then {above.shape}. The first factor applied comes first."
             )
     for name, given in (("log_abs_slopes", log_abs_slopes), ("slope_signs", slope_signs)):
-        if given is not None and len(given) != len(factors):
+        if given is not None and (not hasattr(given, "__len__") or len(given) != len(factors)):
             raise ValueError(
-                f"{where}: `{name}` must have one entry for each of {len(factors)} weights; got {len(given)}."
+                f"{where}: `{name}` must have one entry for each of {len(factors)} weights; got {jnp.shape(given)[:1]}."
             )
     parts = []
     for i, w in enumerate(factors):
@@ -301,7 +315,10 @@ def _checked(what: str, given: Any, ndim: int) -> Array:
 
 
 def _real(what: str, given: Any) -> Array:
-    array = jnp.asarray(given)
+    try:
+        array = jnp.asarray(given)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be real numbers; got {type(given).__name__}.") from None
     if jnp.issubdtype(array.dtype, jnp.complexfloating) or not jnp.issubdtype(array.dtype, jnp.number):
         raise TypeError(f"{what} must be real numbers; got dtype {array.dtype}.")
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))

@@ -115,9 +115,19 @@ W = np.ones((3, 4, 4))
         (lambda: spectrum.log_singular_values_of_product(W, None, np.full((3, 4), 0.5)), ValueError, "-1, 0 or 1"),
         (lambda: spectrum.log_singular_values_of_product([W[0]], [np.ones(4)] * 2), ValueError, "one entry for each of 1"),
         (lambda: spectrum.log_singular_values_of_product([W[0], W[0, :2]], every_depth=True), ValueError, "layers of one width"),
+        (lambda: spectrum.stable_rank(np.ones(0)), ValueError, "must be those of one matrix"),
+        (lambda: spectrum.effective_dimension(np.ones(3), ridge=-1.0), ValueError, "`ridge` must be positive"),
         (lambda: spectrum.lyapunov_exponents(np.ones((1, 2, 3))), ValueError, "square and of one size"),
     ],
 )  # fmt: skip
 def test_mistakes(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_half_precision_is_decomposed_in_float32():
+    exact = np.linalg.svd(chosen(np.array([1.0, 0.0, -1.0])), compute_uv=False)
+    matrix = jnp.asarray(chosen(np.array([1.0, 0.0, -1.0])), jnp.bfloat16)
+    found = spectrum.singular_values(matrix)
+    assert found.values.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(found.values, float), exact, rtol=0, atol=4 * 2**-8 * exact[0])
