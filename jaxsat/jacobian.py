@@ -70,7 +70,9 @@ def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) ->
     [8.0, 8.0, 8.0, 8.0]
     """
     product = _transposed_product(net, params, x)
-    wide = product.astype(jnp.promote_types(product.dtype, jnp.float32))  # no library decomposes half precision
+    wide = (
+        product if product.dtype.itemsize >= 4 else product.astype(jnp.float32)
+    )  # no library decomposes half precision
     return jnp.linalg.svd(wide, compute_uv=False).astype(product.dtype)
 
 

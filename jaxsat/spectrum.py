@@ -82,7 +82,7 @@ def singular_values(matrix: ArrayLike) -> SingularValues:
     [True, True, False]
     """
     array = _checked("singular_values: `matrix`", matrix, 2)
-    wide = array.astype(jnp.promote_types(array.dtype, jnp.float32))  # no library decomposes half precision
+    wide = array if array.dtype.itemsize >= 4 else array.astype(jnp.float32)  # no library decomposes half precision
     values = jnp.linalg.svd(wide, compute_uv=False).astype(array.dtype)
     floor = jnp.finfo(array.dtype).eps * values[0]
     return SingularValues(values, floor, values > max(array.shape) * floor)
@@ -272,7 +272,7 @@ def _stacks(where: str, weights: Any, log_abs_slopes: Any, slope_signs: Any) -> 
     for name, given in (("log_abs_slopes", log_abs_slopes), ("slope_signs", slope_signs)):
         if given is not None and (not hasattr(given, "__len__") or len(given) != len(factors)):
             raise ValueError(
-                f"{where}: `{name}` must have one entry for each of {len(factors)} weights; got {jnp.shape(given)[:1]}."
+                f"{where}: `{name}` must have one entry for each of {len(factors)} weights; got {len(given) if hasattr(given, '__len__') else given}."
             )
     parts = []
     for i, w in enumerate(factors):
