@@ -16,7 +16,7 @@ def after(earlier: Array, value: Array) -> Array:
     """`value`, bit for bit, but not to be had before `earlier` is.
 
     Args:
-        earlier: floating-point. Where its first entry is NaN, `value` is NaN too, or another key.
+        earlier: floating-point, any numbers, NaN among them.
         value: floating-point, or random keys.
 
     >>> after(jnp.ones(3), jnp.arange(2.0)).tolist()
@@ -24,7 +24,9 @@ def after(earlier: Array, value: Array) -> Array:
     """
     if earlier.size == 0:
         return value
-    # Not optimization_barrier: XLA drops it before it decides what runs side by side.
-    lost = jnp.isnan(earlier.reshape(-1)[0])
+    # Not optimization_barrier: XLA drops it before it decides what runs side by side. That `never` is false it cannot
+    # tell, and so it waits (tests/test_ordering.py looks for the dependency in the compiled program).
+    first = earlier.reshape(-1)[0]
+    never = jnp.isnan(jnp.where(jnp.isnan(first), 0, first))
     is_key = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
-    return jnp.where(lost, jax.random.fold_in(value, 0) if is_key else jnp.nan, value)
+    return jnp.where(never, jax.random.fold_in(value, 0) if is_key else jnp.nan, value)

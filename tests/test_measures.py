@@ -41,6 +41,18 @@ def test_several_measures_share_one_draw_and_one_forward_pass(monkeypatch):
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_measure_that_overflows_leaves_the_others_as_they_are(order):
+    """The dense product overflows and its decomposition is NaN; a small input keeps the forward pass finite."""
+    net, key = jaxsat.MLP(depth=40, width=8, activation="relu", weight_scale=1e9), jax.random.key(0)
+    x, names = jnp.full((1, 8), 1e-200), ["singular_values", "log_singular_values"][::order]
+    together = measures.get(names)(net, key, x)
+    assert np.isnan(together["singular_values"]).all()
+    assert np.isfinite(together["log_singular_values"][0])
+    for name in names:
+        np.testing.assert_array_equal(together[name], measures.get(name)(net, key, x)[name])
+
+
 def test_neither_name_nor_function():
     with pytest.raises(TypeError, match=r"measure: must be a name or a function \(net, key, x\) -> dict; got int"):
         measures.get(3)
