@@ -2,8 +2,8 @@
 
 A dense singular value decomposition is right to eps times the *largest* singular value. The Jacobian of a deep network
 spreads its singular values exponentially with depth, so below that floor `svd(jacfwd(f)(x))` is rounding noise: in
-float32 that is the lower half of the spectrum after some six tanh layers. Products of layers are therefore kept in
-factors and logarithms (see ``graded``).
+float32 that is the lower half of the spectrum after 28 tanh layers of width 64 at sigma_w = 1, after 8 at sigma_w = 2.5
+(gaussian weights; measured). Products of layers are therefore kept in factors and logarithms (see ``graded``).
 """
 
 from __future__ import annotations
@@ -119,8 +119,9 @@ def log_singular_values_of_product(
         Values that hang on exact zeros of the weights beside slopes of widely different size (sparse or structured
         weights) can be lost, as in any floating-point product. Derivatives in both modes, for simple singular values;
         not with every_depth.
-    Cost: about L n^3 floating-point operations, plus one or two singular value decompositions; a few times that of the
-        dense product. With every_depth, one decomposition for each depth.
+    Cost: some 5 L n^3 floating-point operations, in float32, where two layers share a decomposition, some 3 L n^3 (the
+        dense product alone: 2 L n^3), plus one or two singular value decompositions. With every_depth, one decomposition
+        for each depth.
     Source: Demmel et al. 1999, Linear Algebra Appl. 299; Drmac & Veselic 2008, SIAM J. Matrix Anal. Appl. 29.
 
     >>> slopes = jnp.log(jnp.array([[1e-3, 1.0], [1e-3, 1.0]])) * 100.0  # 1e-300, twice
