@@ -2,7 +2,8 @@
 
 Lyapunov exponents lambda_i = ln s_i / L of the Jacobian of random networks, against the index of the direction. For
 linear gaussian networks the law is exact at any width (Newman 1986): lambda_i = (ln 2 + psi((n - i + 1) / 2) - ln n) / 2
-+ ln sigma_w.
++ ln sigma_w. All in float64: the signal of a linear or relu network grows or shrinks as sigma_w^L, beyond float32 within
+a hundred layers.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def main(options: Options) -> None:
 
 def measure(options: Options):
     """One sweep: exponents from ln s / L, and by QR, for every network."""
+    import jax
     import jax.numpy as jnp
 
     import jaxsat
@@ -63,9 +65,10 @@ def measure(options: Options):
     }
     net = jaxsat.MLP(depth=options.depth, width=options.width)
     over = {"activation": list(options.activations), "weight_scale": sorted(options.scales)}
-    return jaxsat.sweep(
-        net, Measure("lyapunov", exponents, labels), over, seeds=options.seeds, root_seed=options.root_seed
-    )
+    with jax.enable_x64(True):
+        return jaxsat.sweep(
+            net, Measure("lyapunov", exponents, labels), over, seeds=options.seeds, root_seed=options.root_seed
+        )
 
 
 def law(width: int, scale: float):
@@ -84,6 +87,7 @@ def draw(options: Options, dataset):
     from jaxsat import estimates, plotting
 
     scales, index = dataset.weight_scale.values, dataset["index"].values
+    unmeasured = []
     with plotting.style():
         rows = -(-len(options.activations) // 2)
         fig, axes = plt.subplots(
@@ -93,6 +97,9 @@ def draw(options: Options, dataset):
         for ax, name in zip(axes.flat, options.activations, strict=False):
             for scale in scales:
                 found = dataset.sel(activation=name, weight_scale=scale)
+                if not np.isfinite(found.exponents).any():
+                    unmeasured.append(f"{name} at {scale:g}")
+                    continue
                 mean = estimates.mean_interval(np.where(np.isfinite(found.exponents), found.exponents, np.nan), axis=0)
                 errors = (mean.estimate - mean.low, mean.high - mean.estimate)
                 marks = {"color": colors.to_rgba(scale), "mfc": "none", "mew": 0.7, "ms": 3, "elinewidth": 0.8}
@@ -118,11 +125,12 @@ def draw(options: Options, dataset):
         bar.set_ticks(scales, labels=[f"{s:g}" for s in scales])
         bar.minorticks_off()
         plotting.panel_letters(list(axes.flat[: len(options.activations)]))
+        missing = f"\nNo finite exponent, hence nothing drawn: {', '.join(unmeasured)}. " if unmeasured else ""
         footer = (
             f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, no biases, "
             "gaussian input. Circles: mean over seeds with its 95 % interval; they differ from the limit by O(1/L).\n"
             "Directions that some network loses altogether (relu) are averaged over the networks that keep them. "
-            f"{command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+            f"{missing}{command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
     return fig

@@ -299,9 +299,9 @@ class _Program:
                 f"{size / 2**20:.0f} MiB; got {memory_budget / 2**20:.0f} MiB. Raise it, or sweep fewer scales, layers "
                 "or inputs at a time."
             )
-        dtype = jnp.result_type(float)
 
         def run(first_seed, columns):
+            dtype = jnp.result_type(float)  # asked here: the thread that compiles is outside a caller's enable_x64
             return compiled(first_seed, {k: v.astype(dtype) for k, v in columns.items()}, *self.arguments)
 
         return run, min(memory_budget // size, MAX_TILES_UNDER_WAY)

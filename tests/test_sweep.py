@@ -220,3 +220,16 @@ def test_a_nan_marks_its_network_is_counted_and_leaves_the_others():
     assert ds.spectrum.attrs["nan_networks"] == bad.sum()
     np.testing.assert_array_equal(np.isnan(ds.spectrum).all("spectrum_axis0"), bad)
     assert np.isfinite(ds.spectrum.values[~bad]).all()
+
+
+def test_precision_is_that_of_the_caller():
+    """The thread that compiles does not see a caller's ``enable_x64``, only what holds everywhere."""
+    jax.config.update("jax_enable_x64", False)
+    try:
+        single = run(seeds=2)
+        with jax.enable_x64(True):
+            double = run(seeds=2)
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert single.log_gradient_norms.dtype == single.attrs["dtype"] == "float32"
+    assert double.log_gradient_norms.dtype == double.attrs["dtype"] == "float64"
