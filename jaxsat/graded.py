@@ -10,10 +10,7 @@ spread over hundreds of orders of magnitude stay right to eps each; QR, which mi
 seen). The diagonal of U goes into d; what is left of it, exp(-d') U exp(d), is unit upper triangular and moderate,
 because columns are taken by descending size, and goes into T.
 
-At the end two QR decompositions, of T^T and of X, leave a lower triangle whose rows carry the grading, descending.
-Such entries determine all singular values to high relative accuracy, and bidiagonalisation from the large end finds
-them so (Barlow & Demmel 1990; Demmel et al. 1999; Drmac & Veselic 2008). Spreads beyond what a number holds are taken
-in windows.
+At the end QR of T^T makes it X diag(exp d) alone, whose singular values ``graded_svd`` finds.
 
 Everything is done in float64, whatever the caller's dtype and configuration. For single precision two layers are
 multiplied densely before each decomposition; pivots tell when that was one too many, and then the product is made
@@ -30,25 +27,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxsat import graded_svd
 from jaxsat.ordering import after
 
 LOWEST = -600.0  # ln of the smallest slope, beside its layer's largest, that one decomposition takes
 ZERO_SLOPE = -400.0  # stands for -inf where derivatives are taken
-NEGLIGIBLE = 1e-19
 SMALLEST_PIVOT = 1e-11  # of two layers multiplied densely, beside their largest entry, where 1e-4 in ln s is enough
-
-
-class Window(NamedTuple):
-    """A matrix is made with its grading clipped to +-reach around a centre; values within +-(reach - margin) count."""
-
-    reach: float
-    margin: float
-
-
-# LAPACK's values of a graded matrix are right relative to themselves. Elsewhere, and for vectors, only eps times the
-# largest entry is promised: the errors are then exp(-2 margin) from clipping and eps exp(2 reach - margin) from rounding.
-RELATIVE = Window(150.0, 20.0)
-NORMWISE, NORMWISE_SINGLE = Window(12.5, 10.5), Window(14.0, 6.0)
 
 
 class Factor(NamedTuple):
@@ -81,19 +65,27 @@ class Steps(NamedTuple):
 
     one: Callable[[Graded, Factor], tuple[Graded, Array]]
     pairs: bool
-    normwise: Window
+    normwise: graded_svd.Window
 
 
-@jax.custom_jvp
-def log_singular_values(stacks: Sequence[Factor]) -> Float[Array, " r"]:
+def log_singular_values(stacks: Sequence[Factor]) -> Float[Array, " k"]:
     """ln of the singular values of a product, descending; -inf beyond its rank; NaN throughout for any NaN in it.
 
     Args:
         stacks: stacked factors (layers, m, n), first ones first; those of several layers are square.
 
-    Returns: r of them, the smallest width on the way, in the dtype of the weights. Differentiable in both modes where
-        singular values are distinct and the slopes of each layer lie within exp(600) of each other (else NaN).
+    Returns: k = min(rows, columns) of them, in the dtype of the weights. Differentiable in both modes where singular
+        values are distinct and the slopes of each layer lie within exp(600) of each other (else NaN).
     """
+    values = _of_smallest_width(stacks)
+    lost = min(stacks[-1].weight.shape[-2], stacks[0].weight.shape[-1]) - values.size  # to a layer narrower than both
+    rest = jnp.where(jnp.isnan(values[:1]), jnp.nan, jnp.full(lost, -jnp.inf, values.dtype))
+    return jnp.concatenate([values, rest])
+
+
+@jax.custom_jvp
+def _of_smallest_width(stacks: Sequence[Factor]) -> Float[Array, " r"]:
+    """The first singular values, as many as the smallest width on the way; the others are zero."""
 
     def run(stacks: Sequence[Factor], steps: Steps) -> tuple[Array, list[Array]]:
         state, sound = _identity(stacks), []
@@ -102,7 +94,7 @@ def log_singular_values(stacks: Sequence[Factor]) -> Float[Array, " r"]:
                 stack, state, steps.one, (lambda s, pair: _times_pair(s, pair)[:2]) if steps.pairs else None
             )
             sound.append(found)
-        return _values(*_absorbed(state), steps.normwise), sound
+        return graded_svd.log_values(*_absorbed(state), steps.normwise), sound
 
     return _in_double(run, stacks)
 
@@ -116,16 +108,16 @@ def log_singular_values_of_every_layer(stacks: Sequence[Factor]) -> list[Float[A
         def one(carry, factor):
             state, sound = steps.one(Graded(*carry, jnp.eye(carry[1].size)), factor)
             xt, d = _absorbed(state)
-            values = _values(xt, d, steps.normwise)
+            values = graded_svd.log_values(xt, d, steps.normwise)
             return (after(values, xt), d), (values, sound)
 
         def two(carry, pair):
             state, sound, between = _times_pair(Graded(*carry, jnp.eye(carry[1].size)), pair)
             new = _absorbed(state)
-            xt, d = _by_size(*new)
-            both = jax.tree.map(lambda *a: jnp.stack(a), between[:3], (xt, d, _rank(d)))
-            g = jax.vmap(_triangle)(*both[:2])
-            values = jax.vmap(lambda *a: _of_triangle(*a, steps.normwise))(g, *both[1:])
+            xt, d = graded_svd.by_size(*new)
+            both = jax.tree.map(lambda *a: jnp.stack(a), between[:3], (xt, d, graded_svd.rank_of(d)))
+            g = jax.vmap(graded_svd.triangle)(*both[:2])
+            values = jax.vmap(lambda *a: graded_svd.log_values_of_triangle(*a, steps.normwise))(g, *both[1:])
             sound &= _are_sound(jnp.diagonal(g[0]), between.rank, between.bt)
             return (after(values, new[0]), new[1]), (values.at[0].add(between.shift), sound)
 
@@ -141,7 +133,7 @@ def log_singular_values_of_every_layer(stacks: Sequence[Factor]) -> list[Float[A
 def _in_double(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]], stacks: Sequence[Factor]) -> Any:
     """`run` by quick steps in float64, and by careful ones if some step was not sound."""
     dtype = stacks[0].weight.dtype
-    single, normwise = dtype != jnp.float64, _normwise(stacks)
+    single, normwise = dtype != jnp.float64, graded_svd.normwise_window(dtype)
     with jax.enable_x64(True):
         stacks = _narrowed(stacks)
         values, sound = run(stacks, Steps(_times, single, normwise))
@@ -177,16 +169,17 @@ def log_growth_by_qr(stack: Factor) -> Float[Array, "layers n"]:
         return jax.lax.scan(layer, (jnp.eye(n), jnp.zeros(n)), stack)[1].astype(dtype)
 
 
-@log_singular_values.defjvp
+@_of_smallest_width.defjvp
 def _tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
     """d ln s_i = v_i^T T^-1 (diag(dd) T + dT) v_i, v_i the right singular vectors of diag(exp d) T: nothing graded in it."""
-    values = log_singular_values(*primals)
+    values = _of_smallest_width(*primals)
     with jax.enable_x64(True):
         (stacks,), (changes,) = _double(primals), _double(tangents)
         stacks = [s._replace(weight=after(values, s.weight)) for s in stacks]
         (d, t), (dd, dt) = jax.jvp(_smooth_product, (stacks,), (list(changes),))
         q, r = jnp.linalg.qr(t.T)
-        _, vt = _in_windows(r.T, d, _rank(values), _normwise(primals[0]), vectors=True)
+        window = graded_svd.normwise_window(values.dtype)
+        _, vt = graded_svd.in_windows(r.T, d, graded_svd.rank_of(values), window, vectors=True)
         left = jax.scipy.linalg.solve_triangular(r, vt.T)
         change = jnp.einsum("ki,kj,ij->i", left, dt, vt @ q.T) + jnp.einsum("ki,k,ik->i", left, dd, vt @ r)
         return values, jnp.where(jnp.isneginf(values), 0.0, change).astype(values.dtype)
@@ -231,8 +224,8 @@ def _times_pair(state: Graded, pair: Factor) -> tuple[Graded, Array, Between]:
     first, second = (jax.tree.map(lambda a, i=i: a[i], pair) for i in (0, 1))
     slopes1, shift1, _ = _relative_slopes(first)
     slopes2, shift2, _ = _relative_slopes(second)
-    rank1 = jnp.minimum(_rank(state.d), _nonzero_rows(first))
-    rank2 = jnp.minimum(rank1, _nonzero_rows(second))
+    rank1 = jnp.minimum(graded_svd.rank_of(state.d), _nonzero_row_count(first))
+    rank2 = jnp.minimum(rank1, _nonzero_row_count(second))
     bt = jnp.einsum("rn,mn->rm", state.xt, first.weight) * slopes1[None, :]
     dense = jnp.einsum("rn,mn->rm", bt, second.weight)
     new, pivots, rows = _decomposed(dense * slopes2[None, :], state, shift1 + shift2, rank2)
@@ -247,11 +240,7 @@ def _are_sound(pivots: Array, rank: Array, dense: Array) -> Array:
     return smallest >= SMALLEST_PIVOT * jnp.max(jnp.abs(dense))
 
 
-def _rank(d: Array) -> Array:
-    return jnp.sum(~jnp.isneginf(d))
-
-
-def _nonzero_rows(factor: Factor) -> Array:
+def _nonzero_row_count(factor: Factor) -> Array:
     return jnp.sum(~jnp.isneginf(factor.log_abs_slopes) & jnp.any(factor.weight != 0, axis=1))
 
 
@@ -279,7 +268,7 @@ def _decomposed(bt: Array, state: Graded, shift: Array, rank: Array | None = Non
         alive &= jnp.arange(k) < rank
     log_pivots = jnp.log(jnp.where(alive, jnp.abs(pivots), 1.0))
     # Not a quotient: its derivative would square a pivot that may be exp(-600).
-    u = u * jnp.exp(-log_pivots)[:, None] * _grading(d)[:k]
+    u = u * jnp.exp(-log_pivots)[:, None] * graded_svd.grading(d)[:k]
     new = jnp.where(alive, jnp.where(alive, d[:k], 0.0) + log_pivots + shift, -jnp.inf)
     return Graded(xt, new, jnp.where(alive[:, None], u, jnp.eye(k, d.size)) @ t), pivots, rows
 
@@ -297,81 +286,13 @@ def _absorbed(state: Graded) -> tuple[Array, Array]:
     xt, d, t = _sorted(state)
     r = jnp.linalg.qr(t.T, mode="r")
     pivots = jnp.abs(jnp.diagonal(r))
-    lower = jnp.tril(r.T / pivots[None, :] * _grading(d).T)
+    lower = jnp.tril(r.T / pivots[None, :] * graded_svd.grading(d).T)
     lower = jnp.where(jnp.isneginf(d)[:, None], jnp.eye(d.size), lower)
     return jnp.einsum("ij,im->jm", lower, xt), d + jnp.log(pivots)
 
 
-def _grading(d: Array) -> Float[Array, "r r"]:
-    """exp(d_j - d_i), kept finite; 0 where d_j is -inf, and nothing of note in the rows where d_i is."""
-    row = jnp.where(jnp.isneginf(d), 0.0, d)
-    return jnp.exp(jnp.minimum(d[None, :] - row[:, None], 700.0))
-
-
 def _sorted(state: Graded) -> Graded:
-    return Graded(*_by_size(*state))
-
-
-def _by_size(xt: Array, d: Array, *others: Array) -> tuple[Array, ...]:
-    order = jnp.argsort(-d)
-    return tuple(a[order] for a in (xt, d, *others))
-
-
-# --- the singular values of X diag(exp d) ----------------------------------------------------------------------
-
-
-def _values(xt: Array, d: Array, normwise: Window) -> Float[Array, " r"]:
-    """ln of the singular values of X diag(exp d), descending."""
-    xt, d = _by_size(xt, d)
-    return _of_triangle(_triangle(xt, d), d, _rank(d), normwise)
-
-
-def _triangle(xt: Array, d: Array) -> Float[Array, "r r"]:
-    """The lower triangle G for which diag(exp d) G has the singular values of X diag(exp d).
-
-    Entries too small to change any ln s are made zeros: they would lead the bidiagonalisation astray, which turns rows
-    towards the first nonzero entry it meets.
-    """
-    g = jnp.linalg.qr(xt.T, mode="r").T
-    seen = jnp.abs(g) * jnp.minimum(_grading(d).T, 1.0) > NEGLIGIBLE * jnp.abs(jnp.diagonal(g))[None, :]
-    return jnp.where(seen | jnp.isnan(g), g, 0.0)
-
-
-def _of_triangle(g: Array, d: Array, rank: Array, normwise: Window) -> Float[Array, " r"]:
-    return jax.lax.platform_dependent(
-        g, d, rank, cpu=lambda *a: _in_windows(*a, RELATIVE)[0], default=lambda *a: _in_windows(*a, normwise)[0]
-    )
-
-
-def _in_windows(g: Array, d: Array, rank: Array, window: Window, vectors: bool = False) -> tuple[Array, Array]:
-    """ln of the first `rank` singular values of diag(exp d) G and, on request, its right singular vectors as rows.
-
-    Columns from `rank` on are zero but for rounding; further rows are not.
-    """
-    reach, inner = window.reach, window.reach - window.margin
-    index, zero_row = jnp.arange(d.size), jnp.isneginf(d)[:, None]
-    g = jnp.where(index[None, :] < rank, g, 0.0)
-    sound = jnp.all(jnp.isfinite(g)) & jnp.all(d < jnp.inf)
-    rank = jnp.where(sound, rank, 0)
-    sizes = jnp.maximum(jnp.log(jnp.abs(jnp.diagonal(g))), -reach)  # a zero here is not sound, and must not be sought
-    lowest = jnp.min(jnp.where(index < rank, d + sizes, jnp.inf))
-
-    def look(carry):
-        centre, done, values, vt = carry
-        matrix = jnp.where(zero_row, 0.0, jnp.exp(jnp.clip(d - centre, -reach, reach))[:, None] * g)
-        if vectors:
-            _, s, rows = jnp.linalg.svd(matrix)
-        else:
-            s, rows = jnp.linalg.svd(matrix, compute_uv=False), vt
-        found, low = jnp.log(s) + centre, centre - inner
-        upto = jnp.where(low <= lowest, rank, jnp.minimum(jnp.sum(found > low), rank))
-        new = (index >= done) & (index < upto)
-        values, vt = jnp.where(new, found, values), jnp.where(new[:, None], rows, vt)
-        return low - inner, jnp.maximum(upto, done), values, vt
-
-    start = jnp.max(d) - inner, jnp.zeros_like(rank), jnp.full_like(d, -jnp.inf), jnp.zeros_like(g)
-    _, _, values, vt = jax.lax.while_loop(lambda carry: carry[1] < rank, look, start)
-    return jnp.where(sound, values, jnp.nan), jnp.where(sound, vt, jnp.nan)
+    return Graded(*graded_svd.by_size(*state))
 
 
 # --- derivatives -----------------------------------------------------------------------------------------------
@@ -393,7 +314,7 @@ def _smooth_product(stacks: Sequence[Factor]) -> tuple[Array, Array]:
     xt, d, t = _sorted(state)
     r = jnp.linalg.qr(xt.T)[1]
     pivots = jnp.abs(jnp.diagonal(r))
-    return _sorted(Graded(xt, d + jnp.log(pivots), jnp.triu(r / pivots[:, None] * _grading(d)) @ t))[1:]
+    return _sorted(Graded(xt, d + jnp.log(pivots), jnp.triu(r / pivots[:, None] * graded_svd.grading(d)) @ t))[1:]
 
 
 # --- stacks ----------------------------------------------------------------------------------------------------
@@ -425,10 +346,6 @@ def _narrowed(stacks: Sequence[Factor]) -> list[Factor]:
     if first.weight.shape[-2] < first.weight.shape[-1]:
         first = first._replace(weight=jnp.swapaxes(jnp.linalg.qr(jnp.swapaxes(first.weight, -2, -1))[1], -2, -1))
     return [first, *rest]
-
-
-def _normwise(stacks: Sequence[Factor]) -> Window:
-    return NORMWISE if stacks[0].weight.dtype == jnp.float64 else NORMWISE_SINGLE
 
 
 def _double(tree: Any) -> Any:

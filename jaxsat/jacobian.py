@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxsat import graded
+from jaxsat import graded, spectrum
 from jaxsat.network import MLP, Params
 
 
@@ -69,11 +69,7 @@ def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) ->
     >>> [round(float(s), 4) for s in singular_values(net, net.init(jax.random.key(0)), jnp.ones(4))]
     [8.0, 8.0, 8.0, 8.0]
     """
-    product = _transposed_product(net, params, x)
-    wide = (
-        product if product.dtype.itemsize >= 4 else product.astype(jnp.float32)
-    )  # no library decomposes half precision
-    return jnp.linalg.svd(wide, compute_uv=False).astype(product.dtype)
+    return spectrum.decomposed(_transposed_product(net, params, x))
 
 
 def log_singular_values(
@@ -102,11 +98,7 @@ def log_singular_values(
     stacks = _graded_factors(net, params, x, readout=not every_depth)
     if every_depth:
         return jnp.concatenate(graded.log_singular_values_of_every_layer(stacks))
-    values = graded.log_singular_values(stacks)
-    missing = min(net.output_width, net.input_width) - values.size
-    return jnp.concatenate(
-        [values, jnp.where(jnp.isnan(values[:1]), jnp.nan, jnp.full(missing, -jnp.inf, values.dtype))]
-    )
+    return graded.log_singular_values(stacks)
 
 
 def _transposed_product(net: MLP, params: Params, x: ArrayLike) -> Float[Array, "inputs outputs"]:

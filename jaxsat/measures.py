@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxsat import gradients, jacobian, saturation
+from jaxsat import gradients, jacobian, saturation, spectrum
 from jaxsat.activations import Activation
 from jaxsat.network import MLP, Params, gaussian_input
 from jaxsat.ordering import after
@@ -91,18 +91,17 @@ class Subject:
     @functools.cached_property
     def singular_values(self) -> Array:
         """Dense, (inputs, k)."""
-        return jax.vmap(lambda x: jacobian.singular_values(self.net, self._params_after("log_singular_values"), x))(
-            self.inputs
-        )
+        params = self._params_after("log_singular_values")
+        return jax.vmap(lambda x: jacobian.singular_values(self.net, params, x))(self.inputs)
 
     @functools.cached_property
     def log_singular_values(self) -> Array:
         """(inputs, k)"""
-        return jax.vmap(lambda x: jacobian.log_singular_values(self.net, self._params_after("singular_values"), x))(
-            self.inputs
-        )
+        params = self._params_after("singular_values")
+        return jax.vmap(lambda x: jacobian.log_singular_values(self.net, params, x))(self.inputs)
 
     def _params_after(self, other: str) -> Params:
+        """The parameters, to be had only after that property if it is known already."""
         if other not in vars(self):
             return self.params
         return self.params._replace(first=after(vars(self)[other], self.params.first))
@@ -215,9 +214,8 @@ def _log_singular_values_every_depth(subject: Subject) -> Array:
 
 def _resolved(subject: Subject) -> Array:
     """Above the floor of a dense decomposition, for every input."""
-    values = subject.singular_values
     size = max(subject.net.output_width, subject.net.input_width)
-    return jnp.all(values > size * jnp.finfo(values.dtype).eps * values[:, :1], axis=0)
+    return jnp.all(spectrum.is_resolved(subject.singular_values, size), axis=0)
 
 
 _SPECTRUM = "ln of the singular values of dy/dx, descending, mean over inputs"

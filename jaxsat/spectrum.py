@@ -9,6 +9,7 @@ float32 that is the lower half of the spectrum after 28 tanh layers of width 64 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -26,8 +27,10 @@ from jaxsat.ordering import after
 __all__ = [
     "LyapunovExponents",
     "SingularValues",
+    "decomposed",
     "effective_dimension",
     "effective_rank",
+    "is_resolved",
     "isometry_gap",
     "largest_singular_values",
     "log_condition_number",
@@ -82,10 +85,31 @@ def singular_values(matrix: ArrayLike) -> SingularValues:
     [True, True, False]
     """
     array = _checked("singular_values: `matrix`", matrix, 2)
-    wide = array if array.dtype.itemsize >= 4 else array.astype(jnp.float32)  # no library decomposes half precision
-    values = jnp.linalg.svd(wide, compute_uv=False).astype(array.dtype)
-    floor = jnp.finfo(array.dtype).eps * values[0]
-    return SingularValues(values, floor, values > max(array.shape) * floor)
+    values = decomposed(array)
+    return SingularValues(values, jnp.finfo(array.dtype).eps * values[0], is_resolved(values, max(array.shape)))
+
+
+def decomposed(matrix: Float[Array, "m n"]) -> Float[Array, " k"]:
+    """The values of :func:`singular_values`, without its checks: NaN throughout where the matrix is not finite.
+
+    >>> decomposed(jnp.array([[jnp.inf, 0.0], [0.0, 1.0]])).tolist()
+    [nan, nan]
+    """
+    wide = matrix if matrix.dtype.itemsize >= 4 else matrix.astype(jnp.float32)  # no library decomposes half precision
+    return jnp.linalg.svd(wide, compute_uv=False).astype(matrix.dtype)
+
+
+def is_resolved(values: Float[Array, "*batch k"], size: int) -> Bool[Array, "*batch k"]:
+    """Whether singular values of a dense decomposition, descending, are more than rounding noise: s > size eps s_1.
+
+    Args:
+        values: along the last axis; eps is that of their dtype.
+        size: the larger side of the matrix.
+
+    >>> is_resolved(jnp.array([1.0, 1e-6, 1e-7], jnp.float32), 3).tolist()
+    [True, True, False]
+    """
+    return values > size * jnp.finfo(values.dtype).eps * values[..., :1]
 
 
 def log_singular_values_of_product(
@@ -128,13 +152,12 @@ def log_singular_values_of_product(
     >>> [round(float(v), 1) for v in log_singular_values_of_product(jnp.stack([jnp.eye(2)] * 2), slopes)]
     [0.0, -1381.6]
     """
-    stacks, (rows, columns) = _stacks("log_singular_values_of_product", weights, log_abs_slopes, slope_signs)
-    count = min(rows, columns)
+    stacks = _stacks("log_singular_values_of_product", weights, log_abs_slopes, slope_signs)
     if not every_depth:
-        return _padded(graded.log_singular_values(stacks), count)
-    if any(stack.weight.shape[-2] != rows for stack in stacks):
+        return graded.log_singular_values(stacks)
+    if len({stack.weight.shape[-2] for stack in stacks}) > 1:
         raise ValueError("log_singular_values_of_product: every_depth needs layers of one width; got several.")
-    return jnp.concatenate([_padded(v, count) for v in graded.log_singular_values_of_every_layer(stacks)])
+    return jnp.concatenate(graded.log_singular_values_of_every_layer(stacks))
 
 
 def lyapunov_exponents(
@@ -152,17 +175,16 @@ def lyapunov_exponents(
     >>> [round(float(v), 4) for v in halves.exponents], float(halves.standard_error.max()) < 1e-7
     ([-0.6931, -0.6931, -0.6931], True)
     """
-    stacks, _ = _stacks("lyapunov_exponents", weights, log_abs_slopes, slope_signs)
+    stacks = _stacks("lyapunov_exponents", weights, log_abs_slopes, slope_signs)
     if len(stacks) > 1 or stacks[0].weight.shape[-1] != stacks[0].weight.shape[-2]:
         raise ValueError("lyapunov_exponents: `weights` must be square and of one size; got several shapes.")
-    layers = stacks[0].weight.shape[0]
+    layers, n, _ = stacks[0].weight.shape
     values = graded.log_singular_values(stacks)
     increments = graded.log_growth_by_qr(stacks[0]._replace(weight=after(values, stacks[0].weight)))
     by_qr = jnp.mean(increments, axis=0)
-    batches = max(2, int(layers**0.5))
-    size = layers // batches
-    means = jnp.mean(increments[: batches * size].reshape(batches, size, -1), axis=1) if size else increments[:0]
-    error = jnp.std(means, axis=0, ddof=1) / batches**0.5 if layers >= 4 else jnp.full_like(by_qr, jnp.nan)
+    batches = math.isqrt(layers)  # one alone, of fewer than 4 layers, has no deviation: NaN
+    means = jnp.mean(increments[: layers - layers % batches].reshape(batches, -1, n), axis=1)
+    error = jnp.std(means, axis=0, ddof=1) / batches**0.5
     order = jnp.argsort(-by_qr)
     return LyapunovExponents(values / layers, by_qr[order], error[order])
 
@@ -249,13 +271,13 @@ def _relative_squares(log_singular_values: ArrayLike) -> Array:
 # --- input -------------------------------------------------------------------------------------------------------
 
 
-def _stacks(where: str, weights: Any, log_abs_slopes: Any, slope_signs: Any) -> tuple[list[Factor], tuple[int, int]]:
+def _stacks(where: str, weights: Any, log_abs_slopes: Any, slope_signs: Any) -> list[Factor]:
     """The factors as stacks: a scan for each run of equal square ones, one stack for each that changes the width."""
     if getattr(weights, "ndim", 0) == 3:
         matrices = _checked(f"{where}: `weights`", weights, 3)
         if matrices.shape[1] == matrices.shape[2]:
             slopes = _slopes(where, log_abs_slopes, slope_signs, matrices.shape[:2], matrices.dtype)
-            return [Factor(matrices, *slopes)], (matrices.shape[1], matrices.shape[2])
+            return [Factor(matrices, *slopes)]
     if not isinstance(weights, Sequence) and getattr(weights, "ndim", 0) == 0:
         raise TypeError(
             f"{where}: `weights` must be an array (L, n, n) or a sequence of matrices; got {type(weights).__name__}."
@@ -280,8 +302,7 @@ def _stacks(where: str, weights: Any, log_abs_slopes: Any, slope_signs: Any) -> 
         own = [None if given is None else given[i] for given in (log_abs_slopes, slope_signs)]
         parts.append(Factor(w.astype(dtype), *_slopes(where, *own, w.shape[:1], dtype)))
     groups = itertools.groupby(parts, key=lambda p: p.weight.shape if _is_square(p) else (id(p),))
-    stacks = [jax.tree.map(lambda *a: jnp.stack(a), *group) for _, group in groups]
-    return stacks, (factors[-1].shape[0], factors[0].shape[1])
+    return [jax.tree.map(lambda *a: jnp.stack(a), *group) for _, group in groups]
 
 
 def _slopes(where: str, log_abs: Any, signs: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
@@ -327,12 +348,3 @@ def _real(what: str, given: Any) -> Array:
 
 def _is_square(factor: Factor) -> bool:
     return factor.weight.shape[0] == factor.weight.shape[1]
-
-
-def _padded(values: Array, count: int) -> Array:
-    """-inf for the singular values that a narrow layer leaves at zero; NaN if the others are."""
-    missing = count - values.shape[-1]
-    rest = jnp.where(jnp.isnan(values[..., :1]), jnp.nan, -jnp.inf)
-    return jnp.concatenate(
-        [values, jnp.broadcast_to(rest, (*values.shape[:-1], missing)).astype(values.dtype)], axis=-1
-    )

@@ -1,0 +1,120 @@
+"""The singular values of a matrix X diag(exp d), d as widely spread as it likes, to high relative accuracy.
+
+QR of X with its columns taken by descending d leaves a lower triangle G, and diag(exp d) G carries the grading in its
+rows, descending. Such entries determine all singular values to high relative accuracy, and bidiagonalisation from the
+large end finds them so (Barlow & Demmel 1990; Demmel et al. 1999; Drmac & Veselic 2008). Spreads beyond what a number
+holds are taken in windows.
+
+All of it expects float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+# An entry of diag(exp d) G so small beside the diagonal one of its column changes no ln s by as much as eps.
+NEGLIGIBLE = 1e-19
+
+
+class Window(NamedTuple):
+    """A matrix is made with its grading clipped to +-reach around a centre; values within +-(reach - margin) count."""
+
+    reach: float
+    margin: float
+
+
+# LAPACK's values of a graded matrix are right relative to themselves. Elsewhere, and for vectors, only eps times the
+# largest entry is promised: the errors are then exp(-2 margin) from clipping and eps exp(2 reach - margin) from rounding.
+RELATIVE = Window(150.0, 20.0)
+NORMWISE, NORMWISE_SINGLE = Window(12.5, 10.5), Window(14.0, 6.0)
+
+
+def normwise_window(dtype: Any) -> Window:
+    """The window where only eps times the largest entry is promised, for results in `dtype`."""
+    return NORMWISE if dtype == jnp.float64 else NORMWISE_SINGLE
+
+
+def log_values(xt: Float[Array, "r m"], d: Float[Array, " r"], normwise: Window) -> Float[Array, " r"]:
+    """ln of the singular values of X diag(exp d), descending; -inf for columns where d is; NaN throughout for any NaN.
+
+    Args:
+        xt: X transposed.
+        d: natural logarithms.
+        normwise: the window for backends other than the CPU, see :func:`normwise_window`.
+    """
+    xt, d = by_size(xt, d)
+    return log_values_of_triangle(triangle(xt, d), d, rank_of(d), normwise)
+
+
+def triangle(xt: Float[Array, "r m"], d: Float[Array, " r"]) -> Float[Array, "r r"]:
+    """The lower triangle G for which diag(exp d) G has the singular values of X diag(exp d), d descending.
+
+    Entries too small to change any ln s are made zeros: they would lead the bidiagonalisation astray, which turns rows
+    towards the first nonzero entry it meets.
+    """
+    g = jnp.linalg.qr(xt.T, mode="r").T
+    seen = jnp.abs(g) * jnp.minimum(grading(d).T, 1.0) > NEGLIGIBLE * jnp.abs(jnp.diagonal(g))[None, :]
+    return jnp.where(seen | jnp.isnan(g), g, 0.0)
+
+
+def log_values_of_triangle(
+    g: Float[Array, "r r"], d: Float[Array, " r"], rank: Int[Array, ""], normwise: Window
+) -> Float[Array, " r"]:
+    """ln of the first `rank` singular values of diag(exp d) G, -inf for the others."""
+    return jax.lax.platform_dependent(
+        g, d, rank, cpu=lambda *a: in_windows(*a, RELATIVE)[0], default=lambda *a: in_windows(*a, normwise)[0]
+    )
+
+
+def in_windows(
+    g: Float[Array, "r r"], d: Float[Array, " r"], rank: Int[Array, ""], window: Window, vectors: bool = False
+) -> tuple[Float[Array, " r"], Float[Array, "r r"]]:
+    """ln of the first `rank` singular values of diag(exp d) G and, on request, its right singular vectors as rows.
+
+    Columns from `rank` on are zero but for rounding; further rows are not.
+    """
+    reach, inner = window.reach, window.reach - window.margin
+    index, zero_row = jnp.arange(d.size), jnp.isneginf(d)[:, None]
+    g = jnp.where(index[None, :] < rank, g, 0.0)
+    sound = jnp.all(jnp.isfinite(g)) & jnp.all(d < jnp.inf)
+    rank = jnp.where(sound, rank, 0)
+    sizes = jnp.maximum(jnp.log(jnp.abs(jnp.diagonal(g))), -reach)  # a zero here is not sound, and must not be sought
+    lowest = jnp.min(jnp.where(index < rank, d + sizes, jnp.inf))
+
+    def look(carry):
+        centre, done, values, vt = carry
+        matrix = jnp.where(zero_row, 0.0, jnp.exp(jnp.clip(d - centre, -reach, reach))[:, None] * g)
+        if vectors:
+            _, s, rows = jnp.linalg.svd(matrix)
+        else:
+            s, rows = jnp.linalg.svd(matrix, compute_uv=False), vt
+        found, low = jnp.log(s) + centre, centre - inner
+        upto = jnp.where(low <= lowest, rank, jnp.minimum(jnp.sum(found > low), rank))
+        new = (index >= done) & (index < upto)
+        values, vt = jnp.where(new, found, values), jnp.where(new[:, None], rows, vt)
+        return low - inner, jnp.maximum(upto, done), values, vt
+
+    start = jnp.max(d) - inner, jnp.zeros_like(rank), jnp.full_like(d, -jnp.inf), jnp.zeros_like(g)
+    _, _, values, vt = jax.lax.while_loop(lambda carry: carry[1] < rank, look, start)
+    return jnp.where(sound, values, jnp.nan), jnp.where(sound, vt, jnp.nan)
+
+
+def rank_of(d: Float[Array, " r"]) -> Int[Array, ""]:
+    """How many d are not -inf."""
+    return jnp.sum(~jnp.isneginf(d))
+
+
+def grading(d: Float[Array, " r"]) -> Float[Array, "r r"]:
+    """exp(d_j - d_i), kept finite; 0 where d_j is -inf, and nothing of note in the rows where d_i is."""
+    row = jnp.where(jnp.isneginf(d), 0.0, d)
+    return jnp.exp(jnp.minimum(d[None, :] - row[:, None], 700.0))
+
+
+def by_size(xt: Float[Array, "r m"], d: Float[Array, " r"], *others: Array) -> tuple[Array, ...]:
+    """Rows of all of them by descending d."""
+    order = jnp.argsort(-d)
+    return tuple(a[order] for a in (xt, d, *others))
