@@ -14,7 +14,6 @@ import difflib
 import functools
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,9 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, ArrayLike, Float, Real
 
-Saturation = Literal["hard", "soft", "none"]
+from jaxsat import derived
+from jaxsat.derived import Saturation
+
 Elementwise = Callable[[Array], Array]
 
 LOG_2 = float(np.log(2.0))
@@ -619,81 +620,24 @@ def _by_name(name: str) -> Activation:
 
 
 def _parameter(owner: str, name: str, value: float, positive: bool = False) -> float:
-    if not np.isfinite(value) or (positive and value <= 0):
-        rule = "finite and positive" if positive else "finite"
+    rule = "finite and positive" if positive else "finite"
+    try:
+        number = float(np.asarray(value, dtype=float))
+    except (TypeError, ValueError):
+        raise TypeError(f"{owner}: `{name}` must be a number, {rule}, as in {owner}(0.5); got {value!r}.") from None
+    if not np.isfinite(number) or (positive and number <= 0):
         raise ValueError(f"{owner}: `{name}` must be {rule}; got {value}.")
-    return float(value)
+    return number
 
 
 def _named(family: str, parameter: float, default: float) -> str:
     return family if parameter == default else f"{family}({parameter:g})"
 
 
-# --- any callable ----------------------------------------------------------------------------------------------
-
-
 @functools.lru_cache(maxsize=256)
-def _derive(fn: Callable[[Array], Array]) -> Activation:
-    def slope(x):
-        return jax.jvp(fn, (x,), (jnp.ones_like(x),))[1]
-
-    name = getattr(fn, "__name__", type(fn).__name__)
-    inside = np.arange(3000, 900, -7)  # backwards and without the ends: a sorting or a maximum shows
-    with jax.ensure_compile_time_eval():
-        probe = jnp.linspace(-10.0, 10.0, 4001)
-        try:
-            shape = jnp.shape(fn(probe))
-        except Exception as error:
-            raise ValueError(
-                f"activation: {name} must map an array to an array elementwise; it failed on shape {probe.shape}: {error}"
-            ) from error
-        if shape != probe.shape or not np.allclose(fn(probe)[inside], fn(probe[inside]), rtol=1e-4, equal_nan=True):
-            raise ValueError(
-                f"activation: {name} must act elementwise; shape {probe.shape} became {shape}, or entries depend on "
-                "each other. Normalisations and softmax are layers, not activations."
-            )
-        sampled = np.abs(np.asarray(slope(probe)))
-        tails = np.geomspace(1e-2, 1e4, 2401, dtype=np.float32)
-        right, left = (np.abs(np.asarray(slope(jnp.asarray(side * tails)))) for side in (1, -1))
-        max_slope = float(np.nanmax([sampled.max(), left.max(), right.max()]))
-        kinks = _kinks_of(lambda x: np.asarray(slope(jnp.asarray(x, probe.dtype))), np.asarray(probe), max_slope)
-        beside = [k + d for k in kinks for d in (-1e-5, 1e-5)]
-        max_slope = float(np.nanmax([max_slope, *np.abs(np.asarray(slope(jnp.array(beside, probe.dtype))))]))
+def _derive(fn: Elementwise) -> Activation:
+    found = derived.facts(fn)
     return Activation(
-        name, "derived from a callable", fn, slope, _log_abs(slope), _saturation(tails, left, max_slope),
-        _saturation(tails, right, max_slope), max_slope, kinks=kinks, slope_sign_of=lambda x: jnp.sign(slope(x)),
-        derived=True,
+        found.name, "derived from a callable", fn, found.slope_of, _log_abs(found.slope_of), found.left, found.right,
+        found.max_slope, kinks=found.kinks, slope_sign_of=lambda x: jnp.sign(found.slope_of(x)), derived=True,
     )  # fmt: skip
-
-
-def _saturation(x: np.ndarray, slopes: np.ndarray, max_slope: float) -> Saturation:
-    """Class of one tail from |slope| at x = 1e-2 ... 1e4.
-
-    An exact zero far out can be a true one (hard) or an underflow (soft). They differ in where the slope comes from:
-    a tenth of the way back towards 0 an underflowing slope is still tiny, one that ends at a kink is not.
-    """
-    if not slopes[-1] < 1e-3 * max_slope:
-        return "none"
-    nonzero = np.flatnonzero(slopes)
-    if not nonzero.size:
-        return "hard"
-    if nonzero[-1] == len(x) - 1:
-        return "soft"
-    return "hard" if np.interp(0.9 * x[nonzero[-1]], x, slopes) > 1e-4 * max_slope else "soft"
-
-
-def _kinks_of(slope: Callable[[np.ndarray], np.ndarray], grid: np.ndarray, max_slope: float) -> tuple[float, ...]:
-    """Points of `grid`'s span where the slope jumps: intervals whose jump survives bisection."""
-    low, high = grid[:-1], grid[1:]
-    at_low, at_high = np.split(slope(np.concatenate([low, high])), 2)
-    while np.max(high - low) > 1e-6:  # all intervals at once
-        middle = (low + high) / 2
-        at = slope(middle)
-        to_left = np.abs(at - at_low) >= np.abs(at_high - at)
-        low, at_low = np.where(to_left, low, middle), np.where(to_left, at_low, at)
-        high, at_high = np.where(to_left, middle, high), np.where(to_left, at, at_high)
-    kinks: list[float] = []
-    for point in ((low + high) / 2)[np.abs(at_high - at_low) > 1e-3 * max_slope]:
-        if not (kinks and point - kinks[-1] < 1e-4):
-            kinks.append(round(float(point), 6))
-    return tuple(kinks)
