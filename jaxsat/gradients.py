@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
-from jaxsat.network import COTANGENT, MLP, Params
+from jaxsat.network import COTANGENT, MLP, Params, check_net
 
 
 class Signal(NamedTuple):
@@ -28,6 +28,7 @@ class Signal(NamedTuple):
 
 def unit_cotangent(net: MLP, key: Key[Array, ""]) -> Float[Array, " outputs"]:
     """The cotangent used where no loss is given: gaussian with unit norm, at the network's output."""
+    check_net("unit_cotangent", net)
     z = jax.random.normal(jax.random.fold_in(key, COTANGENT), (net.output_width,))
     return z * jax.lax.rsqrt(jnp.sum(z * z))
 
@@ -52,6 +53,7 @@ def backpropagated_signal(
     >>> signal.direction.shape, -2000 < float(signal.log_scale[0]) < -1000
     ((1000, 16), True)
     """
+    check_net("backpropagated_signal", net)
     _check_cotangent(net, cotangent)
     return signal_of_trace(net, params, net.trace(params, x).pre_activations, cotangent)
 
@@ -88,10 +90,12 @@ def log_gradient_norms(
     >>> [round(abs(float(v)), 3) for v in norms / jnp.log(0.5)]  # each orthogonal layer halves it
     [3.0, 2.0, 1.0, 0.0]
     """
+    check_net("log_gradient_norms", net)
     if cotangent is None:
         cotangent = unit_cotangent(net, jax.random.key(0) if key is None else key)
     if not every_depth:
         return log_norms(backpropagated_signal(net, params, x, cotangent))
+    _check_cotangent(net, cotangent)
     h = net.trace(params, x).pre_activations
     depths = jnp.arange(1, net.depth + 1)
     norms = jax.vmap(lambda depth: signal_of_trace(net, params, h, cotangent, depth, keep=log_norms))(depths)
@@ -165,6 +169,7 @@ def plain_gradient_is_zero(
     >>> bool(zero[0]), bool(zero[-1])
     (True, False)
     """
+    check_net("plain_gradient_is_zero", net)
     _check_cotangent(net, cotangent)
     u = jnp.asarray(cotangent, params.first.dtype)
     scaled = params.scaled()  # with bias scale 1, the gradient with respect to the biases is dE/dh

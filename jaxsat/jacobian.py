@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import graded, spectrum
-from jaxsat.network import MLP, Params
+from jaxsat.network import MLP, Params, check_net
 
 
 class Factors(NamedTuple):
@@ -42,6 +42,7 @@ def jacobian(
     >>> bool(jnp.allclose(j @ j.T, 16 * jnp.eye(3), atol=1e-4))
     True
     """
+    check_net("jacobian", net)
     x = jnp.asarray(x, params.first.dtype)
     if every_depth:
         return jax.jacfwd(lambda x: net.trace(params, x).activations)(x)
@@ -51,6 +52,7 @@ def jacobian(
 
 def factors(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) -> Factors:
     """The layer factors of the Jacobian at one input, slopes as sign and natural logarithm of the absolute value."""
+    check_net("factors", net)
     h = net.trace(params, x).pre_activations
     weights = params.scaled()
     return Factors(weights.first, weights.hidden, net.phi.log_abs_slope(h), net.phi.slope_sign(h), weights.readout)
@@ -69,6 +71,7 @@ def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) ->
     >>> [round(float(s), 4) for s in singular_values(net, net.init(jax.random.key(0)), jnp.ones(4))]
     [8.0, 8.0, 8.0, 8.0]
     """
+    check_net("singular_values", net)
     return spectrum.decomposed(_transposed_product(net, params, x))
 
 
@@ -95,6 +98,7 @@ def log_singular_values(
     >>> bool(jnp.all(jnp.abs(logs - 1000 * jnp.log(0.5)) < 1e-2))  # exp(-693) is not a number in float32
     True
     """
+    check_net("log_singular_values", net)
     stacks = _graded_factors(net, params, x, readout=not every_depth)
     if every_depth:
         return jnp.concatenate(graded.log_singular_values_of_every_layer(stacks))

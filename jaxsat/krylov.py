@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Key
 
@@ -173,8 +174,7 @@ def log_determinant(q: Quadrature) -> Estimate:
 
 def schatten_norm(q: Quadrature, p: ArrayLike) -> Estimate:
     """(sum s^p)^(1/p), p > 0: 1 is the nuclear, 2 the Frobenius norm."""
-    if not np.all(np.asarray(p) > 0):
-        raise ValueError(f"schatten_norm: `p` must be positive; got {p}.")
+    check_positive("schatten_norm: `p`", p)
     p = jnp.asarray(p, q.weights.dtype)
     top = jnp.max(q.log_nodes)
     top = jnp.where(jnp.isneginf(top), 0.0, top)
@@ -187,11 +187,22 @@ def schatten_norm(q: Quadrature, p: ArrayLike) -> Estimate:
 
 def spectral_density(q: Quadrature, log_s: Float[ArrayLike, " grid"], width: float) -> Estimate:
     """Density of ln s, per nat, smoothed by a gaussian of standard deviation `width` nats; zeros count, but are not drawn."""
-    if not width > 0:
-        raise ValueError(f"spectral_density: `width` must be positive; got {width}.")
+    check_positive("spectral_density: `width`", width)
     z = (jnp.asarray(log_s, q.weights.dtype)[None, None, :] - q.log_nodes[:, :, None]) / width
     bump = jnp.exp(-z * z / 2) / (width * float(np.sqrt(2 * np.pi)))
     return _mean(q, jnp.sum(jnp.where(_seen(q)[:, :, None], q.weights[:, :, None] * bump, 0.0), axis=1))
+
+
+def check_positive(what: str, value: Any) -> None:
+    """Raise unless a number, or each of several, is above 0; tracers pass."""
+    if isinstance(value, Tracer):
+        return
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a positive number, such as 1.0; got {value!r}.") from None
+    if not np.all(numbers > 0):
+        raise ValueError(f"{what} must be positive; got {value}.")
 
 
 def _seen(q: Quadrature) -> Array:

@@ -226,6 +226,14 @@ def gaussian_input(net: MLP, key: Key[Array, ""]) -> Float[Array, " inputs"]:
     return z * jax.lax.rsqrt(jnp.mean(z * z))
 
 
+def check_net(where: str, net: Any) -> None:
+    """Raise unless `net` is an MLP."""
+    if not isinstance(net, MLP):
+        raise TypeError(
+            f"{where}: `net` must be an MLP, as in jaxsat.MLP(depth=8, width=64); got {type(net).__name__}."
+        )
+
+
 def check_scale(what: str, value: Any) -> None:
     """Raise unless a scale is finite and >= 0; tracers pass."""
     if isinstance(value, Tracer):

@@ -21,7 +21,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxsat import graded
 from jaxsat.graded import Factor
-from jaxsat.krylov import largest_singular_values
+from jaxsat.krylov import check_positive, largest_singular_values
 from jaxsat.ordering import after
 
 __all__ = [
@@ -241,8 +241,7 @@ def effective_dimension(log_singular_values: Float[ArrayLike, " k"], ridge: Arra
     1.5
     """
     values = _spectrum(log_singular_values)
-    if not isinstance(ridge, Tracer) and not np.all(np.asarray(ridge) > 0):
-        raise ValueError(f"effective_dimension: `ridge` must be positive; got {ridge}.")
+    check_positive("effective_dimension: `ridge`", ridge)
     return jnp.sum(jax.nn.sigmoid(2 * values - jnp.log(jnp.asarray(ridge, values.dtype))))
 
 

@@ -32,7 +32,7 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxsat import measures, provenance, storage
 from jaxsat.activations import Activation
 from jaxsat.measures import Compute, Measure, Variable
-from jaxsat.network import MLP, STATIC_FIELDS, TRACED_FIELDS, check_scale
+from jaxsat.network import MLP, STATIC_FIELDS, TRACED_FIELDS, check_net, check_scale
 
 if TYPE_CHECKING:
     import xarray
@@ -106,8 +106,7 @@ def sweep(
     True
     """
     started = time.perf_counter()
-    if not isinstance(net, MLP):
-        raise TypeError(f"sweep: `net` must be an MLP; got {type(net).__name__}.")
+    check_net("sweep", net)
     if not isinstance(over, Mapping):
         raise TypeError(f"sweep: `over` must map fields of MLP to values; got {type(over).__name__}.")
     if isinstance(root_seed, bool) or not isinstance(root_seed, (int, np.integer)):

@@ -170,7 +170,8 @@ def test_plain_gradients_vanish_where_the_exact_ones_pass_below_the_dtype():
 
 def test_wrong_widths():
     net = jaxsat.MLP(depth=2, width=3, outputs=2)
-    with pytest.raises(ValueError, match=r"`cotangent` must have the output's shape \(2,\); got \(3,\)"):
-        jaxsat.log_gradient_norms(net, net.init(KEY), jnp.ones(3), jnp.ones(3))
+    for every_depth in (False, True):
+        with pytest.raises(ValueError, match=r"`cotangent` must have the output's shape \(2,\); got \(3,\)"):
+            jaxsat.log_gradient_norms(net, net.init(KEY), jnp.ones(3), jnp.ones(3), every_depth=every_depth)
     with pytest.raises(ValueError, match=r"`cotangent` must have the output's shape \(2,\); got \(3,\)"):
         gradients.plain_gradient_is_zero(net, net.init(KEY), jnp.ones(3), jnp.ones(3))

@@ -1,0 +1,56 @@
+"""Arguments of a wrong type, as a user gives them: without the type checks that the other tests run under."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+CALLS = {
+    "elu('a')": "TypeError: elu: `alpha` must be a number, finite and positive, as in elu(0.5); got 'a'",
+    "leaky_relu([1.0, 2.0])": "TypeError: leaky_relu: `negative_slope` must be a number, finite, as in leaky_relu(0.5); got",
+    "krylov.schatten_norm(q, 'a')": "TypeError: schatten_norm: `p` must be a positive number, such as 1.0; got 'a'",
+    "krylov.spectral_density(q, x, 'wide')": "TypeError: spectral_density: `width` must be a positive number",
+    "spectrum.effective_dimension(x, 'a')": "TypeError: effective_dimension: `ridge` must be a positive number",
+    "jaxsat.sweep('net', 'dead_fraction', {})": "TypeError: sweep: `net` must be an MLP",
+    "jaxsat.jacobian('net', params, x)": "TypeError: jacobian: `net` must be an MLP",
+    "jaxsat.factors('net', params, x)": "TypeError: factors: `net` must be an MLP",
+    "jaxsat.singular_values(None, params, x)": "TypeError: singular_values: `net` must be an MLP",
+    "jaxsat.log_singular_values('net', params, x)": (
+        "TypeError: log_singular_values: `net` must be an MLP, as in jaxsat.MLP(depth=8, width=64); got str"
+    ),
+    "jaxsat.backpropagated_signal(params, params, x, x)": (
+        "TypeError: backpropagated_signal: `net` must be an MLP, as in jaxsat.MLP(depth=8, width=64); got Params"
+    ),
+    "jaxsat.log_gradient_norms('net', params, x)": "TypeError: log_gradient_norms: `net` must be an MLP",
+    "jaxsat.gradients.unit_cotangent('net', key)": "TypeError: unit_cotangent: `net` must be an MLP",
+    "jaxsat.gradients.plain_gradient_is_zero(3, params, x, x)": "TypeError: plain_gradient_is_zero: `net` must be an MLP",
+}
+PROGRAM = f"""
+import json
+import jax, jax.numpy as jnp, jaxsat
+from jaxsat import krylov, spectrum
+from jaxsat.activations import elu, leaky_relu
+key, x = jax.random.key(0), jnp.ones(3)
+params = jaxsat.MLP(depth=2, width=3).init(key)
+q = krylov.quadrature(jnp.sin, x)
+found = {{}}
+for call in {list(CALLS)!r}:
+    try:
+        found[call] = repr(eval(call))
+    except Exception as error:
+        found[call] = f"{{type(error).__name__}}: {{error}}"
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def answers():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_wrong_type_is_answered_in_one_line(call, answers):
+    assert answers[call].startswith(CALLS[call])
+    assert "\n" not in answers[call]
