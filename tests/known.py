@@ -1,0 +1,37 @@
+"""Exact answers of signal-propagation theory, each with its source, to be compared with what jaxsat computes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Edge of chaos: sigma_w for which chi = 1, at sigma_b = 0.
+CRITICAL_WEIGHT_SCALES = {
+    "identity": 1.0,  # chi = sigma_w^2
+    "relu": np.sqrt(2.0),  # He et al. 2015, eq. 10
+    "leaky_relu": np.sqrt(2 / (1 + 0.01**2)),  # He et al. 2015, eq. 15, slope 0.01
+    "tanh": 1.0,  # Poole et al. 2016: q* = 0, phi'(0) = 1
+    "erf": np.sqrt(np.pi) / 2,  # the same, phi'(0) = 2 / sqrt(pi)
+    "hard_tanh": 1.0,
+    "softsign": 1.0,
+}
+
+
+def arc_cosine_0(c):
+    """E[H(u) H(v)], H the unit step (Cho & Saul 2009, degree 0)."""
+    return (np.pi - np.arccos(c)) / (2 * np.pi)
+
+
+def arc_cosine_1(q_u, q_v, c):
+    """E[relu(u) relu(v)] (Cho & Saul 2009, degree 1)."""
+    angle = np.arccos(c)
+    return np.sqrt(q_u * q_v) * (np.sin(angle) + (np.pi - angle) * c) / (2 * np.pi)
+
+
+def arcsine(q_u, q_v, c):
+    """E[erf(u) erf(v)] (Williams 1997)."""
+    return 2 / np.pi * np.arcsin(2 * c * np.sqrt(q_u * q_v) / np.sqrt((1 + 2 * q_u) * (1 + 2 * q_v)))
+
+
+def erf_slope_squared(q):
+    """E[erf'(sqrt(q) z)^2]."""
+    return 4 / np.pi / np.sqrt(1 + 4 * q)
