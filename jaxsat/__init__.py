@@ -5,7 +5,19 @@ their singular values and
 back-propagated signals in the log domain, measures of saturation, and sweeps over thousands of networks.
 """
 
-from jaxsat import activations, ensembles, gradients, krylov, measures, network, precision, saturation, spectrum
+from jaxsat import (
+    activations,
+    ensembles,
+    gaussian,
+    gradients,
+    krylov,
+    measures,
+    network,
+    precision,
+    saturation,
+    spectrum,
+    theory,
+)
 from jaxsat.gradients import backpropagated_signal, log_gradient_norms
 from jaxsat.jacobian import factors, jacobian, log_singular_values, singular_values
 from jaxsat.network import MLP
@@ -19,6 +31,7 @@ __all__ = [
     "backpropagated_signal",
     "ensembles",
     "factors",
+    "gaussian",
     "gradients",
     "jacobian",
     "krylov",
@@ -31,4 +44,5 @@ __all__ = [
     "singular_values",
     "spectrum",
     "sweep",
+    "theory",
 ]

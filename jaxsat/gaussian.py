@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -121,13 +121,21 @@ def expectation_of_pair(
     return value.astype(dtype)
 
 
-def rule(mesh: Mesh, q: Float[Array, ""]) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
+def rule(mesh: Mesh, q: Float[Array, ""], finer: int = 1) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
     """Nodes x and weights w with E[f(sqrt(q) z)] = sum w f(x) for every f that the mesh resolves.
 
-    The derivatives of w in q are those of the density; x is held fixed. Within ``jax.enable_x64(True)``.
+    The derivatives of w in q are those of the density; x is held fixed (below q = 1e-8: w is, and x moves). `finer`
+    times as many panels for the density resolve polynomials in z too. Within ``jax.enable_x64(True)``.
     """
-    z, w = _panels(jnp.sort(jnp.concatenate([DENSITY_CUTS, _scaled(mesh.cuts, q)])))
+    cuts = np.linspace(-REACH, REACH, 16 * finer + 1)
+    z, w = _panels(jnp.sort(jnp.concatenate([cuts, _scaled(mesh.cuts, q)])))
     return _moving(z.ravel(), (w * jnp.exp(-z * z / 2)).ravel() / np.sqrt(2 * np.pi), q)
+
+
+def centred_sum(values: Array, w: Array) -> Array:
+    """sum w values; its derivative in w is that of sum w (values - mean): what sum w = 1 takes out is not rounded."""
+    mean = jax.lax.stop_gradient(jnp.sum(values * w))
+    return jnp.sum(values * w) - mean * (jnp.sum(w) - jax.lax.stop_gradient(jnp.sum(w)))
 
 
 @functools.lru_cache(maxsize=256)
@@ -145,7 +153,7 @@ def _integral(f: Function, mesh: Mesh, q: Array) -> tuple[Array, Array, Array]:
     values = f(x)
     sizes = jax.lax.stop_gradient(jnp.abs(values) * w)
     far = jnp.abs(x) > DENSITY_CUTS[-2] * jax.lax.stop_gradient(jnp.sqrt(q))
-    return _centred_sum(values, w), jnp.sum(sizes), jnp.sum(jnp.where(far, sizes, 0.0))
+    return centred_sum(values, w), jnp.sum(sizes), jnp.sum(jnp.where(far, sizes, 0.0))
 
 
 def _pair_integral(
@@ -174,9 +182,10 @@ def _pair_integral(
         sizes = jax.lax.stop_gradient(jnp.abs(values) * weight)
         far = jnp.sum(jnp.where(jnp.abs(nodes[0])[:, None, None] > DENSITY_CUTS[-2], sizes, 0.0))
         new = (jnp.sum(values * moving), jnp.sum(moving), jnp.sum(sizes), far)
-        return tuple(a + b for a, b in zip(total, new, strict=True)), None
+        return jax.tree.map(jnp.add, total, new), None
 
-    (value, mass, size, far), _ = jax.lax.scan(panel, (jnp.zeros(()),) * 4, (z, w))
+    zero = jnp.zeros(())
+    (value, mass, size, far), _ = jax.lax.scan(panel, (zero, zero, zero, zero), (z, w))
     mean = jax.lax.stop_gradient(value)
     return value - mean * (mass - jax.lax.stop_gradient(mass)), size, far
 
@@ -215,12 +224,6 @@ def _moving(z: Array, w: Array, q: Array) -> tuple[Array, Array]:
     return z * jnp.where(q > 0, jnp.where(by_density, frozen, root), 0.0), w
 
 
-def _centred_sum(values: Array, w: Array) -> Array:
-    """sum w values; its derivative in w is that of sum w (values - mean): what sum w = 1 takes out is not rounded."""
-    mean = jax.lax.stop_gradient(jnp.sum(values * w))
-    return jnp.sum(values * w) - mean * (jnp.sum(w) - jax.lax.stop_gradient(jnp.sum(w)))
-
-
 # --- meshes ------------------------------------------------------------------------------------------------------
 
 
@@ -232,7 +235,8 @@ def _resolved(what: str, f: Any, kinks: Sequence[float]) -> tuple[Function, Mesh
         raise TypeError(f"{what} must be an activation's name or a function of an array; got {type(f).__name__}.")
     if not np.all(np.isfinite(np.asarray(kinks, float))):
         raise ValueError(f"{what}: `kinks` must be finite numbers; got {kinks}.")
-    return f, _mesh((f,), tuple(kinks), what)
+    fn = cast(Function, f)
+    return fn, _mesh((fn,), tuple(kinks), what)
 
 
 def _mesh(functions: Sequence[Function], kinks: Sequence[float], what: str = "gaussian: `f`") -> Mesh:
@@ -260,7 +264,7 @@ def _refined(f: Function, cuts: np.ndarray, what: str) -> np.ndarray:
             if isinstance(values, Tracer):
                 return cuts
             values = np.asarray(values, float)[: len(x)]
-            known = np.isfinite(values).all(1)
+            known = np.all(np.isfinite(values), axis=1)
             tail = np.max(np.abs(np.where(known[:, None], values, 0.0) @ _COEFFICIENTS.T)[:, -3:], axis=1)
             size = np.max(np.abs(values), axis=1)
             rough = known & (tail > 1e-12 * np.maximum(size, 1e-3)) & (high - low > 1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import stats
 
 # Edge of chaos: sigma_w for which chi = 1, at sigma_b = 0.
 CRITICAL_WEIGHT_SCALES = {
@@ -35,3 +36,15 @@ def arcsine(q_u, q_v, c):
 def erf_slope_squared(q):
     """E[erf'(sqrt(q) z)^2]."""
     return 4 / np.pi / np.sqrt(1 + 4 * q)
+
+
+def hard_tanh_square(q):
+    """E[hard_tanh(sqrt(q) z)^2], by parts."""
+    z = 1 / np.sqrt(q)
+    inside = 1 - 2 * stats.norm.sf(z)
+    return q * (inside - 2 * z * stats.norm.pdf(z)) + 2 * stats.norm.sf(z)
+
+
+def relu_field(weight_scale, bias_scale):
+    """q* and chi of a ReLU network below sqrt 2: E[relu^2] = q / 2, E[relu'^2] = 1 / 2."""
+    return bias_scale**2 / (1 - weight_scale**2 / 2), weight_scale**2 / 2

@@ -1,0 +1,500 @@
+"""Signal propagation in the limit of infinite width: lengths, correlations and gradients from layer to layer.
+
+    q' = sigma_w^2 E[phi(sqrt(q) z)^2] + sigma_b^2                 length (Poole et al. 2016, eq. 3)
+    c' = (sigma_w^2 E[phi(u) phi(v)] + sigma_b^2) / q'             correlation of two inputs (eq. 5)
+    chi = sigma_w^2 E[phi'(sqrt(q) z)^2]                           mean squared gradient, per layer back
+                                                                   (Schoenholz et al. 2017, eq. 4)
+
+Everything is computed in float64, whatever JAX's configuration, and returned in the default float dtype.
+
+Fixed points of the length are sought among all q from 1e-12 to 1e12: E[phi^2] is tabulated once for each activation, so
+that finding sign changes costs next to nothing per network, and brackets are polished by safeguarded Newton steps with
+fresh integrals. The correlation map at a stationary length is a power series in c with the squared Hermite coefficients
+of phi: one pass gives it for every c. Derivatives of a fixed point are those of one more Newton step (implicit
+function theorem).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxsat import activations, gaussian
+from jaxsat.activations import Activation
+
+GRID = np.concatenate([[0.0], np.logspace(-12, 12, 289)])  # of q: neighbours differ by a fifth
+FIXED_POINTS = 6  # are returned; activations of the catalogue have three at most
+NEWTON_STEPS = 5
+TERMS = 256  # of the Hermite series
+NEUTRAL = 1e-9  # a slope closer to 1 counts as 1
+ROUNDING = 1e-13  # of a length map, relative: less counts as no change
+SMALL, LARGE = 1e-30, 1e30  # stand for the limits q -> 0 and q -> inf of slopes: kinks at 0 have two sides
+
+PHASES = ("ordered", "chaotic", "critical", "diverges", "oscillates")
+
+
+class MeanField(NamedTuple):
+    """The infinite-width limit of one network. Depth scales are in layers, inf where nothing decays exponentially.
+
+    Attributes:
+        q: stationary mean squared pre-activation; inf where lengths diverge.
+        chi: factor of the mean squared gradient for each layer back: below 1 it vanishes, above 1 it explodes.
+        chi_q: derivative of the length map at q.
+        c: stationary correlation of two inputs; 1 by convention where q = 0.
+        chi_c: derivative of the correlation map at c.
+        xi_q, xi_c: depth scales -1 / ln|chi_q| and -1 / ln|chi_c| (Schoenholz et al. 2017, eqs. 8 and 9).
+        converged: whether lengths settle. Where they diverge, chi, c and the rest are those of the limit of large q.
+        phase_code: index into :data:`PHASES`.
+    """
+
+    q: Float[Array, ""]
+    chi: Float[Array, ""]
+    chi_q: Float[Array, ""]
+    c: Float[Array, ""]
+    chi_c: Float[Array, ""]
+    xi_q: Float[Array, ""]
+    xi_c: Float[Array, ""]
+    converged: Bool[Array, ""]
+    phase_code: Int[Array, ""]
+
+    @property
+    def phase(self) -> Any:
+        """'ordered', 'chaotic', 'critical', 'diverges' or 'oscillates'; an array of them for a batch. Not inside jit."""
+        names = np.array(PHASES)[np.asarray(self.phase_code)]
+        return str(names) if names.ndim == 0 else names
+
+
+class FixedPoints(NamedTuple):
+    """Fixed points of a length map, ascending, NaN beyond `count`; stable where the map's slope there is below 1."""
+
+    q: Float[Array, " 6"]
+    slope: Float[Array, " 6"]
+    stable: Bool[Array, " 6"]
+    count: Int[Array, ""]
+
+
+def length_map(activation: Any, q: Any, weight_scale: Any, bias_scale: Any = 0.0) -> Float[Array, ""]:
+    """The next layer's mean squared pre-activation.
+
+    Args:
+        activation: a name, a record of ``activations``, or an elementwise callable. Static.
+        q: mean squared pre-activation, >= 0.
+        weight_scale, bias_scale: sigma_w and sigma_b, finite and >= 0.
+
+    Raises:
+        ValueError: negative or non-finite numbers, unknown activations.
+
+    >>> round(float(length_map("relu", 3.0, 2.0, 1.0)), 6)  # 4 * 3 / 2 + 1
+    7.0
+    """
+    phi = checked("length_map", activation, weight_scale=weight_scale, bias_scale=bias_scale, q=q)
+    return in_double(_length, phi, q, weight_scale, bias_scale)
+
+
+def correlation_map(activation: Any, c: Any, q: Any, weight_scale: Any, bias_scale: Any = 0.0) -> Float[Array, ""]:
+    """The next layer's correlation of two inputs of length q and correlation c, from -1 to 1; q need not be stationary.
+
+    By quadrature, to 1e-10 for every c. Where both lengths are 0 the correlation is kept. Arguments and errors as
+    :func:`length_map`.
+
+    >>> round(float(correlation_map("relu", 0.0, 1.0, 2**0.5)), 6)  # 1 / pi
+    0.31831
+    """
+    phi = checked("correlation_map", activation, weight_scale=weight_scale, bias_scale=bias_scale, q=q)
+    if not isinstance(c, Tracer) and not np.all(np.abs(np.asarray(c, float)) <= 1):
+        raise ValueError(f"correlation_map: `c` must be a correlation, from -1 to 1; got {c}.")
+    return in_double(_next_correlation, phi, c, q, weight_scale, bias_scale)
+
+
+def length_trajectory(
+    activation: Any, depth: Any, weight_scale: Any, bias_scale: Any = 0.0, mean_square: Any = 1.0
+) -> Float[Array, " depth"]:
+    """q_l of layers 1 .. depth, for an input of so large a mean square.
+
+    >>> length_trajectory("identity", 3, 2.0).round(6).tolist()
+    [4.0, 16.0, 64.0]
+    """
+    phi = checked(
+        "length_trajectory", activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square
+    )
+    check_depth("length_trajectory", depth)
+
+    def lengths(phi, w, b, start):
+        return jax.lax.scan(lambda q, _: (_length(phi, q, w, b), q), w * w * start + b * b, length=depth)[1]
+
+    return in_double(lengths, phi, weight_scale, bias_scale, mean_square)
+
+
+def fixed_points(activation: Any, weight_scale: Any, bias_scale: Any = 0.0) -> FixedPoints:
+    """Every stationary length between 0 and 1e12, with its stability.
+
+    Where every length is stationary (ReLU at sqrt 2 without biases) none is isolated: the count is then 1, for q = 0,
+    of slope 1. Arguments and errors as :func:`length_map`.
+
+    >>> found = fixed_points("tanh", 1.5)
+    >>> int(found.count), [round(float(q), 4) for q in found.q[:2]], found.stable[:2].tolist()
+    (2, [0.0, 0.7934], [False, True])
+    """
+    phi = checked("fixed_points", activation, weight_scale=weight_scale, bias_scale=bias_scale)
+    return in_double(_fixed_points, phi, weight_scale, bias_scale)
+
+
+def mean_field(activation: Any, weight_scale: Any, bias_scale: Any = 0.0, *, mean_square: Any = 1.0) -> MeanField:
+    """Stationary length and correlation, depth scales and phase.
+
+    Args:
+        activation, weight_scale, bias_scale: as :func:`length_map`.
+        mean_square: of the input. Where there are several stable lengths it decides which is reached; where all are
+            stationary, that of the first layer is kept.
+
+    Returns: see :class:`MeanField`. Works under jit, vmap and grad in all numbers; c, chi_c and xi_c cost ten times the
+        rest and are left out by jit if they are not used. Derivatives at q = 0 take q as constant.
+
+    Accuracy: q, chi and chi_q about 1e-12, relative; c and chi_c 1e-9 for analytic activations, and 1e-5 for those
+        with kinks, whose Hermite series converges slowly, near the edge of chaos. :func:`correlation_map` has no
+        such limit.
+
+    Raises: as :func:`length_map`. A fixed point that does not exist is a result, not an error.
+
+    >>> found = mean_field("tanh", 1.5, 0.05)
+    >>> found.phase, round(float(found.chi), 4)
+    ('chaotic', 1.1367)
+    >>> mean_field("relu", 1.6).phase, float(mean_field("relu", 1.6).q)
+    ('diverges', inf)
+    """
+    phi = checked("mean_field", activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
+    return in_double(_mean_field, phi, weight_scale, bias_scale, mean_square)
+
+
+def gradient_growth(activation: Any, weight_scale: Any, bias_scale: Any = 0.0) -> Float[Array, ""]:
+    """Growth of the root mean square gradient, ln(chi) / 2, in nats per layer back.
+
+    >>> abs(float(gradient_growth("relu", 2**0.5))) < 1e-6
+    True
+    """
+    return jnp.log(mean_field(activation, weight_scale, bias_scale).chi) / 2
+
+
+def critical_weight_scale(activation: Any, bias_scale: Any = 0.0) -> Float[Array, ""]:
+    """sigma_w on the edge of chaos: where chi = 1 at the stationary length that an input of mean square 1 reaches.
+
+    Along the edge sigma_w^2 = 1 / E[phi'(sqrt(q) z)^2], so q is the one unknown: q = E[phi^2] / E[phi'^2] + sigma_b^2.
+    Of several such q whose length is reached, the one of the smallest sigma_w is taken.
+
+    Args:
+        activation, bias_scale: as :func:`length_map`.
+
+    Returns: sigma_w. Where E[phi'^2] is the same for all large q and no finite q solves the equation (ReLU and linear
+        networks with biases), the sigma_w at which chi tends to 1 with growing length. Differentiable in bias_scale;
+        at sigma_b = 0 with q = 0 the derivative is taken as 0.
+
+    Raises:
+        ValueError: no such scale; under jit that gives NaN.
+
+    >>> [round(float(critical_weight_scale(name)), 4) for name in ("tanh", "relu", "sigmoid")]
+    [1.0, 1.4142, 10.1493]
+    """
+    phi = checked("critical_weight_scale", activation, bias_scale=bias_scale)
+    found = in_double(_critical, phi, bias_scale)
+    if not isinstance(found, Tracer) and np.isnan(found):
+        raise ValueError(
+            f"critical_weight_scale: {phi.name!r} with bias_scale = {bias_scale} has none: chi crosses 1 at no length "
+            "that the network reaches. Look at mean_field(...).chi over weight_scale, or take another bias_scale."
+        )
+    return found
+
+
+# --- the limit, compiled for each activation -------------------------------------------------------------------
+
+_compiled = functools.partial(jax.jit, static_argnames="phi")
+
+
+@_compiled
+def _length(phi: Activation, q: Array, w: Array, b: Array) -> Array:
+    return w * w * _square(phi, q) + b * b
+
+
+@_compiled
+def _next_correlation(phi: Activation, c: Array, q: Array, w: Array, b: Array) -> Array:
+    after = _length(phi, q, w, b)
+    both = w * w * gaussian.expectation_of_pair(phi, phi, q, q, c) + b * b
+    return jnp.where(after > 0, both / jnp.where(after > 0, after, 1.0), c)
+
+
+@_compiled
+def _fixed_points(phi: Activation, w: Array, b: Array) -> FixedPoints:
+    residual = _residuals(phi, w, b)
+    at_zero = residual[0] == 0
+    crossing = _crossings(residual)
+    (cells,) = jnp.nonzero(crossing, size=FIXED_POINTS, fill_value=-1)
+    roots = jax.vmap(lambda i: _polished(phi, residual, i, w, b))(cells)
+    roots = jnp.where(cells >= 0, roots, jnp.nan)
+    roots = jnp.where(at_zero, jnp.concatenate([jnp.zeros(1), roots[:-1]]), roots)
+    roots = jax.vmap(lambda q: _implicit(phi, q, w, b))(roots)
+    slope = jax.vmap(lambda q: w * w * _square_and_slope(phi, q)[1])(roots)
+    return FixedPoints(roots, slope, jnp.abs(slope) < 1, jnp.sum(~jnp.isnan(roots)))
+
+
+@_compiled
+def _mean_field(phi: Activation, w: Array, b: Array, start: Array) -> MeanField:
+    reached = _reached(phi, w, b, w * w * start + b * b)
+    q = _implicit(phi, reached, w, b)
+    at = jnp.where(jnp.isinf(q), LARGE, q)
+    square, slope_q = _square_and_slope(phi, at)
+    chi, chi_q = w * w * _slope_square(phi, at), w * w * slope_q
+    after = w * w * square + b * b
+    # The slope of the correlation map at c = 1 is chi where q is stationary.
+    at_one = jnp.where(at > 0, chi * at / jnp.where(after > 0, after, 1.0), chi)
+    c, chi_c = _correlation(phi, at, w, b, after)
+    chaotic = (at_one > 1 + NEUTRAL) & (at > 0)
+    c, chi_c = jnp.where(chaotic, c, 1.0), jnp.where(chaotic, chi_c, at_one)
+    settles = jnp.abs(chi_q) <= 1 + NEUTRAL
+    diverges = jnp.isinf(q)
+    by_chi = jnp.where(jnp.abs(chi - 1) <= NEUTRAL, 2, jnp.where(chi > 1, 1, 0))
+    code = jnp.where(diverges, 3, jnp.where(settles, by_chi, 4))
+    return MeanField(q, chi, chi_q, c, chi_c, _scale(chi_q), _scale(chi_c), settles & ~diverges, code)
+
+
+@_compiled
+def _critical(phi: Activation, b: Array) -> Array:
+    squares, slopes = _tables(phi)
+    limit = 1 / jnp.sqrt(_slope_square(phi, jnp.asarray(LARGE)))
+    residual = squares / np.maximum(slopes, 1e-300) + b * b - GRID  # positive while q is to grow, as for the length map
+    residual = jnp.where(jnp.abs(residual) <= ROUNDING * (GRID + b * b), 0.0, residual)
+    (cells,) = jnp.nonzero(_crossings(residual), size=FIXED_POINTS, fill_value=-1)
+    roots = jax.vmap(lambda i: _edge_root(phi, residual, i, b))(cells)
+    roots = jnp.concatenate([jnp.where(cells >= 0, roots, jnp.nan), jnp.where(residual[:1] == 0, 0.0, jnp.nan)])
+    w = 1 / jnp.sqrt(jax.vmap(lambda q: _slope_square(phi, q))(roots))
+
+    def is_reached(q, w):
+        found = _reached(phi, w, b, w * w + b * b)
+        return (
+            jnp.abs(found - q) <= 0.25 * q
+        )  # a cell of the grid: where the map is nearly neutral, roots are no sharper
+
+    ok = jax.vmap(is_reached)(roots, w)
+    best = jnp.nanargmin(jnp.where(ok, w, jnp.inf))
+    q = roots[best]
+    implicit = 1 / jnp.sqrt(_slope_square(phi, _edge_implicit(phi, jax.lax.stop_gradient(q), b)))
+    # All lengths alike, or none long enough: the limit, if there is one.
+    flat = jnp.all(residual >= 0) & (jnp.abs(limit * jnp.sqrt(slopes[-1]) - 1) < 1e-3)
+    return jnp.where(jnp.any(ok), implicit, jnp.where(flat, limit, jnp.nan))
+
+
+# --- fixed points of the length --------------------------------------------------------------------------------
+
+
+def _square(phi: Activation, q: Array) -> Array:
+    """E[phi(sqrt(q) z)^2]."""
+    x, weights = gaussian.rule(gaussian.mesh_of(phi), q)
+    return gaussian.centred_sum(phi(x) ** 2, weights)
+
+
+def _slope_square(phi: Activation, q: Array) -> Array:
+    """E[phi'(sqrt(q) z)^2]; at q = 0 the limit."""
+    x, weights = gaussian.rule(gaussian.mesh_of(phi), jnp.maximum(q, SMALL))
+    return gaussian.centred_sum(phi.slope(x) ** 2, weights)
+
+
+def _square_and_slope(phi: Activation, q: Array) -> tuple[Array, Array]:
+    """E[phi^2] and its derivative in q, from the same values of phi; both are linear in q below 1e-12."""
+    at = jnp.maximum(q, GRID[1])
+    x, weights = gaussian.rule(gaussian.mesh_of(phi), at)
+    squares = phi(x) ** 2
+    value = gaussian.centred_sum(squares, weights)
+    slope = jnp.sum(weights * (squares - value) * (x * x / at - 1)) / (2 * at)
+    return jnp.where(q < at, phi(jnp.zeros_like(q)) ** 2 + slope * q, value), slope
+
+
+@functools.lru_cache(maxsize=256)
+def _tables(phi: Activation) -> tuple[np.ndarray, np.ndarray]:
+    """E[phi^2] and E[phi'^2] over the grid of q."""
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        grid = jnp.asarray(GRID)
+        squares = jax.lax.map(lambda q: _square(phi, q), grid, batch_size=32)
+        slopes = jax.lax.map(lambda q: _slope_square(phi, q), grid, batch_size=32)
+        found = np.asarray(squares), np.asarray(slopes)
+    if not all(np.isfinite(a).all() for a in found):
+        raise ValueError(
+            f"theory: E[phi(sqrt(q) z)^2] of {phi.name!r} is not finite for some q up to 1e12: it grows too fast, like exp, "
+            "or is not defined everywhere. Mean-field theory is for activations that grow like a power at most."
+        )
+    return found
+
+
+def _residuals(phi: Activation, w: Array, b: Array) -> Array:
+    """q' - q over the grid; 0 where rounding cannot tell."""
+    after = w * w * _tables(phi)[0] + b * b
+    return jnp.where(jnp.abs(after - GRID) <= ROUNDING * after, 0.0, after - GRID)
+
+
+def _crossings(residual: Array) -> Array:
+    """Cells of the grid in which the residual changes sign; 0 counts as positive, at q = 0 as what follows."""
+    positive = residual >= 0
+    positive = positive.at[0].set(jnp.where(residual[0] == 0, positive[1], positive[0]))
+    return positive[:-1] != positive[1:]
+
+
+def _reached(phi: Activation, w: Array, b: Array, start: Array) -> Array:
+    """The fixed point to which lengths move from `start`: 0, inf, a root, or `start` itself where nothing moves."""
+    residual = _residuals(phi, w, b)
+    falls = _crossings(residual) & (residual[:-1] >= 0)  # from growing to shrinking: where lengths gather
+    cells = jnp.arange(falls.size, dtype=jnp.int32)
+    here = jnp.clip(jnp.searchsorted(jnp.asarray(GRID), start, side="right") - 1, 0, falls.size - 1)
+    up = jnp.min(jnp.where(falls & (cells >= here), cells, falls.size))
+    down = jnp.max(jnp.where(falls & (cells <= here), cells, -1))
+    grows = (residual[here + 1] > 0) | falls[here]
+    cell = jnp.where(grows, up, down)
+    root = _polished(phi, residual, jnp.clip(cell, 0, falls.size - 1), w, b)
+    root = jnp.where(cell == falls.size, jnp.inf, jnp.where(cell < 0, 0.0, root))
+    still = (residual[here] == 0) & (residual[here + 1] == 0)
+    return jax.lax.stop_gradient(jnp.where(still, start, root))
+
+
+def _polished(phi: Activation, residuals: Array, cell: Array, w: Array, b: Array) -> Array:
+    """The root of the length map in one cell of the grid."""
+
+    def residual(q):
+        value, slope = _square_and_slope(phi, q)
+        return w * w * value + b * b - q, w * w * slope - 1
+
+    return _safe_newton(residual, jax.lax.dynamic_slice(residuals, (cell,), (2,)), cell)
+
+
+def _safe_newton(residual: Any, ends: Array, cell: Array) -> Array:
+    """The sign change within a cell of the grid: secant, then Newton steps, or halving where those leave the bracket."""
+    grid = jnp.asarray(GRID)
+    low, high = grid[cell], grid[cell + 1]
+    falling = ends[1] < 0
+    start = low + (high - low) * jnp.clip(ends[0] / (ends[0] - ends[1]), 0.0, 1.0)
+
+    def step(carry, _):
+        low, high, q = carry
+        value, slope = residual(q)
+        above = (value < 0) == falling  # the root lies below q
+        low, high = jnp.where(above, low, q), jnp.where(above, q, high)
+        newton = q - value / jnp.where(slope == 0, 1.0, slope)
+        inside = (newton >= low) & (newton <= high) & (slope != 0)
+        return (low, high, jnp.where(inside, newton, (low + high) / 2)), None
+
+    return jax.lax.stop_gradient(jax.lax.scan(step, (low, high, start), length=NEWTON_STEPS)[0][2])
+
+
+def _implicit(phi: Activation, q: Array, w: Array, b: Array) -> Array:
+    """A fixed point, as it is, with its derivatives in the scales; constant where it is neutral, 0 or inf."""
+    known = jnp.where(jnp.isfinite(q), jax.lax.stop_gradient(q), 1.0)
+    value, slope = _square_and_slope(phi, known)
+    after = w * w * jax.lax.stop_gradient(value) + b * b
+    gap = 1 - jax.lax.stop_gradient(w * w * slope)
+    moves = jnp.isfinite(q) & (jnp.abs(gap) > NEUTRAL)
+    return jnp.where(moves, known + (after - jax.lax.stop_gradient(after)) / jnp.where(moves, gap, 1.0), q)
+
+
+def _edge_root(phi: Activation, residuals: Array, cell: Array, b: Array) -> Array:
+    def residual(q):
+        return _edge_residual(phi, q, b), jax.jvp(lambda q: _edge_residual(phi, q, b), (q,), (jnp.ones(()),))[1]
+
+    return _safe_newton(residual, jax.lax.dynamic_slice(residuals, (cell,), (2,)), cell)
+
+
+def _edge_residual(phi: Activation, q: Array, b: Array) -> Array:
+    return _square(phi, q) / _slope_square(phi, q) + b * b - q
+
+
+def _edge_implicit(phi: Activation, q: Array, b: Array) -> Array:
+    slope = jax.jvp(lambda q: _edge_residual(phi, q, b), (q,), (jnp.ones(()),))[1]
+    slope = jax.lax.stop_gradient(slope)
+    moves = (q > 0) & (jnp.abs(slope) > NEUTRAL)
+    change = b * b - jax.lax.stop_gradient(b * b)
+    return jnp.where(moves, q - change / jnp.where(moves, slope, 1.0), q)
+
+
+# --- correlations ----------------------------------------------------------------------------------------------
+
+
+def _correlation(phi: Activation, q: Array, w: Array, b: Array, after: Array) -> tuple[Array, Array]:
+    """The stationary correlation below 1, and the slope of the map there."""
+    energies = hermite_energies(phi, q)
+    powers = jnp.arange(energies.size, dtype=q.dtype)
+
+    def excess(c):
+        terms = energies * jnp.where(powers == 0, 1.0, jnp.abs(c) ** powers)
+        return w * w * jnp.sum(terms) + b * b - after * c
+
+    def slope(c):
+        return w * w * jnp.sum(energies[1:] * powers[1:] * jnp.abs(c) ** (powers[1:] - 1))
+
+    def newton(c, _):  # from the left on a convex function: it climbs to the first root and never passes it
+        return jnp.clip(c - excess(c) / jnp.minimum(slope(c) - after, -1e-300), 0.0, 1.0), None
+
+    frozen = jax.lax.stop_gradient(jax.lax.scan(newton, jnp.zeros(()), length=60)[0])
+    steep = jax.lax.stop_gradient(jnp.minimum(slope(frozen) - after, -1e-300))
+    value = excess(frozen)
+    c = frozen - (value - jax.lax.stop_gradient(value)) / steep
+    return c, slope(c) / jnp.where(after > 0, after, 1.0)
+
+
+def hermite_energies(phi: Activation, q: Array) -> Float[Array, " terms"]:
+    """a_n^2 of phi(sqrt(q) z) = sum a_n h_n(z), n < 256, and what is left: E[phi(u) phi(v)] = sum a_n^2 c^n.
+
+    h_n are the normalised Hermite polynomials. Within ``jax.enable_x64(True)``.
+    """
+    x, weights = gaussian.rule(gaussian.mesh_of(phi), q, finer=2)
+    z = x / jnp.sqrt(jnp.where(q > 0, q, 1.0))
+    values = phi(x) * weights
+
+    def term(carry, n):
+        before, now = carry
+        return (now, (z * now - jnp.sqrt(n) * before) / jnp.sqrt(n + 1)), jnp.sum(values * now)
+
+    start = (jnp.zeros_like(z), jnp.ones_like(z))
+    squares = jax.lax.scan(term, start, jnp.arange(TERMS, dtype=z.dtype))[1] ** 2
+    rest = jnp.maximum(jnp.sum(values * phi(x)) - jnp.sum(squares), 0.0)
+    return jnp.append(squares, rest)
+
+
+def _scale(chi: Array) -> Array:
+    """-1 / ln|chi|; inf where nothing decays, and 0 at 0."""
+    near = jnp.abs(chi) >= 1 - NEUTRAL
+    log = jnp.log(jnp.where(near | (chi == 0), 2.0, jnp.abs(chi)))
+    return jnp.where(near, jnp.inf, jnp.where(chi == 0, 0.0, -1 / log))
+
+
+# --- input and dtype -------------------------------------------------------------------------------------------
+
+
+def checked(where: str, activation: Any, **numbers: Any) -> Activation:
+    """The activation's record; raise unless every number is one, finite and >= 0. Tracers pass."""
+    for name, number in numbers.items():
+        if isinstance(number, Tracer):
+            continue
+        if isinstance(number, (str, bool)) or not np.isrealobj(number) or np.ndim(number) != 0:
+            shape = f" of shape {np.shape(number)}" if np.ndim(number) else ""
+            raise TypeError(
+                f"{where}: `{name}` must be one real number; got {type(number).__name__}{shape}. Batches go through jax.vmap."
+            )
+        value = np.asarray(number, float)  # not a JAX array: inside jit its comparisons would be traced
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{where}: `{name}` must be finite and at least 0; got {number}.")
+    return activations.get(activation)
+
+
+def in_double(fn: Any, phi: Activation, *numbers: Any) -> Any:
+    """fn of an activation and of the numbers in float64; floating-point results in the default float dtype."""
+    default = jnp.result_type(float)
+    with jax.enable_x64(True):
+        found = fn(phi, *(jnp.asarray(n).astype(jnp.float64) for n in numbers))
+        return jax.tree.map(lambda a: a.astype(default) if jnp.issubdtype(a.dtype, jnp.floating) else a, found)
+
+
+def check_depth(where: str, depth: Any) -> None:
+    if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)):
+        raise TypeError(f"{where}: `depth` must be an integer; got {depth!r}.")
+    if depth < 1:
+        raise ValueError(f"{where}: `depth` must be at least 1; got {depth}.")
