@@ -218,6 +218,16 @@ def _resolved(subject: Subject) -> Array:
     return jnp.all(spectrum.is_resolved(subject.singular_values, size), axis=0)
 
 
+def _correlation(h: Array) -> Array:
+    """Mean over pairs of inputs of h_a . h_b / (|h_a| |h_b|)."""
+    count = h.shape[0]
+    if count < 2:
+        raise ValueError(f"correlation: `x` must be a batch of at least 2 inputs; got {count}.")
+    directions = h / jnp.linalg.norm(h, axis=1, keepdims=True)
+    products = jnp.einsum("an,bn->ab", directions, directions)
+    return (jnp.sum(products) - jnp.trace(products)) / (count * (count - 1))
+
+
 _SPECTRUM = "ln of the singular values of dy/dx, descending, mean over inputs"
 _GRADIENT = "ln ||dE/dh_l||, root mean square over inputs"
 _CATALOGUE: dict[str, _Catalogued] = {
@@ -246,6 +256,9 @@ _CATALOGUE: dict[str, _Catalogued] = {
     "boundary_measure": _per_layer("boundary measure of saturation, 10 bins", saturation.boundary_measure),
     "activation_entropy": _per_layer(
         "entropy of the histogram of activations, 10 bins", saturation.activation_entropy, units="nat"
+    ),
+    "correlation": _per_layer(
+        "correlation c of pre-activations, mean over pairs of inputs", lambda phi, h: _correlation(h)
     ),
     "mean_squared_pre_activation": _per_layer("mean squared pre-activation q", lambda phi, h: jnp.mean(h * h)),
 }

@@ -56,3 +56,16 @@ def test_a_measure_that_overflows_leaves_the_others_as_they_are(order):
 def test_neither_name_nor_function():
     with pytest.raises(TypeError, match=r"measure: must be a name or a function \(net, key, x\) -> dict; got int"):
         measures.get(3)
+
+
+def test_correlation_of_pre_activations():
+    net = jaxsat.MLP(depth=2, width=5, activation="identity", weight_scale=0.5)
+    x = jax.random.normal(jax.random.key(1), (3, 5))
+    found = measures.get("correlation")(net, jax.random.key(0), x)["correlation"]
+    h = np.stack([np.asarray(net.trace(net.init(jax.random.key(0)), one).pre_activations) for one in x])
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    cosine = lambda u, v: u @ v / np.linalg.norm(u) / np.linalg.norm(v)  # noqa: E731
+    expected = [np.mean([cosine(h[a, layer], h[b, layer]) for a, b in pairs]) for layer in range(2)]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="at least 2 inputs; got 1"):
+        measures.get("correlation")(net, jax.random.key(0), x[0])
