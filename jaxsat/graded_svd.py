@@ -16,8 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-# An entry of diag(exp d) G so small beside the diagonal one of its column changes no ln s by as much as eps.
-NEGLIGIBLE = 1e-19
+NEGLIGIBLE = 1e-19  # of an ln s: well below eps
 
 
 class Window(NamedTuple):
@@ -54,10 +53,11 @@ def triangle(xt: Float[Array, "r m"], d: Float[Array, " r"]) -> Float[Array, "r 
     """The lower triangle G for which diag(exp d) G has the singular values of X diag(exp d), d descending.
 
     Entries too small to change any ln s are made zeros: they would lead the bidiagonalisation astray, which turns rows
-    towards the first nonzero entry it meets.
+    towards the first nonzero entry it meets. G_ij, i > j, beside G_jj counts with the square of exp(d_i - d_j): once
+    for its row, and once more because singular vectors are graded too.
     """
     g = jnp.linalg.qr(xt.T, mode="r").T
-    seen = jnp.abs(g) * jnp.minimum(grading(d).T, 1.0) > NEGLIGIBLE * jnp.abs(jnp.diagonal(g))[None, :]
+    seen = jnp.abs(g) * jnp.minimum(grading(d).T, 1.0) ** 2 > NEGLIGIBLE * jnp.abs(jnp.diagonal(g))[None, :]
     return jnp.where(seen | jnp.isnan(g), g, 0.0)
 
 

@@ -140,9 +140,10 @@ def log_singular_values_of_product(
 
     Accuracy: given its input exactly, within 1e-9 in every ln s in float64 and 1e-3 in float32 (there the arithmetic is
         float64 too): see tests/test_graded.py for products of up to 400 layers and spreads beyond exp(1000).
-        Values that hang on exact zeros of the weights beside slopes of widely different size (sparse or structured
-        weights) can be lost, as in any floating-point product. Derivatives in both modes, for simple singular values;
-        not with every_depth.
+        Weights with many exact zeros (sparse or structured) lose digits where slopes of one layer are widely different:
+        elimination leaves rounding where there ought to be zeros. Half of the entries zero, float64: 1e-12 for tanh at
+        pre-activations of standard deviation up to 3, 1e-6 at 12; where slopes go in steps of exp(-6) or more, some values
+        are lost altogether. Derivatives in both modes, for simple singular values; not with every_depth.
     Cost: some 5 L n^3 floating-point operations, in float32, where two layers share a decomposition, some 3 L n^3 (the
         dense product alone: 2 L n^3), plus one or two singular value decompositions. With every_depth, one decomposition
         for each depth.

@@ -47,8 +47,10 @@ def test_lyapunov_exponents_of_gaussian_products():
     law = np.array([(np.log(2) + float(digamma((n - i) / 2)) - np.log(n)) / 2 for i in range(n)])
     found = spectrum.lyapunov_exponents(weights)
     variance = np.array([float(digamma_prime((n - i) / 2)) / 4 for i in range(n)])
-    np.testing.assert_allclose(found.standard_error, np.sqrt(variance / layers), rtol=0.45)  # 62 batches: 9 % each
+    batches = 63  # about sqrt(layers); a deviation from so many has a standard error of 9 % of itself: five of those
+    np.testing.assert_allclose(found.standard_error, np.sqrt(variance / layers), rtol=5 / np.sqrt(2 * (batches - 1)))
     assert np.all(np.abs(found.by_qr - law) < 4 * np.sqrt(variance / layers))
+    # ln s_i and ln R_ii differ by some nats, however many layers: by 6.3 at most in sixty products of other seeds
     assert np.all(np.abs(found.exponents - law) < 4 * np.sqrt(variance / layers) + 10 / layers)
 
 
