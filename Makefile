@@ -6,7 +6,8 @@ OUTPUT ?= figures
 WORKERS ?= 2
 
 .PHONY: figures figures-quick test test-all lint bench clean
-ANALYSES := activations_saturate gradients_vanish_with_depth jacobian_spectra_with_depth lyapunov_exponents
+ANALYSES := activations_saturate gradients_vanish_with_depth jacobian_spectra_with_depth lyapunov_exponents \
+	phase_diagram correlations_converge
 
 figures: $(VENV)/ready
 	@for name in $(ANALYSES); do $(BIN)/python -m analyses.$$name --output $(OUTPUT) $(FLAGS) || exit $$?; done

@@ -18,6 +18,11 @@ TINY = {
         "--truth-width", "4", "--truth-depth", "20",
     ],
     "lyapunov_exponents": ["--activations", "identity", "relu", "--scales", "1.0", "2.0", "--seeds", "4", "--depth", "30", "--width", "6"],
+    "phase_diagram": [
+        "--activations", "tanh", "--points", "5", "--weight-count", "3", "--bias-count", "2", "--seeds", "4", "--depth", "8",
+        "--width", "16",
+    ],
+    "correlations_converge": ["--activations", "tanh", "--scales", "1.3", "--seeds", "4", "--depth", "4", "--width", "16"],
 }  # fmt: skip
 
 

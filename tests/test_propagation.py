@@ -185,6 +185,19 @@ def test_trajectory_of_correlations_reaches_c():
     assert float(c) == pytest.approx(float(found.c), abs=1e-8)
 
 
+def test_gradient_norms_of_wide_networks():
+    """Mean ln||dE/dh_l|| of width 100 within 4 standard errors of 400 seeds; the infinite width's is outside."""
+    net = jaxsat.MLP(depth=20, width=100, activation="tanh", weight_scale=1.8, bias_scale=0.3)
+    keys = jax.random.split(jax.random.key(2), 400)
+    measure = jaxsat.measures.get("log_gradient_norms")
+    norms = np.asarray(jax.lax.map(lambda key: measure(net, key, None)["log_gradient_norms"], keys))
+    drop = norms[:, 0] - norms[:, -1]
+    error = drop.std(ddof=1) / np.sqrt(len(keys))
+    finite, infinite = (np.asarray(theory.log_gradient_norms("tanh", 20, 1.8, 0.3, width=w)) for w in (net.width, None))
+    assert abs(drop.mean() - (finite[0] - finite[-1])) < 4 * error
+    assert abs(drop.mean() - (infinite[0] - infinite[-1])) > 4 * error
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

@@ -13,6 +13,7 @@ from jaxsat.theory.propagation import (
     gradient_growth,
     length_map,
     length_trajectory,
+    log_gradient_norms,
     mean_field,
 )
 from jaxsat.theory.remedies import ResidualField, layer_norm_chi, residual_field
@@ -29,6 +30,7 @@ __all__ = [
     "layer_norm_chi",
     "length_map",
     "length_trajectory",
+    "log_gradient_norms",
     "mean_field",
     "residual_field",
 ]

@@ -122,7 +122,7 @@ def length_trajectory(
     phi = checked(
         "length_trajectory", activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square
     )
-    check_depth("length_trajectory", depth)
+    check_count("length_trajectory", "depth", depth)
 
     def lengths(phi, w, b, start):
         return jax.lax.scan(lambda q, _: (_length(phi, q, w, b), q), w * w * start + b * b, length=depth)[1]
@@ -142,7 +142,7 @@ def correlation_trajectory(
     """
     where = "correlation_trajectory"
     phi = checked(where, activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
-    check_depth(where, depth)
+    check_count(where, "depth", depth)
     _check_correlation(where, c)
 
     def correlations(phi, c, w, b, start):
@@ -198,29 +198,50 @@ def mean_field(activation: Any, weight_scale: Any, bias_scale: Any = 0.0, *, mea
     return in_double(_mean_field, phi, weight_scale, bias_scale, mean_square)
 
 
-def gradient_growth(
-    activation: Any, weight_scale: Any, bias_scale: Any = 0.0, *, width: int | None = None
-) -> Float[Array, ""]:
-    """Growth of the gradient, in nats per layer back: ln(chi) / 2, that of the root mean square over networks.
+def gradient_growth(activation: Any, weight_scale: Any, bias_scale: Any = 0.0) -> Float[Array, ""]:
+    """Growth of the root mean square gradient at the stationary length, ln(chi) / 2, in nats per layer back.
 
-    With a `width` n, the growth of a typical network, the mean of ln||delta_l||, to first order in 1 / n: smaller by
-    (3 E[phi'^4] / E[phi'^2]^2 - 1) / (4 n), for gaussian weights (Hanin & Nica 2018 for ReLU).
-
-    >>> abs(float(gradient_growth("relu", 2**0.5))) < 1e-6, round(float(gradient_growth("relu", 2**0.5, width=100)), 6)
-    (True, -0.0125)
+    >>> abs(float(gradient_growth("relu", 2**0.5))) < 1e-6
+    True
     """
-    phi = checked("gradient_growth", activation, weight_scale=weight_scale, bias_scale=bias_scale)
+    return jnp.log(mean_field(activation, weight_scale, bias_scale).chi) / 2
 
-    def growth(phi, w, b):
-        field = _mean_field(phi, w, b, jnp.ones(()))
-        if width is None:
-            return jnp.log(field.chi) / 2
-        x, weights = gaussian.rule(gaussian.mesh_of(phi), jnp.clip(field.q, SMALL, LARGE))
-        squares = phi.slope(x) ** 2
-        excess = 3 * (weights @ squares**2) / (weights @ squares) ** 2 - 1
-        return jnp.log(field.chi) / 2 - excess / (4 * width)
 
-    return in_double(growth, phi, weight_scale, bias_scale)
+def log_gradient_norms(
+    activation: Any, depth: Any, weight_scale: Any, bias_scale: Any = 0.0, *, width: int | None = None,
+    mean_square: Any = 1.0,
+) -> Float[Array, " depth"]:  # fmt: skip
+    """ln ||dE/dh_l||, l = 1 .. depth, for a gaussian cotangent of unit norm at the last activations.
+
+    Lengths are those of each layer, not the stationary one.
+
+    Args:
+        activation, depth, weight_scale, bias_scale, mean_square: as :func:`length_trajectory`.
+        width: None gives the logarithm of the root mean square over networks. A width n gives that of a typical
+            network, the mean of the logarithm, to first order in 1 / n: each layer back takes
+            (3 E[phi'^4] / E[phi'^2]^2 - 1) / (4 n) away, for gaussian weights (Hanin & Nica 2018 for ReLU).
+
+    >>> log_gradient_norms("identity", 3, 2.0).round(4).tolist()  # 2 ln 2, ln 2, 0
+    [1.3863, 0.6931, 0.0]
+    """
+    where = "log_gradient_norms"
+    phi = checked(where, activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
+    check_count(where, "depth", depth)
+    if width is not None:
+        check_count(where, "width", width)
+
+    def norms(phi, w, b, start):
+        def layer(q, _):
+            x, weights = gaussian.rule(gaussian.mesh_of(phi), jnp.maximum(q, SMALL))
+            squares = phi.slope(x) ** 2
+            mean, fourth = weights @ squares, weights @ squares**2
+            loss = 0.0 if width is None else (3 * fourth / mean**2 - 1) / (4 * width)
+            return _length(phi, q, w, b), jnp.log(mean) / 2 - loss
+
+        slopes = jax.lax.scan(layer, w * w * start + b * b, length=depth)[1]
+        return jnp.cumsum(slopes[::-1])[::-1] + jnp.arange(depth - 1, -1, -1, dtype=w.dtype) * jnp.log(w)
+
+    return in_double(norms, phi, weight_scale, bias_scale, mean_square)
 
 
 def critical_weight_scale(activation: Any, bias_scale: Any = 0.0) -> Float[Array, ""]:
@@ -540,8 +561,8 @@ def _check_correlation(where: str, c: Any) -> None:
         raise ValueError(f"{where}: `c` must be a correlation, from -1 to 1; got {c}.")
 
 
-def check_depth(where: str, depth: Any) -> None:
-    if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)):
-        raise TypeError(f"{where}: `depth` must be an integer; got {depth!r}.")
-    if depth < 1:
-        raise ValueError(f"{where}: `depth` must be at least 1; got {depth}.")
+def check_count(where: str, name: str, count: Any) -> None:
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+        raise TypeError(f"{where}: `{name}` must be an integer; got {count!r}.")
+    if count < 1:
+        raise ValueError(f"{where}: `{name}` must be at least 1; got {count}.")

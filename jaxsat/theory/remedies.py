@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxsat import gaussian
-from jaxsat.theory.propagation import check_depth, checked, in_double
+from jaxsat.theory.propagation import check_count, checked, in_double
 
 
 class ResidualField(NamedTuple):
@@ -57,7 +57,7 @@ def residual_field(
         "residual_field", activation, weight_scale=weight_scale, bias_scale=bias_scale, residual_scale=residual_scale,
         mean_square=mean_square,
     )  # fmt: skip
-    check_depth("residual_field", depth)
+    check_count("residual_field", "depth", depth)
 
     def field(phi, w, b, a, start):
         def layer(carry, _):
