@@ -54,6 +54,8 @@ def main(options: Options) -> None:
         low, high = getattr(options, name)
         if not 0 <= low < high:
             raise ValueError(f"{name}: must be two numbers, 0 <= low < high; got {low} {high}.")
+    if options.weight_range[0] == 0:
+        raise ValueError("weight_range: must begin above 0: without weights there are no gradients.")
     dataset = measure(options)
     command.save(options, NAME, draw(options, dataset), dataset)
 
@@ -98,7 +100,7 @@ def measure(options: Options):
         fields["xi_c"].append(xi_c.reshape(len(biases), -1))
         fields["edge"].append(on_grid(lambda b, n=name: theory.critical_weight_scale(n, b), fine_b))
         norms = on_grid(
-            lambda b, w, n=name: theory.log_gradient_norms(n, options.depth, w, b, width=options.width),
+            lambda b, w, n=name: theory.log_normal_law(n, options.depth, options.width, w, b).mean,
             *np.meshgrid(biases, scales, indexing="ij"),
         )
         expected = estimates.growth_rates(norms, margin=0.2)

@@ -48,3 +48,10 @@ def hard_tanh_square(q):
 def relu_field(weight_scale, bias_scale):
     """q* and chi of a ReLU network below sqrt 2: E[relu^2] = q / 2, E[relu'^2] = 1 / 2."""
     return bias_scale**2 / (1 - weight_scale**2 / 2), weight_scale**2 / 2
+
+
+def fuss_catalan(depth, count=200):
+    """Eigenvalues and their density for linear gaussian networks, parametrised by an angle (Penson & Zyczkowski 2011)."""
+    p = np.linspace(0, np.pi / (depth + 1), count + 2)[1:-1]
+    at = np.sin((depth + 1) * p) ** (depth + 1) / (np.sin(p) * np.sin(depth * p) ** depth)
+    return at, np.sin(p) ** 2 * np.sin(depth * p) ** (depth - 1) / (np.pi * np.sin((depth + 1) * p) ** depth)

@@ -22,6 +22,7 @@ TINY = {
         "--activations", "tanh", "--points", "5", "--weight-count", "3", "--bias-count", "2", "--seeds", "4", "--depth", "8",
         "--width", "16",
     ],
+    "spectra_against_free_probability": ["--activations", "tanh", "--depths", "2", "--seeds", "3", "--width", "12"],
     "correlations_converge": ["--activations", "tanh", "--scales", "1.3", "--seeds", "4", "--depth", "4", "--width", "16"],
 }  # fmt: skip
 

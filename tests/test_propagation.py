@@ -185,17 +185,19 @@ def test_trajectory_of_correlations_reaches_c():
     assert float(c) == pytest.approx(float(found.c), abs=1e-8)
 
 
-def test_gradient_norms_of_wide_networks():
-    """Mean ln||dE/dh_l|| of width 100 within 4 standard errors of 400 seeds; the infinite width's is outside."""
-    net = jaxsat.MLP(depth=20, width=100, activation="tanh", weight_scale=1.8, bias_scale=0.3)
-    keys = jax.random.split(jax.random.key(2), 400)
-    measure = jaxsat.measures.get("log_gradient_norms")
-    norms = np.asarray(jax.lax.map(lambda key: measure(net, key, None)["log_gradient_norms"], keys))
-    drop = norms[:, 0] - norms[:, -1]
-    error = drop.std(ddof=1) / np.sqrt(len(keys))
-    finite, infinite = (np.asarray(theory.log_gradient_norms("tanh", 20, 1.8, 0.3, width=w)) for w in (net.width, None))
-    assert abs(drop.mean() - (finite[0] - finite[-1])) < 4 * error
-    assert abs(drop.mean() - (infinite[0] - infinite[-1])) > 4 * error
+def test_float32_scales_at_the_edge_are_critical():
+    scale = jnp.float32(2**0.5)
+    found = theory.mean_field("relu", scale)
+    assert found.phase == "critical"
+    assert float(found.q) == pytest.approx(2.0, rel=1e-6)
+
+
+def test_gradients_change_by_chi_per_layer_at_the_stationary_length():
+    found = theory.mean_field("tanh", 1.8, 0.3)
+    start = (found.q - 0.3**2) / 1.8**2
+    norms = np.asarray(theory.log_gradient_norms("tanh", 6, 1.8, 0.3, mean_square=start))
+    np.testing.assert_allclose(np.diff(norms), -np.log(found.chi) / 2, rtol=1e-9)
+    assert norms[-1] == pytest.approx(float(np.log(found.chi / 1.8**2)) / 2, rel=1e-9)  # E[phi'^2] of the last layer
 
 
 @pytest.mark.parametrize(

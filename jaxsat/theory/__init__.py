@@ -3,6 +3,23 @@
 Nothing here knows a network: theory and measurement meet in the analyses only.
 """
 
+from jaxsat.theory.dying import BornDeadBounds, born_dead_bounds, born_dead_probability, saturated_probability
+from jaxsat.theory.finite_width import (
+    Distribution,
+    LogNormLaw,
+    NormMoments,
+    exact_log_norm_distribution,
+    exact_log_norms,
+    gaussian_lyapunov_exponents,
+    log_normal_law,
+    norm_moments,
+)
+from jaxsat.theory.free_probability import (
+    SpectrumMoments,
+    log_spectrum_density,
+    spectrum_density,
+    spectrum_moments,
+)
 from jaxsat.theory.propagation import (
     FixedPoints,
     MeanField,
@@ -19,18 +36,34 @@ from jaxsat.theory.propagation import (
 from jaxsat.theory.remedies import ResidualField, layer_norm_chi, residual_field
 
 __all__ = [
+    "BornDeadBounds",
+    "Distribution",
     "FixedPoints",
+    "LogNormLaw",
     "MeanField",
+    "NormMoments",
     "ResidualField",
+    "SpectrumMoments",
+    "born_dead_bounds",
+    "born_dead_probability",
     "correlation_map",
     "correlation_trajectory",
     "critical_weight_scale",
+    "exact_log_norm_distribution",
+    "exact_log_norms",
     "fixed_points",
+    "gaussian_lyapunov_exponents",
     "gradient_growth",
     "layer_norm_chi",
     "length_map",
     "length_trajectory",
     "log_gradient_norms",
+    "log_normal_law",
+    "log_spectrum_density",
     "mean_field",
+    "norm_moments",
     "residual_field",
+    "saturated_probability",
+    "spectrum_density",
+    "spectrum_moments",
 ]

@@ -182,6 +182,8 @@ def mean_field(activation: Any, weight_scale: Any, bias_scale: Any = 0.0, *, mea
     Returns: see :class:`MeanField`. Works under jit, vmap and grad in all numbers; c, chi_c and xi_c cost ten times the
         rest and are left out by jit if they are not used. Derivatives at q = 0 take q as constant.
 
+    Numbers that come as float32 arrays are taken to be right to 4 eps: chi within that of 1 is critical.
+
     Accuracy: q, chi and chi_q about 1e-12, relative; c and chi_c 1e-9 for analytic activations, and 1e-5 for those
         with kinks, whose Hermite series converges slowly, near the edge of chaos. :func:`correlation_map` has no
         such limit.
@@ -195,7 +197,8 @@ def mean_field(activation: Any, weight_scale: Any, bias_scale: Any = 0.0, *, mea
     ('diverges', inf)
     """
     phi = checked("mean_field", activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
-    return in_double(_mean_field, phi, weight_scale, bias_scale, mean_square)
+    solve = functools.partial(_mean_field, slack=_slack(weight_scale, bias_scale))
+    return in_double(solve, phi, weight_scale, bias_scale, mean_square)
 
 
 def gradient_growth(activation: Any, weight_scale: Any, bias_scale: Any = 0.0) -> Float[Array, ""]:
@@ -208,18 +211,12 @@ def gradient_growth(activation: Any, weight_scale: Any, bias_scale: Any = 0.0) -
 
 
 def log_gradient_norms(
-    activation: Any, depth: Any, weight_scale: Any, bias_scale: Any = 0.0, *, width: int | None = None,
-    mean_square: Any = 1.0,
-) -> Float[Array, " depth"]:  # fmt: skip
-    """ln ||dE/dh_l||, l = 1 .. depth, for a gaussian cotangent of unit norm at the last activations.
+    activation: Any, depth: Any, weight_scale: Any, bias_scale: Any = 0.0, *, mean_square: Any = 1.0
+) -> Float[Array, " depth"]:
+    """ln of the root mean square ||dE/dh_l||, l = 1 .. depth, for a gaussian cotangent of unit norm at the last activations.
 
-    Lengths are those of each layer, not the stationary one.
-
-    Args:
-        activation, depth, weight_scale, bias_scale, mean_square: as :func:`length_trajectory`.
-        width: None gives the logarithm of the root mean square over networks. A width n gives that of a typical
-            network, the mean of the logarithm, to first order in 1 / n: each layer back takes
-            (3 E[phi'^4] / E[phi'^2]^2 - 1) / (4 n) away, for gaussian weights (Hanin & Nica 2018 for ReLU).
+    Lengths are those of each layer, not the stationary one. For networks of finite width see :func:`log_normal_law`.
+    Arguments and errors as :func:`length_trajectory`.
 
     >>> log_gradient_norms("identity", 3, 2.0).round(4).tolist()  # 2 ln 2, ln 2, 0
     [1.3863, 0.6931, 0.0]
@@ -227,16 +224,11 @@ def log_gradient_norms(
     where = "log_gradient_norms"
     phi = checked(where, activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
     check_count(where, "depth", depth)
-    if width is not None:
-        check_count(where, "width", width)
 
     def norms(phi, w, b, start):
         def layer(q, _):
             x, weights = gaussian.rule(gaussian.mesh_of(phi), jnp.maximum(q, SMALL))
-            squares = phi.slope(x) ** 2
-            mean, fourth = weights @ squares, weights @ squares**2
-            loss = 0.0 if width is None else (3 * fourth / mean**2 - 1) / (4 * width)
-            return _length(phi, q, w, b), jnp.log(mean) / 2 - loss
+            return _length(phi, q, w, b), jnp.log(weights @ phi.slope(x) ** 2) / 2
 
         slopes = jax.lax.scan(layer, w * w * start + b * b, length=depth)[1]
         return jnp.cumsum(slopes[::-1])[::-1] + jnp.arange(depth - 1, -1, -1, dtype=w.dtype) * jnp.log(w)
@@ -304,9 +296,10 @@ def _fixed_points(phi: Activation, w: Array, b: Array) -> FixedPoints:
     return FixedPoints(roots, slope, jnp.abs(slope) < 1, jnp.sum(~jnp.isnan(roots)))
 
 
-@_compiled
-def _mean_field(phi: Activation, w: Array, b: Array, start: Array) -> MeanField:
-    reached = _reached(phi, w, b, w * w * start + b * b)
+@functools.partial(jax.jit, static_argnames=("phi", "slack"))
+def _mean_field(phi: Activation, w: Array, b: Array, start: Array, slack: float) -> MeanField:
+    neutral = max(NEUTRAL, slack)
+    reached = _reached(phi, w, b, w * w * start + b * b, slack)
     q = _implicit(phi, reached, w, b)
     at = jnp.where(jnp.isinf(q), LARGE, q)
     square, slope_q = _square_and_slope(phi, at)
@@ -315,13 +308,13 @@ def _mean_field(phi: Activation, w: Array, b: Array, start: Array) -> MeanField:
     # The slope of the correlation map at c = 1 is chi where q is stationary.
     at_one = jnp.where(at > 0, chi * at / jnp.where(after > 0, after, 1.0), chi)
     c, chi_c = _correlation(phi, at, w, b, after)
-    chaotic = (at_one > 1 + NEUTRAL) & (at > 0)
+    chaotic = (at_one > 1 + neutral) & (at > 0)
     c, chi_c = jnp.where(chaotic, c, 1.0), jnp.where(chaotic, chi_c, at_one)
-    settles = jnp.abs(chi_q) <= 1 + NEUTRAL
+    settles = jnp.abs(chi_q) <= 1 + neutral
     diverges = jnp.isinf(q)
-    by_chi = jnp.where(jnp.abs(chi - 1) <= NEUTRAL, 2, jnp.where(chi > 1, 1, 0))
+    by_chi = jnp.where(jnp.abs(chi - 1) <= neutral, 2, jnp.where(chi > 1, 1, 0))
     code = jnp.where(diverges, 3, jnp.where(settles, by_chi, 4))
-    return MeanField(q, chi, chi_q, c, chi_c, _scale(chi_q), _scale(chi_c), settles & ~diverges, code)
+    return MeanField(q, chi, chi_q, c, chi_c, _scale(chi_q, neutral), _scale(chi_c, neutral), settles & ~diverges, code)
 
 
 @_compiled
@@ -391,10 +384,10 @@ def _tables(phi: Activation) -> tuple[np.ndarray, np.ndarray]:
     return found
 
 
-def _residuals(phi: Activation, w: Array, b: Array) -> Array:
+def _residuals(phi: Activation, w: Array, b: Array, slack: float = 0.0) -> Array:
     """q' - q over the grid; 0 where rounding cannot tell."""
     after = w * w * _tables(phi)[0] + b * b
-    return jnp.where(jnp.abs(after - GRID) <= ROUNDING * after, 0.0, after - GRID)
+    return jnp.where(jnp.abs(after - GRID) <= max(ROUNDING, slack) * after, 0.0, after - GRID)
 
 
 def _crossings(residual: Array) -> Array:
@@ -404,9 +397,9 @@ def _crossings(residual: Array) -> Array:
     return positive[:-1] != positive[1:]
 
 
-def _reached(phi: Activation, w: Array, b: Array, start: Array) -> Array:
+def _reached(phi: Activation, w: Array, b: Array, start: Array, slack: float = 0.0) -> Array:
     """The fixed point to which lengths move from `start`: 0, inf, a root, or `start` itself where nothing moves."""
-    residual = _residuals(phi, w, b)
+    residual = _residuals(phi, w, b, slack)
     falls = _crossings(residual) & (residual[:-1] >= 0)  # from growing to shrinking: where lengths gather
     cells = jnp.arange(falls.size, dtype=jnp.int32)
     here = jnp.clip(jnp.searchsorted(jnp.asarray(GRID), start, side="right") - 1, 0, falls.size - 1)
@@ -522,9 +515,9 @@ def hermite_energies(phi: Activation, q: Array) -> Float[Array, " terms"]:
     return jnp.append(squares, rest)
 
 
-def _scale(chi: Array) -> Array:
+def _scale(chi: Array, neutral: float) -> Array:
     """-1 / ln|chi|; inf where nothing decays, and 0 at 0."""
-    near = jnp.abs(chi) >= 1 - NEUTRAL
+    near = jnp.abs(chi) >= 1 - neutral
     log = jnp.log(jnp.where(near | (chi == 0), 2.0, jnp.abs(chi)))
     return jnp.where(near, jnp.inf, jnp.where(chi == 0, 0.0, -1 / log))
 
@@ -546,6 +539,12 @@ def checked(where: str, activation: Any, **numbers: Any) -> Activation:
         if not (np.isfinite(value) and value >= 0):
             raise ValueError(f"{where}: `{name}` must be finite and at least 0; got {number}.")
     return activations.get(activation)
+
+
+def _slack(*numbers: Any) -> float:
+    """What rounding to their dtype leaves open: float32 cannot tell sqrt 2 from its neighbours."""
+    dtypes = [n.dtype for n in numbers if hasattr(n, "dtype") and jnp.issubdtype(n.dtype, jnp.floating)]
+    return max((4 * float(jnp.finfo(dtype).eps) for dtype in dtypes), default=0.0)
 
 
 def in_double(fn: Any, phi: Activation, *numbers: Any) -> Any:
