@@ -2,7 +2,8 @@
 
 Random networks see real images (scikit-learn's handwritten digits, standardised). A gaussian cotangent of unit norm is
 propagated back from the last layer; the norm of the signal at every layer is followed in the log domain, over weight
-scales and seeds. All networks with the same seed share their weights up to the scale.
+scales and seeds. All networks with the same seed share their weights up to the scale. Over the measurement: the mean of
+ln||delta_l|| in theory, to first order in 1 / width.
 """
 
 from __future__ import annotations
@@ -109,7 +110,46 @@ def measure(options: Options):
         {"activation": functions}, seeds=options.plain_seeds, root_seed=options.root_seed, x=inputs,
     )  # fmt: skip
     zeros = zeros.assign_coords(activation=list(options.activations)).rename(seed="plain_seed")
-    return xarray.merge([together, zeros], combine_attrs="override", compat="no_conflicts", join="exact")
+    mean_square = float((inputs**2).mean())
+    known = theory_of(options, sorted(all_scales), mean_square)
+    return xarray.merge([together, zeros, known], combine_attrs="override", compat="no_conflicts", join="exact")
+
+
+def theory_of(options: Options, scales, mean_square: float):
+    """Mean ln||delta_l|| of theory at the scales measured, and its growth on a finer grid of them."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import xarray
+
+    from jaxsat import estimates, theory
+
+    fine = np.geomspace(scales[0], scales[-1], 61)
+
+    def norms(name, grid):
+        def of_scale(w):
+            law = theory.log_normal_law(
+                name, options.depth, options.width, w, options.bias_scale, mean_square=mean_square
+            )
+            return law.mean
+
+        return np.asarray(jax.jit(lambda grid: jax.lax.map(of_scale, grid))(jnp.asarray(grid, float)))
+
+    with jax.enable_x64(True):
+        found = np.stack([norms(name, np.concatenate([scales, fine])) for name in options.activations])
+    label = {"long_name": "mean of ln ||dE/dh_l||, theory", "units": "1"}
+    rates = {"long_name": "growth of ||dE/dh_l||, theory", "units": "nat per layer back"}
+    return xarray.Dataset(
+        {
+            "theory": (("activation", "weight_scale", "layer"), found[:, : len(scales)], label),
+            "theory_growth": (
+                ("activation", "fine_weight_scale"),
+                estimates.growth_rates(found[:, len(scales) :]),
+                rates,
+            ),
+        },
+        {"activation": list(options.activations), "weight_scale": scales, "fine_weight_scale": fine},
+    )
 
 
 def digits(count: int):
@@ -145,6 +185,9 @@ def draw(options: Options, dataset):
             for scale in scales:
                 quantiles = estimates.band(norms.sel(activation=name, weight_scale=scale).values, axis=0)
                 plotting.median_band(ax, back, quantiles, colors.to_rgba(scale))
+                if np.isfinite(quantiles).any():
+                    law = dataset.theory.sel(activation=name, weight_scale=scale).values
+                    ax.plot(back, law, "k:", lw=0.7)
             ax.axhline(np.log(float(ml_dtypes.finfo(np.float32).smallest_normal)), color="0.5", lw=0.6, ls=":")
             ax.set_title(name)
             ax.set_ylim(*_limits(norms.sel(activation=name).values))
@@ -166,7 +209,12 @@ def draw(options: Options, dataset):
             label = name + "".join(f": {c.at:.3f} [{c.low:.3f}, {c.high:.3f}]" for c in crossings)
             errors = (rate.estimate - rate.low, rate.high - rate.estimate)
             marks = {"color": plotting.COLORS[i % 8], "marker": plotting.MARKERS[i % 8]}
-            left.errorbar(scales[known], rate.estimate, errors, **marks, label=label if crossings else f"{name}: none")
+            left.errorbar(
+                scales[known], rate.estimate, errors, ls="none", **marks, label=label if crossings else f"{name}: none"
+            )
+            law = dataset.theory_growth.sel(activation=name).values
+            fine = dataset.fine_weight_scale.values
+            left.plot(fine, np.where(fine <= scales[known].max(initial=0), law, np.nan), color=marks["color"], lw=0.8)
             for c in crossings:
                 left.plot([c.at], [0], "|", color=marks["color"], ms=9, mew=1.2)
         left.axhline(0, color="0.5", lw=0.6)
@@ -215,7 +263,7 @@ def draw(options: Options, dataset):
         footer = (
             f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, "
             f"sigma_b = {options.bias_scale:g}, {options.images} standardised digits, rms over them. "
-            "Dotted in a: smallest normal float32.\nb: least squares over the middle 80 % of layers; bars: 95 % interval of "
+            "Dotted in a: theory, mean of ln norm to first order in 1/n;\ngrey: smallest normal float32. b: points by least squares over the middle 80 % of layers, lines theory; bars: 95 % interval of "
             "the mean; crossings: at this depth, interpolated in\nln scale, intervals by bootstrap over seeds. c: mean with 95 % interval. "
             f"d-f: {options.plain_seeds} seeds for jax.grad; lines from gradients in logs (relu at small scales: its float16 activations\n"
             f"underflow first, so every unit is dead). {command.today()}, "
