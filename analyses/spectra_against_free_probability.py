@@ -119,28 +119,25 @@ def draw(options: Options, dataset):
         for row, name in enumerate(names):
             for column, ensemble in enumerate(ENSEMBLES):
                 ax, off = axes[row, column], axes[-1, column]
+                tallest = 0.0  # but for the last tenth: some densities diverge at their upper edge
                 for i, depth in enumerate(depths):
                     of = dataset.sel(activation=name, ensemble=ensemble, depth=depth)
                     color = plotting.COLORS[i % 8]
                     logs = of.log_singular_values.transpose("seed", ...).values
-                    if np.nanmax(of.density) <= 0:  # all singular values alike: no density
-                        ax.axvline(float(of.largest), color=color, lw=1)
+                    if np.nanmax(of.density) <= 0:
+                        ax.text(
+                            0.5, 0.5, "all singular values alike", transform=ax.transAxes, ha="center", color="0.35"
+                        )
                         continue
                     at = of.grid.values
                     edges = np.linspace(at[0], at[-1], 41)
                     found = estimates.density(logs, edges)
-                    ax.fill_between(
-                        edges,
-                        np.append(found.low, np.nan),
-                        np.append(found.high, np.nan),
-                        step="post",
-                        color=color,
-                        alpha=0.35,
-                        lw=0,
-                    )
-                    ax.step(edges[:-1], found.estimate, where="post", color=color, lw=0.5)
-                    ax.plot(at, of.density, color=color, label=f"L = {depth}")
-                    ax.plot([float(of.largest)], [0], "|", color=color, ms=8, mew=1.2, clip_on=False)
+                    low, high = (np.append(depth * end, np.nan) for end in (found.low, found.high))
+                    ax.fill_between(edges / depth, low, high, step="post", color=color, alpha=0.35, lw=0)
+                    ax.step(edges[:-1] / depth, depth * found.estimate, where="post", color=color, lw=0.5)
+                    ax.plot(at / depth, depth * of.density, color=color, label=f"L = {depth}")
+                    ax.plot([float(of.largest) / depth], [0], "|", color=color, ms=8, mew=1.2, clip_on=False)
+                    tallest = max(tallest, depth * float(np.quantile(of.density, 0.9)))
                     counted = np.stack([np.histogram(one, of.edges.values)[0] for one in logs]) / logs.shape[1]
                     expected = np.diff(
                         np.interp(
@@ -157,7 +154,7 @@ def draw(options: Options, dataset):
                     where = (np.arange(BINS) + 0.5) / BINS + 0.012 * (i - 1)
                     off.plot(where, z, plotting.MARKERS[row % 8], color=color, mfc="none", mew=0.8)
                 ax.set_title(f"{name}, {ensemble}")
-                ax.set_ylim(bottom=0)
+                ax.set_ylim(0, 1.15 * tallest or 1.0)
         for ax in axes[-1]:
             ax.axhspan(-1.96, 1.96, color="0.92", lw=0)
             ax.axhline(0, color="0.5", lw=0.6)
@@ -166,9 +163,9 @@ def draw(options: Options, dataset):
             axes[-1, 0].plot([], [], plotting.MARKERS[row % 8], color="k", mfc="none", label=name)
         axes[-1, 0].legend(ncols=2, fontsize=5.5)
         for ax in axes[len(names) - 1]:
-            ax.set_xlabel(r"$\ln s$ of the Jacobian (nats)")
+            ax.set_xlabel(r"$\ln s\,/\,L$ of the Jacobian (nats per layer)")
         for ax in axes[:-1, 0]:
-            ax.set_ylabel("density (per nat)")
+            ax.set_ylabel("density")
         next(ax for ax in axes.flat if ax.get_legend_handles_labels()[0]).legend(loc="upper left")
         plotting.panel_letters(list(axes.flat))
         scales = ", ".join(f"{n} {float(dataset.scale.sel(activation=n).values.flat[0]):.4g}" for n in names)
@@ -177,8 +174,8 @@ def draw(options: Options, dataset):
         footer = (
             f"Lines: free probability, infinite width; ticks: its largest singular value. Steps: {options.seeds} seeds (root {options.root_seed}) pooled, with a 95 % bootstrap band over seeds; "
             f"n = {options.width}.\nCritical weight scales: {scales}; sigma_b = {options.bias_scale:g} (0 for identity, relu, leaky_relu); input scaled so that every layer has the stationary length.\n"
-            "Exactly zero and exactly equal singular values (relu, hard_tanh; linear orthogonal: vertical lines) are point masses of the theory and not drawn. "
-            f"Lowest row: share of values in ten\nequally likely intervals; markers: activation, colours: depth; grey: 95 %. Networks of finite width differ by 1/n, deep ones by L/n: rms {np.sqrt(np.mean(z**2)):.2f}. "
+            "Exactly zero and exactly equal singular values (relu, hard_tanh, linear orthogonal) are point masses of the theory and not drawn. "
+            f"Lowest row: share of values in ten\nequally likely intervals; markers: activation, colours: depth; grey: 95 %. Finite networks have the rank of their layer of fewest active\nunits, lower than the theory's (relu, hard_tanh: lowest interval), and differ by some L/n elsewhere: rms {np.sqrt(np.mean(z**2)):.2f}. "
             f"{command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
