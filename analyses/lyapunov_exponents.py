@@ -48,8 +48,10 @@ def measure(options: Options):
     """One sweep: exponents from ln s / L, and by QR, for every network."""
     import jax
     import jax.numpy as jnp
+    import numpy as np
 
     import jaxsat
+    from jaxsat import theory
     from jaxsat.measures import Measure, Variable
     from jaxsat.network import gaussian_input
 
@@ -66,17 +68,16 @@ def measure(options: Options):
     net = jaxsat.MLP(depth=options.depth, width=options.width)
     over = {"activation": list(options.activations), "weight_scale": sorted(options.scales)}
     with jax.enable_x64(True):
-        return jaxsat.sweep(
+        found = jaxsat.sweep(
             net, Measure("lyapunov", exponents, labels), over, seeds=options.seeds, root_seed=options.root_seed
         )
-
-
-def law(width: int, scale: float):
-    """Exponents of products of gaussian matrices with entries of variance scale^2 / width."""
-    import numpy as np
-    from scipy.special import digamma
-
-    return (np.log(2) + digamma((width - np.arange(width)) / 2) - np.log(width)) / 2 + np.log(scale)
+        laws = [np.asarray(theory.gaussian_lyapunov_exponents(options.width, s)) for s in found.weight_scale.values]
+    found["law"] = (
+        ("weight_scale", "index"),
+        np.stack(laws),
+        {"long_name": "exact law, linear", "units": "nat per layer"},
+    )
+    return found
 
 
 def draw(options: Options, dataset):
@@ -109,7 +110,7 @@ def draw(options: Options, dataset):
                 )
                 ax.plot(index, by_qr.estimate, ":", color=colors.to_rgba(scale), lw=0.9)
                 if name == "identity":
-                    ax.plot(index, law(options.width, scale), "k-", lw=0.7)
+                    ax.plot(index, found.law, "k-", lw=0.7)
             ax.axhline(0, color="0.5", lw=0.6)
             ax.set_title(name)
         for ax in axes.flat[len(options.activations) :]:
