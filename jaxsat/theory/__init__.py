@@ -4,14 +4,13 @@ Nothing here knows a network: theory and measurement meet in the analyses only.
 """
 
 from jaxsat.theory.dying import BornDeadBounds, born_dead_bounds, born_dead_probability, saturated_probability
-from jaxsat.theory.finite_width import (
+from jaxsat.theory.exact_norms import (
     Distribution,
     LogNormLaw,
     NormMoments,
     exact_log_norm_distribution,
     exact_log_norms,
     gaussian_lyapunov_exponents,
-    log_normal_law,
     norm_moments,
 )
 from jaxsat.theory.free_probability import (
@@ -20,6 +19,7 @@ from jaxsat.theory.free_probability import (
     spectrum_density,
     spectrum_moments,
 )
+from jaxsat.theory.log_normal import log_normal_law
 from jaxsat.theory.propagation import (
     FixedPoints,
     MeanField,

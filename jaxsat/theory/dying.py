@@ -36,6 +36,7 @@ from jaxtyping import Array, Float
 
 from jaxsat import activations
 from jaxsat.activations import Activation
+from jaxsat.theory.arguments import check_number, widths_of_layers
 
 # Where slopes are looked at for saturation: finely where units are, and on to where slopes like x^-2 have died.
 NEAR = np.concatenate([np.logspace(-12, -2, 81), np.arange(1, 2**17) / 64])
@@ -50,7 +51,7 @@ class BornDeadBounds(NamedTuple):
     upper: float
 
 
-def born_dead_probability(depth: int, width: int | Sequence[int]) -> float:
+def born_dead_probability(depth: int, width: Any) -> float:
     """Probability that a ReLU network is dead for a given input: 1 - prod_l (1 - 2^-n_l). Exact.
 
     It is then dead at every layer without biases; with symmetric biases some layer is, and no gradient passes it. For a
@@ -69,11 +70,11 @@ def born_dead_probability(depth: int, width: int | Sequence[int]) -> float:
     >>> round(born_dead_probability(10, 2), 4)
     0.9437
     """
-    widths = _widths("born_dead_probability", depth, width)
+    widths = widths_of_layers("born_dead_probability", depth, width)
     return -math.expm1(sum(math.log1p(-(2.0**-n)) if n > 1 else -math.log(2) for n in widths))
 
 
-def born_dead_bounds(depth: int, width: int | Sequence[int], inputs: int | None = None) -> BornDeadBounds:
+def born_dead_bounds(depth: int, width: Any, inputs: int | None = None) -> BornDeadBounds:
     """Bounds of the probability that a ReLU network without biases is dead for *every* input: a constant function.
 
     Exact (both bounds alike) for depth 1, where it is 0, and for depth 2 with `inputs` 1 or at least the first width.
@@ -90,8 +91,8 @@ def born_dead_bounds(depth: int, width: int | Sequence[int], inputs: int | None 
     (0.9026, 0.9155)
     """
     where = "born_dead_bounds"
-    widths = _widths(where, depth, width)
-    n0 = widths[0] if inputs is None else _widths(where, 1, inputs, "inputs")[0]
+    widths = widths_of_layers(where, depth, width)
+    n0 = widths[0] if inputs is None else widths_of_layers(where, 1, inputs, "inputs")[0]
     if depth == 1:
         return BornDeadBounds(0.0, 0.0)
     lower = _what_can_be_on(widths)
@@ -131,13 +132,14 @@ def saturated_probability(activation: Any, q: Any, level: float = 0.05) -> Float
     where = "saturated_probability"
     if isinstance(level, Tracer) or not 0 <= level < 1:
         raise ValueError(f"{where}: `level` must lie in [0, 1), as a share of the largest slope; got {level}.")
-    _check_q(where, q)
+    check_number(where, "q", q)
     low, high, at_zero = _saturated_set(activations.get(activation), float(level))
     dtype = jnp.result_type(float)
     with jax.enable_x64(True):
         q = jnp.asarray(q).astype(jnp.float64)
         s = jnp.sqrt(jnp.where(q > 0, q, 1.0))
-        u, v = low / s, high / s
+        # Infinite ends stay as they are: their derivative in q is 0, not inf * 0.
+        u, v = (jnp.where(np.isinf(ends), ends, np.where(np.isinf(ends), 0, ends) / s) for ends in (low, high))
         mass = jnp.where(low > 0, ndtr(-u) - ndtr(-v), ndtr(v) - ndtr(u))
         return jnp.where(q > 0, jnp.sum(mass), float(at_zero)).astype(dtype)
 
@@ -174,22 +176,6 @@ def _positive_inputs(before: int, n: int) -> np.ndarray:
     k = np.arange(1, before + 1)[:, None]
     log = ways + on * np.log1p(-(2.0**-k)) - (n - on) * k * np.log(2)
     return np.concatenate([np.eye(1, n + 1), np.exp(log)])
-
-
-def _widths(where: str, depth: Any, width: Any, name: str = "width") -> tuple[int, ...]:
-    """One width for each layer."""
-    given: list[Any] = (
-        list(width) if isinstance(width, (Sequence, np.ndarray)) and not isinstance(width, str) else [width]
-    )
-    for what, size in [("depth", depth), *((name, n) for n in given)]:
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
-            raise TypeError(f"{where}: `{what}` must be an integer; got {size!r}.")
-        if size < 1:
-            raise ValueError(f"{where}: `{what}` must be at least 1; got {size}.")
-    widths = tuple(int(n) for n in given) * (depth if np.ndim(width) == 0 else 1)
-    if len(widths) != depth:
-        raise ValueError(f"{where}: `{name}` must be one number or one for each of {depth} layers; got {len(widths)}.")
-    return widths
 
 
 # --- saturation of units -------------------------------------------------------------------------------------------
@@ -236,12 +222,3 @@ def _bisected(
         like_low = test(middle) == at_low
         low, high = np.where(like_low, middle, low), np.where(like_low, high, middle)
     return low, high
-
-
-def _check_q(where: str, q: Any) -> None:
-    if isinstance(q, Tracer):
-        return
-    if isinstance(q, (str, bool)) or not np.isrealobj(q) or np.ndim(q) != 0:
-        raise TypeError(f"{where}: `q` must be one real number; got {q!r}. Batches go through jax.vmap.")
-    if not (np.isfinite(float(q)) and float(q) >= 0):
-        raise ValueError(f"{where}: `q` is a variance and must be finite and at least 0; got {q}.")

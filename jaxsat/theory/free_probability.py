@@ -24,7 +24,9 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import gaussian
 from jaxsat.activations import Activation
-from jaxsat.theory.propagation import LARGE, SMALL, check_count, checked, in_double, mean_field
+from jaxsat.theory.arguments import check_count, checked, in_double
+from jaxsat.theory.lengths import LARGE, SMALL
+from jaxsat.theory.propagation import mean_field
 
 ENSEMBLES = ("gaussian", "uniform", "orthogonal")
 TURN, APPROACH = 32, 32  # steps over the first nine tenths of the half circle, and over the rest

@@ -7,11 +7,8 @@
 
 Everything is computed in float64, whatever JAX's configuration, and returned in the default float dtype.
 
-Fixed points of the length are sought among all q from 1e-12 to 1e12: E[phi^2] is tabulated once for each activation, so
-that finding sign changes costs next to nothing per network, and brackets are polished by safeguarded Newton steps with
-fresh integrals. The correlation map at a stationary length is a power series in c with the squared Hermite coefficients
-of phi: one pass gives it for every c. Derivatives of a fixed point are those of one more Newton step (implicit
-function theorem).
+Fixed points of the length are sought among all q from 1e-12 to 1e12 (see ``lengths``). The correlation map at a stationary length is a power series in c with the squared Hermite coefficients
+of phi: one pass gives it for every c.
 """
 
 from __future__ import annotations
@@ -25,16 +22,30 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxsat import activations, gaussian
+from jaxsat import gaussian
 from jaxsat.activations import Activation
+from jaxsat.theory.arguments import check_correlation, check_count, checked, in_double, input_slack
+from jaxsat.theory.lengths import (
+    GRID,
+    LARGE,
+    NEUTRAL,
+    ROUNDING,
+    SMALL,
+    crossings,
+    edge_implicit,
+    edge_root,
+    implicit,
+    polished,
+    reached,
+    residuals,
+    slope_square,
+    square,
+    square_and_slope,
+    tables,
+)
 
-GRID = np.concatenate([[0.0], np.logspace(-12, 12, 289)])  # of q: neighbours differ by a fifth
 FIXED_POINTS = 6  # are returned; activations of the catalogue have three at most
-NEWTON_STEPS = 5
 TERMS = 256  # of the Hermite series
-NEUTRAL = 1e-9  # a slope closer to 1 counts as 1
-ROUNDING = 1e-13  # of a length map, relative: less counts as no change
-SMALL, LARGE = 1e-30, 1e30  # stand for the limits q -> 0 and q -> inf of slopes: kinks at 0 have two sides
 
 PHASES = ("ordered", "chaotic", "critical", "diverges", "oscillates")
 
@@ -107,7 +118,7 @@ def correlation_map(activation: Any, c: Any, q: Any, weight_scale: Any, bias_sca
     0.31831
     """
     phi = checked("correlation_map", activation, weight_scale=weight_scale, bias_scale=bias_scale, q=q)
-    _check_correlation("correlation_map", c)
+    check_correlation("correlation_map", c)
     return in_double(_next_correlation, phi, c, q, weight_scale, bias_scale)
 
 
@@ -143,7 +154,7 @@ def correlation_trajectory(
     where = "correlation_trajectory"
     phi = checked(where, activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
     check_count(where, "depth", depth)
-    _check_correlation(where, c)
+    check_correlation(where, c)
 
     def correlations(phi, c, w, b, start):
         def layer(carry, _):
@@ -197,7 +208,7 @@ def mean_field(activation: Any, weight_scale: Any, bias_scale: Any = 0.0, *, mea
     ('diverges', inf)
     """
     phi = checked("mean_field", activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
-    solve = functools.partial(_mean_field, slack=_slack(weight_scale, bias_scale))
+    solve = functools.partial(_mean_field, slack=input_slack(weight_scale, bias_scale))
     return in_double(solve, phi, weight_scale, bias_scale, mean_square)
 
 
@@ -272,7 +283,7 @@ _compiled = functools.partial(jax.jit, static_argnames="phi")
 
 @_compiled
 def _length(phi: Activation, q: Array, w: Array, b: Array) -> Array:
-    return w * w * _square(phi, q) + b * b
+    return w * w * square(phi, q) + b * b
 
 
 @_compiled
@@ -284,27 +295,26 @@ def _next_correlation(phi: Activation, c: Array, q: Array, w: Array, b: Array) -
 
 @_compiled
 def _fixed_points(phi: Activation, w: Array, b: Array) -> FixedPoints:
-    residual = _residuals(phi, w, b)
+    residual = residuals(phi, w, b)
     at_zero = residual[0] == 0
-    crossing = _crossings(residual)
+    crossing = crossings(residual)
     (cells,) = jnp.nonzero(crossing, size=FIXED_POINTS, fill_value=-1)
-    roots = jax.vmap(lambda i: _polished(phi, residual, i, w, b))(cells)
+    roots = jax.vmap(lambda i: polished(phi, residual, i, w, b))(cells)
     roots = jnp.where(cells >= 0, roots, jnp.nan)
     roots = jnp.where(at_zero, jnp.concatenate([jnp.zeros(1), roots[:-1]]), roots)
-    roots = jax.vmap(lambda q: _implicit(phi, q, w, b))(roots)
-    slope = jax.vmap(lambda q: w * w * _square_and_slope(phi, q)[1])(roots)
+    roots = jax.vmap(lambda q: implicit(phi, q, w, b))(roots)
+    slope = jax.vmap(lambda q: w * w * square_and_slope(phi, q)[1])(roots)
     return FixedPoints(roots, slope, jnp.abs(slope) < 1, jnp.sum(~jnp.isnan(roots)))
 
 
 @functools.partial(jax.jit, static_argnames=("phi", "slack"))
 def _mean_field(phi: Activation, w: Array, b: Array, start: Array, slack: float) -> MeanField:
     neutral = max(NEUTRAL, slack)
-    reached = _reached(phi, w, b, w * w * start + b * b, slack)
-    q = _implicit(phi, reached, w, b)
+    q = implicit(phi, reached(phi, w, b, w * w * start + b * b, slack), w, b)
     at = jnp.where(jnp.isinf(q), LARGE, q)
-    square, slope_q = _square_and_slope(phi, at)
-    chi, chi_q = w * w * _slope_square(phi, at), w * w * slope_q
-    after = w * w * square + b * b
+    mean_square, slope_q = square_and_slope(phi, at)
+    chi, chi_q = w * w * slope_square(phi, at), w * w * slope_q
+    after = w * w * mean_square + b * b
     # The slope of the correlation map at c = 1 is chi where q is stationary.
     at_one = jnp.where(at > 0, chi * at / jnp.where(after > 0, after, 1.0), chi)
     c, chi_c = _correlation(phi, at, w, b, after)
@@ -319,156 +329,27 @@ def _mean_field(phi: Activation, w: Array, b: Array, start: Array, slack: float)
 
 @_compiled
 def _critical(phi: Activation, b: Array) -> Array:
-    squares, slopes = _tables(phi)
-    limit = 1 / jnp.sqrt(_slope_square(phi, jnp.asarray(LARGE)))
+    squares, slopes = tables(phi)
+    limit = 1 / jnp.sqrt(slope_square(phi, jnp.asarray(LARGE)))
     residual = squares / np.maximum(slopes, 1e-300) + b * b - GRID  # positive while q is to grow, as for the length map
     residual = jnp.where(jnp.abs(residual) <= ROUNDING * (GRID + b * b), 0.0, residual)
-    (cells,) = jnp.nonzero(_crossings(residual), size=FIXED_POINTS, fill_value=-1)
-    roots = jax.vmap(lambda i: _edge_root(phi, residual, i, b))(cells)
+    (cells,) = jnp.nonzero(crossings(residual), size=FIXED_POINTS, fill_value=-1)
+    roots = jax.vmap(lambda i: edge_root(phi, residual, i, b))(cells)
     roots = jnp.concatenate([jnp.where(cells >= 0, roots, jnp.nan), jnp.where(residual[:1] == 0, 0.0, jnp.nan)])
-    w = 1 / jnp.sqrt(jax.vmap(lambda q: _slope_square(phi, q))(roots))
+    w = 1 / jnp.sqrt(jax.vmap(lambda q: slope_square(phi, q))(roots))
 
     def is_reached(q, w):
-        found = _reached(phi, w, b, w * w + b * b)
-        return (
-            jnp.abs(found - q) <= 0.25 * q
-        )  # a cell of the grid: where the map is nearly neutral, roots are no sharper
+        found = reached(phi, w, b, w * w + b * b)
+        # A cell of the grid: where the map is nearly neutral, roots are no sharper.
+        return jnp.abs(found - q) <= 0.25 * q
 
     ok = jax.vmap(is_reached)(roots, w)
     best = jnp.nanargmin(jnp.where(ok, w, jnp.inf))
     q = roots[best]
-    implicit = 1 / jnp.sqrt(_slope_square(phi, _edge_implicit(phi, jax.lax.stop_gradient(q), b)))
+    critical = 1 / jnp.sqrt(slope_square(phi, edge_implicit(phi, jax.lax.stop_gradient(q), b)))
     # All lengths alike, or none long enough: the limit, if there is one.
     flat = jnp.all(residual >= 0) & (jnp.abs(limit * jnp.sqrt(slopes[-1]) - 1) < 1e-3)
-    return jnp.where(jnp.any(ok), implicit, jnp.where(flat, limit, jnp.nan))
-
-
-# --- fixed points of the length --------------------------------------------------------------------------------
-
-
-def _square(phi: Activation, q: Array) -> Array:
-    """E[phi(sqrt(q) z)^2]."""
-    x, weights = gaussian.rule(gaussian.mesh_of(phi), q)
-    return gaussian.centred_sum(phi(x) ** 2, weights)
-
-
-def _slope_square(phi: Activation, q: Array) -> Array:
-    """E[phi'(sqrt(q) z)^2]; at q = 0 the limit."""
-    x, weights = gaussian.rule(gaussian.mesh_of(phi), jnp.maximum(q, SMALL))
-    return gaussian.centred_sum(phi.slope(x) ** 2, weights)
-
-
-def _square_and_slope(phi: Activation, q: Array) -> tuple[Array, Array]:
-    """E[phi^2] and its derivative in q, from the same values of phi; both are linear in q below 1e-12."""
-    at = jnp.maximum(q, GRID[1])
-    x, weights = gaussian.rule(gaussian.mesh_of(phi), at)
-    squares = phi(x) ** 2
-    value = gaussian.centred_sum(squares, weights)
-    slope = jnp.sum(weights * (squares - value) * (x * x / at - 1)) / (2 * at)
-    return jnp.where(q < at, phi(jnp.zeros_like(q)) ** 2 + slope * q, value), slope
-
-
-@functools.lru_cache(maxsize=256)
-def _tables(phi: Activation) -> tuple[np.ndarray, np.ndarray]:
-    """E[phi^2] and E[phi'^2] over the grid of q."""
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        grid = jnp.asarray(GRID)
-        squares = jax.lax.map(lambda q: _square(phi, q), grid, batch_size=32)
-        slopes = jax.lax.map(lambda q: _slope_square(phi, q), grid, batch_size=32)
-        found = np.asarray(squares), np.asarray(slopes)
-    if not all(np.isfinite(a).all() for a in found):
-        raise ValueError(
-            f"theory: E[phi(sqrt(q) z)^2] of {phi.name!r} is not finite for some q up to 1e12: it grows too fast, like exp, "
-            "or is not defined everywhere. Mean-field theory is for activations that grow like a power at most."
-        )
-    return found
-
-
-def _residuals(phi: Activation, w: Array, b: Array, slack: float = 0.0) -> Array:
-    """q' - q over the grid; 0 where rounding cannot tell."""
-    after = w * w * _tables(phi)[0] + b * b
-    return jnp.where(jnp.abs(after - GRID) <= max(ROUNDING, slack) * after, 0.0, after - GRID)
-
-
-def _crossings(residual: Array) -> Array:
-    """Cells of the grid in which the residual changes sign; 0 counts as positive, at q = 0 as what follows."""
-    positive = residual >= 0
-    positive = positive.at[0].set(jnp.where(residual[0] == 0, positive[1], positive[0]))
-    return positive[:-1] != positive[1:]
-
-
-def _reached(phi: Activation, w: Array, b: Array, start: Array, slack: float = 0.0) -> Array:
-    """The fixed point to which lengths move from `start`: 0, inf, a root, or `start` itself where nothing moves."""
-    residual = _residuals(phi, w, b, slack)
-    falls = _crossings(residual) & (residual[:-1] >= 0)  # from growing to shrinking: where lengths gather
-    cells = jnp.arange(falls.size, dtype=jnp.int32)
-    here = jnp.clip(jnp.searchsorted(jnp.asarray(GRID), start, side="right") - 1, 0, falls.size - 1)
-    up = jnp.min(jnp.where(falls & (cells >= here), cells, falls.size))
-    down = jnp.max(jnp.where(falls & (cells <= here), cells, -1))
-    grows = (residual[here + 1] > 0) | falls[here]
-    cell = jnp.where(grows, up, down)
-    root = _polished(phi, residual, jnp.clip(cell, 0, falls.size - 1), w, b)
-    root = jnp.where(cell == falls.size, jnp.inf, jnp.where(cell < 0, 0.0, root))
-    still = (residual[here] == 0) & (residual[here + 1] == 0)
-    return jax.lax.stop_gradient(jnp.where(still, start, root))
-
-
-def _polished(phi: Activation, residuals: Array, cell: Array, w: Array, b: Array) -> Array:
-    """The root of the length map in one cell of the grid."""
-
-    def residual(q):
-        value, slope = _square_and_slope(phi, q)
-        return w * w * value + b * b - q, w * w * slope - 1
-
-    return _safe_newton(residual, jax.lax.dynamic_slice(residuals, (cell,), (2,)), cell)
-
-
-def _safe_newton(residual: Any, ends: Array, cell: Array) -> Array:
-    """The sign change within a cell of the grid: secant, then Newton steps, or halving where those leave the bracket."""
-    grid = jnp.asarray(GRID)
-    low, high = grid[cell], grid[cell + 1]
-    falling = ends[1] < 0
-    start = low + (high - low) * jnp.clip(ends[0] / (ends[0] - ends[1]), 0.0, 1.0)
-
-    def step(carry, _):
-        low, high, q = carry
-        value, slope = residual(q)
-        above = (value < 0) == falling  # the root lies below q
-        low, high = jnp.where(above, low, q), jnp.where(above, q, high)
-        newton = q - value / jnp.where(slope == 0, 1.0, slope)
-        inside = (newton >= low) & (newton <= high) & (slope != 0)
-        return (low, high, jnp.where(inside, newton, (low + high) / 2)), None
-
-    return jax.lax.stop_gradient(jax.lax.scan(step, (low, high, start), length=NEWTON_STEPS)[0][2])
-
-
-def _implicit(phi: Activation, q: Array, w: Array, b: Array) -> Array:
-    """A fixed point, as it is, with its derivatives in the scales; constant where it is neutral, 0 or inf."""
-    known = jnp.where(jnp.isfinite(q), jax.lax.stop_gradient(q), 1.0)
-    value, slope = _square_and_slope(phi, known)
-    after = w * w * jax.lax.stop_gradient(value) + b * b
-    gap = 1 - jax.lax.stop_gradient(w * w * slope)
-    moves = jnp.isfinite(q) & (jnp.abs(gap) > NEUTRAL)
-    return jnp.where(moves, known + (after - jax.lax.stop_gradient(after)) / jnp.where(moves, gap, 1.0), q)
-
-
-def _edge_root(phi: Activation, residuals: Array, cell: Array, b: Array) -> Array:
-    def residual(q):
-        return _edge_residual(phi, q, b), jax.jvp(lambda q: _edge_residual(phi, q, b), (q,), (jnp.ones(()),))[1]
-
-    return _safe_newton(residual, jax.lax.dynamic_slice(residuals, (cell,), (2,)), cell)
-
-
-def _edge_residual(phi: Activation, q: Array, b: Array) -> Array:
-    return _square(phi, q) / _slope_square(phi, q) + b * b - q
-
-
-def _edge_implicit(phi: Activation, q: Array, b: Array) -> Array:
-    slope = jax.jvp(lambda q: _edge_residual(phi, q, b), (q,), (jnp.ones(()),))[1]
-    slope = jax.lax.stop_gradient(slope)
-    moves = (q > 0) & (jnp.abs(slope) > NEUTRAL)
-    change = b * b - jax.lax.stop_gradient(b * b)
-    return jnp.where(moves, q - change / jnp.where(moves, slope, 1.0), q)
+    return jnp.where(jnp.any(ok), critical, jnp.where(flat, limit, jnp.nan))
 
 
 # --- correlations ----------------------------------------------------------------------------------------------
@@ -520,48 +401,3 @@ def _scale(chi: Array, neutral: float) -> Array:
     near = jnp.abs(chi) >= 1 - neutral
     log = jnp.log(jnp.where(near | (chi == 0), 2.0, jnp.abs(chi)))
     return jnp.where(near, jnp.inf, jnp.where(chi == 0, 0.0, -1 / log))
-
-
-# --- input and dtype -------------------------------------------------------------------------------------------
-
-
-def checked(where: str, activation: Any, **numbers: Any) -> Activation:
-    """The activation's record; raise unless every number is one, finite and >= 0. Tracers pass."""
-    for name, number in numbers.items():
-        if isinstance(number, Tracer):
-            continue
-        if isinstance(number, (str, bool)) or not np.isrealobj(number) or np.ndim(number) != 0:
-            shape = f" of shape {np.shape(number)}" if np.ndim(number) else ""
-            raise TypeError(
-                f"{where}: `{name}` must be one real number; got {type(number).__name__}{shape}. Batches go through jax.vmap."
-            )
-        value = np.asarray(number, float)  # not a JAX array: inside jit its comparisons would be traced
-        if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{where}: `{name}` must be finite and at least 0; got {number}.")
-    return activations.get(activation)
-
-
-def _slack(*numbers: Any) -> float:
-    """What rounding to their dtype leaves open: float32 cannot tell sqrt 2 from its neighbours."""
-    dtypes = [n.dtype for n in numbers if hasattr(n, "dtype") and jnp.issubdtype(n.dtype, jnp.floating)]
-    return max((4 * float(jnp.finfo(dtype).eps) for dtype in dtypes), default=0.0)
-
-
-def in_double(fn: Any, phi: Activation, *numbers: Any) -> Any:
-    """fn of an activation and of the numbers in float64; floating-point results in the default float dtype."""
-    default = jnp.result_type(float)
-    with jax.enable_x64(True):
-        found = fn(phi, *(jnp.asarray(n).astype(jnp.float64) for n in numbers))
-        return jax.tree.map(lambda a: a.astype(default) if jnp.issubdtype(a.dtype, jnp.floating) else a, found)
-
-
-def _check_correlation(where: str, c: Any) -> None:
-    if not isinstance(c, Tracer) and not np.all(np.abs(np.asarray(c, float)) <= 1):
-        raise ValueError(f"{where}: `c` must be a correlation, from -1 to 1; got {c}.")
-
-
-def check_count(where: str, name: str, count: Any) -> None:
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
-        raise TypeError(f"{where}: `{name}` must be an integer; got {count!r}.")
-    if count < 1:
-        raise ValueError(f"{where}: `{name}` must be at least 1; got {count}.")

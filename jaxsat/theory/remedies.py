@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxsat import gaussian
-from jaxsat.theory.propagation import check_count, checked, in_double
+from jaxsat.theory.arguments import check_count, checked, in_double
 
 
 class ResidualField(NamedTuple):

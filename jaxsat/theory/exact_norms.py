@@ -1,7 +1,7 @@
-"""Gradients of networks of finite width and gaussian weights: what is exact, and what is first order in 1 / width.
+"""Gradients and signals of ReLU and linear networks with gaussian weights at finite width: exact laws, without biases.
 
-**Exact**, without biases. Flip the sign of a row of W_l: the unit's mask changes and the size of its signal does not. So
-the masks of a ReLU network are fair coins, independent of those sizes and from layer to layer, and for any unit vector u
+Flip the sign of a row of W_l: the unit's mask changes and the size of its signal does not. So the masks of a ReLU network
+are fair coins, independent of those sizes and from layer to layer, and for any unit vector u
 
     ||J_l u||^2 = prod_{k <= l} (sigma_w^2 / n_{k-1}) chi^2_{B_k},        B_k ~ Binomial(n_k, 1/2)
 
@@ -12,36 +12,26 @@ know nothing of the weights. Then W_l^T delta_l is an isotropic gaussian, indepe
 
 for a gaussian cotangent of unit norm at the last activations. B_k = n_k gives linear networks. Where some B_k = 0 the
 network is dead, every delta_l is 0, and J_l u is from that layer on; the laws are those of ln ||.|| where it is not.
-
-**First order**, for any activation and biases. What a layer multiplies ||delta_l||^2 by fluctuates twice: by its own
-random sums, of variance (3 E[phi'^4] / E[phi'^2]^2 - 1) / n, and because its length q_l does: eps_l = ln q_l beside its
-mean-field value obeys eps_{l+1} = lambda eps_l + eta_l and moves ln chi(q_l). The second is of the same order and
-correlated from layer to layer and with the first; without it the variance for tanh at sigma_w = 1.5 comes out a quarter
-too small. Homogeneous activations (ReLU, linear) have none of it. The mean takes, to the same order, the curvatures of
-both maps and the component of W^T delta along x_l, which alone knows of the forward pass.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.scipy.special import digamma, gammaln, ndtri, polygamma
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxsat import activations, gaussian
-from jaxsat.activations import Activation
+from jaxsat import activations
+from jaxsat.theory.arguments import check_number, widths_of_layers
 
-Of = Literal["gradient", "jacobian"]
-
+NORMS = ("gradient", "jacobian")
 EXACT = {"relu": 0.5, "identity": 1.0}  # the probability that a unit lets its signal pass
 SPAN = 80.0  # of the Fourier integral: standard deviations in the values and, inverted, in the frequencies
-SHORTEST, LONGEST = 1e-30, 1e30  # q beyond them is taken as them: activations are powers there
 
 
 class LogNormLaw(NamedTuple):
@@ -84,7 +74,7 @@ class Distribution(NamedTuple):
 
 
 def exact_log_norms(
-    activation: Any, depth: int, width: int | Sequence[int], weight_scale: Any, *, of: Of = "gradient",
+    activation: Any, depth: int, width: Any, weight_scale: Any, *, of: str = "gradient",
     inputs: int | None = None,
 ) -> LogNormLaw:  # fmt: skip
     """Mean and standard deviation of ln ||dE/dh_l|| or ln ||J_l u|| in a ReLU or linear network without biases. Exact.
@@ -115,7 +105,7 @@ def exact_log_norms(
     """
     where = "exact_log_norms"
     steps = _steps(where, activation, depth, width, of, inputs)
-    _check_scale(where, "weight_scale", weight_scale)
+    check_number(where, "weight_scale", weight_scale)
     dtype = jnp.result_type(float)
     with jax.enable_x64(True):
         log_scale = jnp.log(jnp.asarray(weight_scale, jnp.float64))
@@ -126,7 +116,7 @@ def exact_log_norms(
 
 
 def norm_moments(
-    activation: Any, depth: int, width: int | Sequence[int], weight_scale: Any, *, of: Of = "gradient",
+    activation: Any, depth: int, width: Any, weight_scale: Any, *, of: str = "gradient",
     inputs: int | None = None,
 ) -> NormMoments:  # fmt: skip
     """Second and fourth moments of ||dE/dh_l|| or ||J_l u||, exact, as logarithms. Arguments and errors as
@@ -138,7 +128,7 @@ def norm_moments(
     """
     where = "norm_moments"
     steps = _steps(where, activation, depth, width, of, inputs)
-    _check_scale(where, "weight_scale", weight_scale)
+    check_number(where, "weight_scale", weight_scale)
     dtype = jnp.result_type(float)
     below = np.cumsum(steps.log_alive) - steps.log_alive if of == "gradient" else np.zeros(depth)
     with jax.enable_x64(True):
@@ -149,8 +139,8 @@ def norm_moments(
 
 
 def exact_log_norm_distribution(
-    values: Float[ArrayLike, "*points"], activation: Any, depth: int, width: int | Sequence[int], weight_scale: Any, *,
-    of: Of = "gradient", inputs: int | None = None,
+    values: Float[ArrayLike, "*points"], activation: Any, depth: int, width: Any, weight_scale: Any, *,
+    of: str = "gradient", inputs: int | None = None,
 ) -> Distribution:  # fmt: skip
     """Density and distribution function of ln ||dE/dh_1|| or ln ||J_depth u|| in a ReLU or linear network without biases.
 
@@ -174,7 +164,7 @@ def exact_log_norm_distribution(
     """
     where = "exact_log_norm_distribution"
     steps = _steps(where, activation, depth, width, of, inputs)
-    _check_scale(where, "weight_scale", weight_scale)
+    check_number(where, "weight_scale", weight_scale)
     if of == "gradient" and depth == 1:
         raise ValueError(f"{where}: a gradient needs `depth` of at least 2; got 1, where ||D u||^2 is a Beta variable.")
     dtype = jnp.result_type(float)
@@ -183,66 +173,16 @@ def exact_log_norm_distribution(
     with jax.enable_x64(True):
         shift = steps.mean.sum() / 2 + steps.scales.sum() * jnp.log(jnp.asarray(weight_scale, jnp.float64))
         x = 2 * (jnp.asarray(values).astype(jnp.float64) - shift)
-        waves = jnp.exp(-1j * jnp.tensordot(x, t, 0))
+        phases = jnp.tensordot(x, t, 0)
+        cos, sin = jnp.cos(phases), jnp.sin(phases)
         step = 2 * t[0] / np.pi
-        density = 2 * step * (waves @ transform).real
-        cumulative = 0.5 - step * (waves @ (transform / t)).imag
+        real, imag = np.real(transform), np.imag(transform)
+        density = 2 * step * (cos @ real + sin @ imag)
+        cumulative = 0.5 - step * (cos @ (imag / t) - sin @ (real / t))
         near = jnp.abs(x) < SPAN / 2 * std  # the integral is periodic beyond
         density = jnp.where(near, jnp.maximum(density, 0.0), 0.0)
         cumulative = jnp.where(near, jnp.clip(cumulative, 0.0, 1.0), (x > 0).astype(jnp.float64))
         return Distribution(density.astype(dtype), cumulative.astype(dtype))
-
-
-def log_normal_law(
-    activation: Any, depth: int, width: int | Sequence[int], weight_scale: Any, bias_scale: Any = 0.0, *,
-    mean_square: Any = 1.0,
-) -> LogNormLaw:  # fmt: skip
-    """Mean and standard deviation of ln ||dE/dh_l|| to first order in 1 / width, for any activation.
-
-    In deep networks ln ||dE/dh_l|| is a sum over layers and nearly normal: :meth:`LogNormLaw.quantiles` is its band.
-
-    Args:
-        activation: a name, a record of ``activations``, or an elementwise callable. Static.
-        depth: layers.
-        width: units per layer: one number, or one for each layer.
-        weight_scale: sigma_w, > 0. Gaussian weights.
-        bias_scale: sigma_b, >= 0.
-        mean_square: of the input, > 0 unless there are biases. Lengths are those of each layer, not the stationary one.
-
-    Returns: see :class:`LogNormLaw`, in the default float dtype, for a gaussian cotangent of unit norm at the last
-        activations; dead networks are not counted, log_survival is 0. Works under jit and vmap in the numbers.
-
-    Accuracy: terms of second order, some depth / width^2, are left out. Measured, L = 32: the standard deviation is 1 %
-        (tanh, sigma_w = 1.5) to 4 % (sigma_w = 2.5) too small at width 64; the mean is right to 1 % of the standard
-        deviation.
-
-    Raises:
-        ValueError: negative or non-finite numbers, weight_scale 0, unknown activations, sizes as :func:`exact_log_norms`,
-            moments of phi or phi' that do not exist (NaN under jit).
-
-    References: Hanin & Nica 2018 for ReLU; derived here for others, see the module.
-
-    >>> law = log_normal_law("tanh", 32, 64, 1.5)
-    >>> round(float(law.mean[0]), 3), round(float(law.std[0]), 3)
-    (0.851, 0.756)
-    """
-    where = "log_normal_law"
-    phi = activations.get(activation)
-    widths = _widths(where, depth, width)
-    _check_scale(where, "weight_scale", weight_scale, positive=True)
-    _check_scale(where, "bias_scale", bias_scale)
-    _check_scale(where, "mean_square", mean_square)
-    dtype = jnp.result_type(float)
-    with jax.enable_x64(True):
-        numbers = (jnp.asarray(a).astype(jnp.float64) for a in (weight_scale, bias_scale, mean_square))
-        mean, variance = _first_order(phi, widths, *numbers)
-        law = LogNormLaw(mean / 2, jnp.sqrt(variance) / 2, jnp.zeros_like(mean))
-        if not isinstance(law.mean, Tracer) and not np.isfinite(law.mean).all():
-            raise ValueError(
-                f"{where}: E[phi^4] or E[phi'^4] of {phi.name!r} is not finite: it grows too fast, like exp, or is not "
-                "defined everywhere. This law is for activations that grow like a power at most."
-            )
-        return jax.tree.map(lambda a: a.astype(dtype), law)
 
 
 def gaussian_lyapunov_exponents(width: int, weight_scale: Any) -> Float[Array, " width"]:
@@ -258,8 +198,8 @@ def gaussian_lyapunov_exponents(width: int, weight_scale: Any) -> Float[Array, "
     [-0.2886, -0.9818]
     """
     where = "gaussian_lyapunov_exponents"
-    (n,) = _widths(where, 1, width)
-    _check_scale(where, "weight_scale", weight_scale)
+    (n,) = widths_of_layers(where, 1, width)
+    check_number(where, "weight_scale", weight_scale)
     dtype = jnp.result_type(float)
     with jax.enable_x64(True):
         halves = (n - jnp.arange(n, dtype=jnp.float64)) / 2
@@ -267,7 +207,7 @@ def gaussian_lyapunov_exponents(width: int, weight_scale: Any) -> Float[Array, "
         return ((digamma(halves) + np.log(2 / n)) / 2 + log_scale).astype(dtype)
 
 
-# --- exact: products of chi-squared variables ----------------------------------------------------------------------
+# --- products of chi-squared variables -----------------------------------------------------------------------------
 
 
 class _Steps(NamedTuple):
@@ -300,19 +240,18 @@ def _steps(where: str, activation: Any, depth: Any, width: Any, of: Any, inputs:
             f"{where}: `activation` must be one of {', '.join(EXACT)}, whose law is exact; got {phi.name!r}. "
             "log_normal_law is for any activation."
         )
-    if of not in get_args(Of):
-        raise ValueError(f"{where}: `of` must be one of {', '.join(get_args(Of))}; got {of!r}.")
-    gate, widths = EXACT[phi.name], _widths(where, depth, width)
-    first = widths[0] if inputs is None else _widths(where, 1, inputs, "inputs")[0]
+    if of not in NORMS:
+        raise ValueError(f"{where}: `of` must be one of {', '.join(NORMS)}; got {of!r}.")
+    gate, widths = EXACT[phi.name], widths_of_layers(where, depth, width)
+    first = widths[0] if inputs is None else widths_of_layers(where, 1, inputs, "inputs")[0]
     n = np.array(widths, float)
     laws = {m: _log_chi_square(m, gate) for m in set(widths)}
     mean, variance, log_alive = (np.array(column) for column in zip(*(laws[m] for m in widths), strict=True))
     second, fourth = gate * n, gate * n * (gate * n + 3 - gate)  # E[B] and E[B (B + 2)]
     scales = np.ones(depth)
     fan_in = np.array([first, *widths[:-1]], float) if of == "jacobian" else n
-    if (
-        of == "gradient"
-    ):  # the last layer divides chi^2_B by the chi^2_n of the cotangent's norm, independent of the ratio
+    if of == "gradient":
+        # The last layer divides chi^2_B by the chi^2_n of the cotangent's norm, independent of the ratio.
         top_mean, top_variance, _ = _log_chi_square(widths[-1], 1.0)
         mean[-1] += np.log(n[-1]) - top_mean
         variance[-1] = max(variance[-1] - top_variance, 0.0)
@@ -365,126 +304,13 @@ def _transform_of_layer(n: int, gate: float, t: np.ndarray) -> np.ndarray:
     total = np.zeros(len(t), complex)
     shift = 1j * t * (_log_chi_square(n, gate)[0] - np.log(2))
     for b, weight in zip(count, weights, strict=True):
-        total += weight * np.exp(_log_gamma(b / 2 + 1j * t) - _log_gamma(np.array(b / 2 + 0j)) - shift)
+        total += weight * np.exp(_log_gamma(b / 2 + 1j * t) - _log_gamma(b / 2 + 0j) - shift)
     return total
 
 
-def _log_gamma(z: np.ndarray) -> np.ndarray:
+def _log_gamma(z: Any) -> Any:
     """ln Gamma(z) for Re z > 0, by Stirling's series at z + 12."""
     shifted = z + 12
     series = sum(c / shifted**k for c, k in ((1 / 12, 1), (-1 / 360, 3), (1 / 1260, 5), (-1 / 1680, 7), (1 / 1188, 9)))
     steps = sum(np.log(z + k) for k in range(12))
     return (shifted - 0.5) * np.log(shifted) - shifted + np.log(2 * np.pi) / 2 + series - steps
-
-
-# --- first order in 1 / width --------------------------------------------------------------------------------------
-
-
-class _Layer(NamedTuple):
-    """One layer at its mean-field length, s = ln q. Noise variances are times the width."""
-
-    log_slope: Array  # H = ln E[phi'^2], with its derivatives in s
-    log_slope_1: Array
-    log_slope_2: Array
-    next_1: Array  # derivatives of s' = G(s)
-    next_2: Array
-    noise: Array  # of s'
-    slope_noise: Array  # of ln sum phi'^2 g^2, g gaussian: 3 r - 1
-    both: Array  # covariance of the two
-    overlap: Array  # E[phi'^2 phi^2] / E[phi'^2] E[phi^2]
-    fresh: Array  # squared component of W^T delta along x, in units of any other: what this layer makes of it,
-    kept: Array  # and what it passes on
-
-
-@functools.partial(jax.jit, static_argnames=("phi", "widths"))
-def _first_order(phi: Activation, widths: tuple[int, ...], w: Array, b: Array, start: Array) -> tuple[Array, Array]:
-    """Mean and variance of ln ||delta_l||^2, l = 1 .. depth."""
-    n, depth = jnp.asarray(widths, jnp.float64), len(widths)
-    last = jnp.arange(depth) == depth - 1
-
-    def forward(carry, n):
-        s, shift, variance = carry  # of ln q: mean-field value, mean beside it, variance
-        layer, s_next = _layer(phi, s, w, b)
-        moved = layer.next_1 * shift + layer.next_2 * variance / 2 - layer.noise / n / 2
-        return (s_next, moved, layer.next_1**2 * variance + layer.noise / n), (layer, shift, variance)
-
-    zero = jnp.zeros(())
-    _, (layers, shift, variance) = jax.lax.scan(forward, (_log(w * w * start + b * b), zero, zero), n)
-    slope_noise = jnp.where(last, layers.slope_noise - 2, layers.slope_noise)  # the cotangent's norm is fixed
-
-    def backward(carry, inputs):
-        along, weight, total = (
-            carry  # component along x_l; d ln ||delta|| / d ln q above; variance from the layers above
-        )
-        layer, slope_noise, n = inputs
-        total = total + (slope_noise + 2 * weight * layer.both + weight**2 * layer.noise) / n
-        weight = layer.log_slope_1 + layer.next_1 * weight
-        return (layer.fresh + layer.kept * along, weight, total), (along, weight, total)
-
-    _, (along, weight, total) = jax.lax.scan(
-        backward, (jnp.ones(()), zero, zero), (layers, slope_noise, n), reverse=True
-    )
-    steps = layers.log_slope + layers.log_slope_1 * shift + layers.log_slope_2 * variance / 2
-    steps += ((along - 1) * layers.overlap - slope_noise / 2) / n + jnp.where(last, 0.0, 2 * jnp.log(w))
-    return jnp.cumsum(steps[::-1])[::-1], total + weight**2 * variance
-
-
-def _layer(phi: Activation, s: Array, w: Array, b: Array) -> tuple[_Layer, Array]:
-    def mean_of(f, s):
-        x, weights = gaussian.rule(gaussian.mesh_of(phi), jnp.exp(s))
-        return gaussian.centred_sum(f(x), weights)
-
-    def log_slope(s):
-        return jnp.log(mean_of(lambda x: phi.slope(x) ** 2, s))
-
-    def following(s):
-        return _log(w * w * mean_of(lambda x: phi(x) ** 2, s) + b * b)
-
-    q = jnp.exp(s)
-    square, slope = mean_of(lambda x: phi(x) ** 2, s), mean_of(lambda x: phi.slope(x) ** 2, s)
-    by_weights = w * w * square / (w * w * square + b * b)  # share of the next length that is not biases
-    spread = mean_of(lambda x: phi(x) ** 4, s) / square**2 - 1
-    overlap = mean_of(lambda x: (phi(x) * phi.slope(x)) ** 2, s) / (square * slope)
-    # The part of h that comes from W x has the share r of its variance.
-    r = jnp.clip(1 - b * b / q, 0.0, 1.0)
-    aligned = r * mean_of(lambda x: x * phi(x) * phi.slope(x), s) ** 2 / (q * square * slope)
-    sizes = r * mean_of(lambda x: (x * phi.slope(x)) ** 2, s) / (q * slope) + 1 - r
-    return _Layer(
-        log_slope(s), jax.grad(log_slope)(s), jax.grad(jax.grad(log_slope))(s),
-        jax.grad(following)(s), jax.grad(jax.grad(following))(s),
-        by_weights**2 * spread, 3 * mean_of(lambda x: phi.slope(x) ** 4, s) / slope**2 - 1, by_weights * (overlap - 1),
-        overlap, sizes - aligned, aligned,
-    ), following(s)  # fmt: skip
-
-
-def _log(q: Array) -> Array:
-    return jnp.log(jnp.clip(q, SHORTEST, LONGEST))
-
-
-# --- input ---------------------------------------------------------------------------------------------------------
-
-
-def _widths(where: str, depth: Any, width: Any, name: str = "width") -> tuple[int, ...]:
-    """One width for each layer."""
-    given: list[Any] = (
-        list(width) if isinstance(width, (Sequence, np.ndarray)) and not isinstance(width, str) else [width]
-    )
-    for what, size in [("depth", depth), *((name, n) for n in given)]:
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
-            raise TypeError(f"{where}: `{what}` must be an integer; got {size!r}.")
-        if size < 1:
-            raise ValueError(f"{where}: `{what}` must be at least 1; got {size}.")
-    widths = tuple(int(n) for n in given) * (depth if np.ndim(width) == 0 else 1)
-    if len(widths) != depth:
-        raise ValueError(f"{where}: `{name}` must be one number or one for each of {depth} layers; got {len(widths)}.")
-    return widths
-
-
-def _check_scale(where: str, name: str, number: Any, positive: bool = False) -> None:
-    if isinstance(number, Tracer):
-        return
-    if isinstance(number, (str, bool)) or not np.isrealobj(number) or np.ndim(number) != 0:
-        raise TypeError(f"{where}: `{name}` must be one real number; got {number!r}. Batches go through jax.vmap.")
-    value = float(number)
-    if not (np.isfinite(value) and (value > 0 if positive else value >= 0)):
-        raise ValueError(f"{where}: `{name}` must be finite and {'above' if positive else 'at least'} 0; got {number}.")

@@ -1,0 +1,56 @@
+"""Layer normalisation of one layer's units, and its derivative.
+
+    h = (a - mean(a)) / s,    s^2 = mean((a - mean(a))^2),    dh/da = (1 - 1 1^T / n - h h^T / n) / s
+
+without learned gain and shift, and without the small number that training programs add to the variance: h does not
+depend on the scale of a, however small that is.
+
+References: Ba, Kiros & Hinton 2016, eq. 3.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def layer(a: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+    """The normalised units, of mean 0 and mean square 1, and the standard deviation s they were divided by.
+
+    Units that are all equal have s = 0 and give h = 0 with derivative 0, in autodiff too.
+
+    >>> h, s = layer(jnp.array([1.0, 3.0]))
+    >>> h.tolist(), float(s), layer(jnp.full(3, 0.1))[0].tolist()
+    ([-1.0, 1.0], 1.0, [0.0, 0.0, 0.0])
+    """
+    # h depends neither on the unit that is subtracted first (equal units give exact zeros then) nor on the largest that
+    # is divided out (squares neither overflow nor vanish): constants to autodiff.
+    centred = a - jax.lax.stop_gradient(a[0])
+    centred = centred - jnp.mean(centred)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(centred)))
+    equal = largest == 0
+    relative = centred / jnp.where(equal, 1, largest)
+    root = jnp.sqrt(jnp.where(equal, 1, jnp.mean(relative * relative)))
+    return jnp.where(equal, 0, relative / root), jnp.where(equal, 0, largest * root)
+
+
+def projected(v: Float[Array, "*batch n"], h: Float[Array, " n"]) -> Float[Array, "*batch n"]:
+    """s dh/da v: v less its parts along (1, .., 1) and h. Symmetric, of rank n - 2.
+
+    >>> h, s = layer(jnp.array([1.0, 2.0, 4.0]))
+    >>> bool(jnp.abs(projected(jnp.array([5.0, 6.0, 8.0]), h)).max() < 1e-5)  # shifted and stretched: h would stay
+    True
+    """
+    h = jnp.broadcast_to(h, v.shape)
+    rest = v - jnp.mean(v, axis=-1, keepdims=True)
+    return rest - jnp.mean(rest * h, axis=-1, keepdims=True) * h
+
+
+def log_reciprocal(s: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """ln(1 / s), the factor of the derivative beside :func:`projected`; -inf where s = 0, as the derivative is 0.
+
+    >>> jnp.exp(log_reciprocal(jnp.array([0.5, 0.0]))).tolist()
+    [2.0, 0.0]
+    """
+    return jnp.where(s == 0, -jnp.inf, -jnp.log(jnp.where(s == 0, 1, s)))

@@ -1,0 +1,75 @@
+"""What the functions of theory take and return: checked numbers, float64 inside, the default float dtype outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from jaxsat import activations
+from jaxsat.activations import Activation
+
+
+def checked(where: str, activation: Any, **numbers: Any) -> Activation:
+    """The activation's record; raise unless every number is one, finite and >= 0. Tracers pass."""
+    for name, number in numbers.items():
+        check_number(where, name, number)
+    return activations.get(activation)
+
+
+def check_number(where: str, name: str, number: Any, positive: bool = False) -> None:
+    """Raise unless it is one real number, finite and >= 0 (or > 0). Tracers pass."""
+    if isinstance(number, Tracer):
+        return
+    if isinstance(number, (str, bool)) or not np.isrealobj(number) or np.ndim(number) != 0:
+        shape = f" of shape {np.shape(number)}" if np.ndim(number) else ""
+        raise TypeError(
+            f"{where}: `{name}` must be one real number; got {type(number).__name__}{shape}. Batches go through jax.vmap."
+        )
+    value = np.asarray(number, float)  # not a JAX array: inside jit its comparisons would be traced
+    if not (np.isfinite(value) and (value > 0 if positive else value >= 0)):
+        raise ValueError(f"{where}: `{name}` must be finite and {'above' if positive else 'at least'} 0; got {number}.")
+
+
+def input_slack(*numbers: Any) -> float:
+    """What rounding to their dtype leaves open: float32 cannot tell sqrt 2 from its neighbours."""
+    dtypes = [n.dtype for n in numbers if hasattr(n, "dtype") and jnp.issubdtype(n.dtype, jnp.floating)]
+    return max((4 * float(jnp.finfo(dtype).eps) for dtype in dtypes), default=0.0)
+
+
+def in_double(fn: Any, phi: Activation, *numbers: Any) -> Any:
+    """fn of an activation and of the numbers in float64; floating-point results in the default float dtype."""
+    default = jnp.result_type(float)
+    with jax.enable_x64(True):
+        found = fn(phi, *(jnp.asarray(n).astype(jnp.float64) for n in numbers))
+        return jax.tree.map(lambda a: a.astype(default) if jnp.issubdtype(a.dtype, jnp.floating) else a, found)
+
+
+def check_correlation(where: str, c: Any) -> None:
+    if not isinstance(c, Tracer) and not np.all(np.abs(np.asarray(c, float)) <= 1):
+        raise ValueError(f"{where}: `c` must be a correlation, from -1 to 1; got {c}.")
+
+
+def check_count(where: str, name: str, count: Any) -> None:
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+        raise TypeError(f"{where}: `{name}` must be an integer; got {count!r}.")
+    if count < 1:
+        raise ValueError(f"{where}: `{name}` must be at least 1; got {count}.")
+
+
+def widths_of_layers(where: str, depth: Any, width: Any, name: str = "width") -> tuple[int, ...]:
+    """One width for each layer, from one number or from a sequence of them; raise unless all are integers >= 1."""
+    check_count(where, "depth", depth)
+    given: list[Any] = (
+        list(width) if isinstance(width, (Sequence, np.ndarray)) and not isinstance(width, str) else [width]
+    )
+    for n in given:
+        check_count(where, name, n)
+    widths = tuple(int(n) for n in given) * (depth if np.ndim(width) == 0 else 1)
+    if len(widths) != depth:
+        raise ValueError(f"{where}: `{name}` must be one number or one for each of {depth} layers; got {len(widths)}.")
+    return widths
