@@ -2,6 +2,8 @@
 
     delta_depth = D_depth u,    delta_l = D_l W_{l+1}^T delta_{l+1},    delta_l = dE/dh_l
 
+(with skip connections and normalisation N_l, of derivative N_l': delta_l = a D_l dE/dx_l and
+dE/dx_{l-1} = dE/dx_l + W_l^T N_l'^T delta_l).
 One reverse scan over the layers carries the signal as direction * exp(log_scale) with max|direction| = 1; slopes
 enter as logarithms. A 1000-layer sigmoid network has ||delta_1|| of about exp(-1400): here a finite number in
 float32, where plain back-propagation returns 0 from the 65th layer on.
@@ -16,7 +18,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
-from jaxsat.network import COTANGENT, MLP, Params, check_net
+from jaxsat import normalization
+from jaxsat.network import COTANGENT, MLP, Params, Trace, check_net
 
 
 class Signal(NamedTuple):
@@ -55,7 +58,7 @@ def backpropagated_signal(
     """
     check_net("backpropagated_signal", net)
     _check_cotangent(net, cotangent)
-    return signal_of_trace(net, params, net.trace(params, x).pre_activations, cotangent)
+    return signal_of_trace(net, params, net.trace(params, x), cotangent)
 
 
 def log_gradient_norms(
@@ -96,16 +99,16 @@ def log_gradient_norms(
     if not every_depth:
         return log_norms(backpropagated_signal(net, params, x, cotangent))
     _check_cotangent(net, cotangent)
-    h = net.trace(params, x).pre_activations
+    trace = net.trace(params, x)
     depths = jnp.arange(1, net.depth + 1)
-    norms = jax.vmap(lambda depth: signal_of_trace(net, params, h, cotangent, depth, keep=log_norms))(depths)
+    norms = jax.vmap(lambda depth: signal_of_trace(net, params, trace, cotangent, depth, keep=log_norms))(depths)
     return jnp.where(depths[:, None] >= depths[None, :], norms, jnp.nan)
 
 
 def signal_of_trace(
     net: MLP,
     params: Params,
-    pre_activations: Float[Array, "depth width"],
+    trace: Trace,
     cotangent: Float[ArrayLike, " outputs"],
     depth: Int[ArrayLike, ""] | None = None,
     keep: Callable[[Signal], Any] = lambda signal: signal,
@@ -113,7 +116,7 @@ def signal_of_trace(
     """:func:`backpropagated_signal` where the forward pass is known already.
 
     Args:
-        pre_activations: of the network's trace.
+        trace: of the network.
         depth: where the cotangent enters: after this layer (1 .. net.depth), as if the network ended there; None
             means after the last. The signal above it is zero.
         keep: what to keep of each layer's signal (direction of shape (width,), scalar log_scale). Keeping less saves
@@ -124,27 +127,53 @@ def signal_of_trace(
     if params.readout is not None:
         top = params.weight_scale * jnp.einsum("o,oi->i", top, params.readout)
 
-    def through_slope(incoming, log_scale, h, layer):
+    def through_slope(incoming, log_scale, h, a):
         """delta_l from dE/dx_l = incoming * exp(log_scale)."""
-        incoming = jnp.where(layer == last, top, incoming)
-        log_scale = jnp.where(layer == last, 0, log_scale)
         log_size = jnp.log(jnp.abs(incoming)) + net.phi.log_abs_slope(h)
+        if a is not None:
+            log_size = log_size + jnp.log(a)
         largest = jnp.max(log_size)
         relative = log_size - jnp.where(jnp.isneginf(largest), 0, largest)
         sign = jnp.sign(incoming) * net.phi.slope_sign(h)
         return Signal(sign * jnp.exp(relative), log_scale + largest)
 
+    def entering(incoming, log_scale, layer):
+        """dE/dx_l, which is the cotangent where the network ends."""
+        return jnp.where(layer == last, top, incoming), jnp.where(layer == last, 0, log_scale)
+
     def layer(carry, inputs):
-        weight, h, index = inputs
-        signal = through_slope(*carry, h, index)
-        below = params.weight_scale * jnp.einsum("o,oi->i", signal.direction, weight)
-        return (below, signal.log_scale), keep(signal)
+        weight, one, index = inputs
+        carry = entering(*carry, index)
+        signal = through_slope(*carry, one.pre_activations, params.residual_scale)
+        direction, log_scale = signal
+        if one.deviations is not None:
+            direction = normalization.projected(direction, one.pre_activations)
+            log_scale = log_scale + normalization.log_reciprocal(one.deviations)
+        below = params.weight_scale * jnp.einsum("o,oi->i", direction, weight), log_scale
+        if params.residual_scale is not None:
+            below = _sum(carry, below)
+        return below, keep(signal)
 
     start = jnp.zeros_like(top), jnp.full_like(top, -jnp.inf, shape=())
-    layers = (params.hidden, pre_activations[1:], jnp.arange(2, net.depth + 1))
+    bottom, upper = jax.tree.map(lambda a: a[0], trace), jax.tree.map(lambda a: a[1:], trace)
+    layers = (params.hidden, upper, jnp.arange(2, net.depth + 1))
     carry, rest = jax.lax.scan(layer, start, layers, reverse=True)
-    first = keep(through_slope(*carry, pre_activations[0], 1))
+    a = params.residual_scale if net.first_has_skip else None
+    first = keep(through_slope(*entering(*carry, 1), bottom.pre_activations, a))
     return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
+
+
+def _sum(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Of two signals incoming * exp(log_scale), in the same form, by the larger of them."""
+    sizes = [jnp.max(jnp.abs(incoming)) for incoming, _ in (a, b)]
+    logs = [log_scale + jnp.log(size) for (_, log_scale), size in zip((a, b), sizes, strict=True)]
+    largest = jnp.maximum(*logs)
+    common = jnp.where(jnp.isneginf(largest), 0, largest)
+    parts = [
+        incoming / jnp.where(size == 0, 1, size) * jnp.exp(log - common)
+        for (incoming, _), size, log in zip((a, b), sizes, logs, strict=True)
+    ]
+    return parts[0] + parts[1], largest
 
 
 def log_norms(signal: Signal) -> Float[Array, "*depth"]:
@@ -172,12 +201,12 @@ def plain_gradient_is_zero(
     check_net("plain_gradient_is_zero", net)
     _check_cotangent(net, cotangent)
     u = jnp.asarray(cotangent, params.first.dtype)
-    scaled = params.scaled()  # with bias scale 1, the gradient with respect to the biases is dE/dh
+    scaled = params.scaled()
 
-    def loss(biases):
-        return jnp.sum(net.apply(scaled._replace(biases=biases), x) * u)
+    def loss(shifts):
+        return jnp.sum(net.apply(scaled, x, shifts) * u)
 
-    return jnp.all(jax.grad(loss)(scaled.biases) == 0, axis=-1)
+    return jnp.all(jax.grad(loss)(jnp.zeros_like(scaled.biases)) == 0, axis=-1)
 
 
 def _check_cotangent(net: MLP, cotangent: ArrayLike) -> None:

@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxsat import graded, spectrum
+from jaxsat import graded, normalization, spectrum
 from jaxsat.network import MLP, Params, check_net
 
 
 class Factors(NamedTuple):
     """J = readout . D_L hidden_{L-1} ... D_2 hidden_1 . D_1 first, with D_l = diag(signs_l exp(log_abs_slopes_l)).
 
-    Weights here include the weight scale. `readout` is None where the network has none.
+    Weights here include the weight scale. `readout` is None where the network has none. Normalisation is part of the
+    weights, its 1 / s_l of the slopes. A layer with a skip connection, I + a D_l W_l, is a weight as a whole, with slopes 1.
     """
 
     first: Float[Array, "width inputs"]
@@ -53,9 +54,7 @@ def jacobian(
 def factors(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) -> Factors:
     """The layer factors of the Jacobian at one input, slopes as sign and natural logarithm of the absolute value."""
     check_net("factors", net)
-    h = net.trace(params, x).pre_activations
-    weights = params.scaled()
-    return Factors(weights.first, weights.hidden, net.phi.log_abs_slope(h), net.phi.slope_sign(h), weights.readout)
+    return _layers(net, params.scaled(), x)
 
 
 def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) -> Float[Array, " k"]:
@@ -107,30 +106,65 @@ def log_singular_values(
 
 def _transposed_product(net: MLP, params: Params, x: ArrayLike) -> Float[Array, "inputs outputs"]:
     # Input directions as rows, and the scale outside: under vmap over scales each product is one wide one.
-    slopes = params.weight_scale * net.phi.slope(net.trace(params, x).pre_activations)
-    start = params.first.T * slopes[0][None, :]
-    product, _ = jax.lax.scan(
-        lambda j, layer: (jnp.einsum("in,mn->im", j, layer[0]) * layer[1][None, :], None),
-        start, (params.hidden, slopes[1:]),
-    )  # fmt: skip
+    trace = net.trace(params, x)
+    slopes = params.weight_scale * net.phi.slope(trace.pre_activations)
+    if trace.deviations is not None:
+        slopes = slopes * jnp.exp(normalization.log_reciprocal(trace.deviations))[:, None]
+
+    def through(j, weighted, slopes, trace, a):
+        """Rows of dx_l, from those of dx_{l-1} and of W_l dx_{l-1}."""
+        if trace.deviations is not None:
+            weighted = normalization.projected(weighted, trace.pre_activations)
+        return weighted * slopes[None, :] if a is None else j + a * weighted * slopes[None, :]
+
+    def layer(j, inputs):
+        weight, slopes, trace = inputs
+        return through(j, jnp.einsum("in,mn->im", j, weight), slopes, trace, params.residual_scale), None
+
+    first, rest = jax.tree.map(lambda a: a[0], trace), jax.tree.map(lambda a: a[1:], trace)
+    a = params.residual_scale if net.first_has_skip else None
+    start = through(jnp.eye(net.input_width, dtype=slopes.dtype), params.first.T, slopes[0], first, a)
+    product, _ = jax.lax.scan(layer, start, (params.hidden, slopes[1:], rest))
     if params.readout is None:
         return product
     return params.weight_scale * jnp.einsum("in,mn->im", product, params.readout)
 
 
+def _layers(net: MLP, params: Params, x: ArrayLike) -> Factors:
+    """The factors, but for the weight scale: beside the slopes, so that vmap over scales leaves plain draws alone."""
+    trace = net.trace(params, x)
+    h, first, hidden = trace.pre_activations, params.first, params.hidden
+    log_scales, signs = jnp.log(params.weight_scale), net.phi.slope_sign(h)
+    if trace.deviations is not None:
+        log_scales = log_scales + normalization.log_reciprocal(trace.deviations)[:, None]
+        first, hidden = _normalised(first, h[0]), jax.vmap(_normalised)(hidden, h[1:])
+    logs = net.phi.log_abs_slope(h) + log_scales
+    if params.residual_scale is not None:
+        branches = params.residual_scale * net.phi.slope(h) * jnp.exp(log_scales)
+        skips = slice(0 if net.first_has_skip else 1, None)
+        logs, signs = logs.at[skips].set(0), signs.at[skips].set(1)
+        eye = jnp.eye(net.width, dtype=h.dtype)
+        hidden = eye[None] + branches[1:, :, None] * hidden
+        if net.first_has_skip:
+            first = eye + branches[0, :, None] * first
+    return Factors(first, hidden, logs, signs, params.readout)
+
+
+def _normalised(weight: Float[Array, "n m"], h: Float[Array, " n"]) -> Float[Array, "n m"]:
+    """The derivative of layer normalisation times a weight, without its 1 / s."""
+    return normalization.projected(weight.T, h).T
+
+
 def _graded_factors(net: MLP, params: Params, x: ArrayLike, *, readout: bool) -> list[graded.Factor]:
-    h = net.trace(params, x).pre_activations
-    log_scale = jnp.log(params.weight_scale)  # beside the slopes, so that vmap over scales leaves the draws alone
-    logs, signs = net.phi.log_abs_slope(h) + log_scale, net.phi.slope_sign(h)
+    first, hidden, logs, signs, last = _layers(net, params, x)
     logs = jnp.where(signs == 0, -jnp.inf, logs)
-    first, hidden = params.first[None], params.hidden
-    if first.shape[1:] == hidden.shape[1:]:
-        stacks = [graded.Factor(jnp.concatenate([first, hidden]), logs, signs)]
+    if first.shape == hidden.shape[1:]:
+        stacks = [graded.Factor(jnp.concatenate([first[None], hidden]), logs, signs)]
     else:
-        stacks = [graded.Factor(first, logs[:1], signs[:1])]
+        stacks = [graded.Factor(first[None], logs[:1], signs[:1])]
         if net.depth > 1:
             stacks.append(graded.Factor(hidden, logs[1:], signs[1:]))
-    if readout and params.readout is not None:
-        ones = jnp.ones((1, params.readout.shape[0]), logs.dtype)
-        stacks.append(graded.Factor(params.readout[None], log_scale * ones, ones))
+    if readout and last is not None:
+        ones = jnp.ones((1, last.shape[0]), logs.dtype)
+        stacks.append(graded.Factor(last[None], jnp.log(params.weight_scale) * ones, ones))
     return stacks

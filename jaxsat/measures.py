@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from jaxsat import gradients, jacobian, saturation, spectrum
 from jaxsat.activations import Activation
-from jaxsat.network import MLP, Params, gaussian_input
+from jaxsat.network import MLP, Params, Trace, gaussian_input
 from jaxsat.ordering import after
 
 Compute = Callable[[MLP, Array, Any], Mapping[str, Array]]
@@ -73,20 +73,20 @@ class Subject:
         return self.net.init(self.key)
 
     @functools.cached_property
-    def pre_activations(self) -> Array:
-        """(inputs, depth, width)"""
-        return jax.vmap(lambda x: self.net.trace(self.params, x).pre_activations)(self.inputs)
+    def trace(self) -> Trace:
+        """Of every input: arrays of shape (inputs, depth, ..)."""
+        return jax.vmap(lambda x: self.net.trace(self.params, x))(self.inputs)
 
     @functools.cached_property
     def log_gradients(self) -> tuple[Array, Array]:
         """ln ||dE/dh_l|| and ln max|dE/dh_l| of the unit cotangent, each (inputs, depth)."""
         u = gradients.unit_cotangent(self.net, self.key)
 
-        def of_trace(h):
+        def of_trace(trace):
             keep = lambda signal: (gradients.log_norms(signal), signal.log_scale)  # noqa: E731
-            return gradients.signal_of_trace(self.net, self.params, h, u, keep=keep)
+            return gradients.signal_of_trace(self.net, self.params, trace, u, keep=keep)
 
-        return jax.vmap(of_trace)(self.pre_activations)
+        return jax.vmap(of_trace)(self.trace)
 
     @functools.cached_property
     def singular_values(self) -> Array:
@@ -188,7 +188,7 @@ def _per_layer(long_name: str, of_layer: Callable[[Activation, Array], Array], u
     """A measure of one layer's pre-activations (inputs, width), taken at every layer."""
 
     def of(subject):
-        return jax.vmap(lambda h: of_layer(subject.net.phi, h), in_axes=1)(subject.pre_activations)
+        return jax.vmap(lambda h: of_layer(subject.net.phi, h), in_axes=1)(subject.trace.pre_activations)
 
     return _Catalogued(Variable(("layer",), long_name, units), of)
 

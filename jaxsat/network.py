@@ -2,8 +2,12 @@
 
     h_l = sigma_w U_l x_{l-1} + sigma_b v_l,    x_l = phi(h_l),    l = 1 .. depth
 
-U_l and v_l are unit draws (see ``ensembles``); x_0 is the input. Choices that change the compiled program (depth,
-width, activation, ensemble, outer widths) are static; the two scales are arrays, so one compilation serves them all.
+U_l and v_l are unit draws (see ``ensembles``); x_0 is the input. Two remedies against vanishing gradients are forms of
+a layer, to be had together too: a skip connection, x_l = x_{l-1} + a phi(h_l), and layer normalisation of h_l before
+phi (see ``normalization``).
+
+Choices that change the compiled program (depth, width, activation, ensemble, outer widths, forms) are static; the
+scales are arrays, so one compilation serves them all.
 
 Randomness has an address: layer l draws from ``fold_in(key, l)``. A network's first l layers are therefore the
 network of depth l, and networks that differ in scale or activation only are compared on the same draws.
@@ -21,7 +25,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from jaxsat import activations, ensembles
+from jaxsat import activations, ensembles, normalization
 from jaxsat.activations import Activation
 from jaxsat.ordering import after
 
@@ -45,21 +49,34 @@ class Params(NamedTuple):
     readout_bias: Float[Array, " outputs"] | None
     weight_scale: Float[Array, ""]
     bias_scale: Float[Array, ""]
+    residual_scale: Float[Array, ""] | None = None
 
     def scaled(self) -> Params:
-        """The same network with both scales equal to 1 and the draws multiplied by what they were."""
+        """The same network with the scales of weights and biases equal to 1 and the draws multiplied by what they were.
+
+        The residual scale stays: it multiplies phi, not a draw.
+        """
         w, b = self.weight_scale, self.bias_scale
         one = jnp.ones_like(w)
         readout = None if self.readout is None else w * self.readout
         readout_bias = None if self.readout_bias is None else b * self.readout_bias
-        return Params(w * self.first, w * self.hidden, b * self.biases, readout, readout_bias, one, one)
+        return Params(
+            w * self.first, w * self.hidden, b * self.biases, readout, readout_bias, one, one, self.residual_scale
+        )
 
 
 class Trace(NamedTuple):
-    """What every layer computed for one input: h_l and x_l, l = 1 .. depth."""
+    """What every layer computed for one input, l = 1 .. depth.
+
+    Attributes:
+        pre_activations: h_l, what phi sees: after normalisation, if there is one.
+        activations: x_l, after the skip connection, if there is one.
+        deviations: the standard deviations that layer normalisation divided by; None without it.
+    """
 
     pre_activations: Float[Array, "depth width"]
     activations: Float[Array, "depth width"]
+    deviations: Float[Array, " depth"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +96,16 @@ class MLP:
         outputs: width of a linear read-out after the last activation; None means there is none.
         fan: variance is divided by n_in ('in') or by (n_in + n_out) / 2 ('average'); they differ only for the first
             layer and the read-out.
+        residual_scale: a of x_l = x_{l-1} + a phi(h_l), finite and >= 0; None: no skip connections, which a = 0 is not
+            (then x_l = x_0). Every layer whose input is as wide as its output has one; where `inputs` differs from
+            `width` the first has none, and no a either: x_1 = phi(h_1).
+        normalization: 'layer': phi sees h_l less its mean over the layer's units, divided by its standard deviation over
+            them (biased; no learned gain or shift, nothing added to the variance). Units that are all equal, as for a
+            zero input without biases, become 0. None: no normalisation.
 
-    A pytree whose leaves are the two scales; everything else is static. Pass it through jit and vmap as it is.
+    A pytree whose leaves are the scales; everything else is static. Pass it through jit and vmap as it is.
+
+    References: Yang & Schoenholz 2017 (reduced residual networks); Ba, Kiros & Hinton 2016, eq. 3.
 
     Raises:
         ValueError: sizes below 1, scales that are not finite or negative, unknown names.
@@ -101,6 +126,8 @@ class MLP:
     inputs: int | None = None
     outputs: int | None = None
     fan: str = "in"
+    residual_scale: Any = None
+    normalization: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("depth", "width", "inputs", "outputs"):
@@ -117,6 +144,15 @@ class MLP:
             object.__setattr__(self, "weight_scale", scale)
         for name in ("weight_scale", "bias_scale"):
             check_scale(f"MLP: `{name}`", getattr(self, name))
+        if self.residual_scale is not None:
+            check_scale("MLP: `residual_scale`", self.residual_scale)
+        if self.normalization not in (None, "layer"):
+            raise ValueError(f"MLP: `normalization` must be None or 'layer'; got {self.normalization!r}.")
+
+    @property
+    def first_has_skip(self) -> bool:
+        """Whether the first layer, too, has a skip connection."""
+        return self.residual_scale is not None and self.input_width == self.width
 
     @property
     def phi(self) -> Activation:
@@ -163,12 +199,20 @@ class MLP:
         params = Params(
             first, hidden, jnp.concatenate([first_bias[None], biases]), readout, readout_bias,
             jnp.asarray(self.weight_scale), jnp.asarray(self.bias_scale),
+            None if self.residual_scale is None else jnp.asarray(self.residual_scale),
         )  # fmt: skip
         return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
-    def apply(self, params: Params, x: Float[ArrayLike, " inputs"]) -> Float[Array, " outputs"]:
-        """The network's output for one input; a batch goes through ``jax.vmap``."""
-        (last, _), _ = self._layers(params, x)
+    def apply(
+        self, params: Params, x: Float[ArrayLike, " inputs"], shifts: Float[Array, "depth width"] | None = None
+    ) -> Float[Array, " outputs"]:
+        """The network's output for one input; a batch goes through ``jax.vmap``.
+
+        Args:
+            params, x: parameters drawn by :meth:`init`, and the input.
+            shifts: added to what phi sees: the derivative of a loss with respect to them is dE/dh_l. None: nothing.
+        """
+        (last, _), _ = self._layers(params, x, shifts)
         if params.readout is None:
             return last
         assert params.readout_bias is not None
@@ -177,24 +221,37 @@ class MLP:
     def trace(self, params: Params, x: Float[ArrayLike, " inputs"]) -> Trace:
         """Pre-activations and activations of every layer for one input."""
         (_, first), rest = self._layers(params, x)
-        return Trace(*(jnp.concatenate([a[None], b]) for a, b in zip(first, rest, strict=True)))
+        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
 
-    def _layers(self, params: Params, x: ArrayLike) -> tuple[tuple[Array, Trace], Trace]:
+    def _layers(self, params: Params, x: ArrayLike, shifts: Array | None = None) -> tuple[tuple[Array, Trace], Trace]:
         if jnp.shape(x) != (self.input_width,):
             raise ValueError(
                 f"MLP: `x` must be one input of shape ({self.input_width},); got {jnp.shape(x)}. "
                 "Use jax.vmap for a batch, or set `inputs`."
             )
+        if (params.residual_scale is None) != (self.residual_scale is None):
+            raise ValueError(
+                f"MLP: `params` must have a residual scale where the network has one, and none where it has none; got "
+                f"{params.residual_scale} for a network with {self.residual_scale}. Use params._replace(residual_scale=...)."
+            )
 
         x = jnp.asarray(x, params.first.dtype)
 
-        def layer(x, weights):
-            h = _affine(params, *weights, x)
-            x = self.phi(h)
-            return x, Trace(h, x)
+        def layer(x, inputs, a):
+            (weight, bias), shift = inputs
+            h, deviation = _affine(params, weight, bias, x), None
+            if self.normalization is not None:
+                h, deviation = normalization.layer(h)
+            if shift is not None:
+                h = h + shift
+            x = self.phi(h) if a is None else x + a * self.phi(h)
+            return x, Trace(h, x, deviation)
 
-        x, first = layer(x, (params.first, params.biases[0]))
-        x, rest = jax.lax.scan(layer, x, (params.hidden, params.biases[1:]))
+        below, above = (None, None) if shifts is None else (shifts[0], shifts[1:])
+        a = params.residual_scale
+        x, first = layer(x, ((params.first, params.biases[0]), below), a if self.first_has_skip else None)
+        layers = ((params.hidden, params.biases[1:]), above)
+        x, rest = jax.lax.scan(lambda x, inputs: layer(x, inputs, a), x, layers)
         return (x, first), rest
 
 
@@ -215,7 +272,7 @@ def _unflatten(static: tuple[Any, ...], scales: Any) -> MLP:
     return net
 
 
-TRACED_FIELDS = ("weight_scale", "bias_scale")
+TRACED_FIELDS = ("weight_scale", "bias_scale", "residual_scale")
 STATIC_FIELDS = tuple(field.name for field in dataclasses.fields(MLP) if field.name not in TRACED_FIELDS)
 jax.tree_util.register_pytree_with_keys(MLP, _flatten, _unflatten)
 

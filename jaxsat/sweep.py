@@ -54,6 +54,8 @@ _LONG_NAMES = {
     "inputs": "input width",
     "outputs": "read-out width",
     "fan": "fan that divides the variance",
+    "residual_scale": "residual scale a",
+    "normalization": "normalisation",
 }
 
 

@@ -34,8 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "graded": {"graded_svd", "ordering"},
     "krylov": set(),
     "spectrum": {"graded", "krylov", "ordering"},
-    "jacobian": {"graded", "network", "spectrum"},
-    "gradients": {"network"},
+    "jacobian": {"graded", "network", "normalization", "spectrum"},
+    "gradients": {"network", "normalization"},
     "measures": {"activations", "gradients", "jacobian", "network", "ordering", "saturation", "spectrum"},
     "sweep": {"activations", "measures", "network", "provenance", "storage"},
 }

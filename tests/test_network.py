@@ -16,7 +16,10 @@ def by_hand(net, params, x):
     h, pre, post = None, [], []
     for weight, bias in zip([p.first, *p.hidden], p.biases, strict=True):
         h = p.weight_scale * weight @ x + p.bias_scale * bias
-        x = np.asarray(net.phi(h))
+        if net.normalization is not None:
+            h = (h - h.mean()) / h.std()
+        branch = np.asarray(net.phi(h))
+        x = x + p.residual_scale * branch if net.residual_scale is not None and len(x) == len(h) else branch
         pre.append(h)
         post.append(x)
     out = x if p.readout is None else p.weight_scale * p.readout @ x + p.bias_scale * p.readout_bias
@@ -26,10 +29,15 @@ def by_hand(net, params, x):
 @pytest.mark.parametrize(
     "sizes", [{}, {"inputs": 3}, {"inputs": 3, "outputs": 2}, {"depth": 1}, {"depth": 1, "inputs": 9}]
 )
-@pytest.mark.parametrize("ensemble", ["gaussian", "uniform", "orthogonal"])
-def test_apply_and_trace_are_the_definition(sizes, ensemble):
-    net = jaxsat.MLP(**{"depth": 4, "width": 6, "activation": "gelu", "weight_scale": 1.7, "bias_scale": 0.3,
-                        "ensemble": ensemble} | sizes)  # fmt: skip
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"ensemble": "uniform"}, {"ensemble": "orthogonal"}, {"residual_scale": 0.4}, {"normalization": "layer"},
+     {"residual_scale": 0.4, "normalization": "layer"}],
+    ids=str,
+)  # fmt: skip
+def test_apply_and_trace_are_the_definition(sizes, form):
+    net = jaxsat.MLP(**{"depth": 4, "width": 6, "activation": "gelu", "weight_scale": 1.7, "bias_scale": 0.3}
+                     | form | sizes)  # fmt: skip
     params = net.init(KEY)
     x = np.linspace(-1, 1, net.input_width)
     pre, post, out = by_hand(net, params, x)
