@@ -67,6 +67,46 @@ def mean_interval(values: Values, axis: int = -1) -> Interval:
     return Interval(mean, mean - half, mean + half, count)
 
 
+def std_interval(values: Values, axis: int = -1) -> Interval:
+    """Standard deviation over networks with its 95 % interval, NaN left out and counted.
+
+    Its standard error is std sqrt((kurtosis - 1) / count) / 2, with the kurtosis of the values: they need not be normal.
+
+    >>> found = std_interval(np.array([-1.0, 1.0] * 50))
+    >>> round(found.estimate.item(), 4), found.count.item()
+    (1.005, 100)
+    """
+    finite = np.isfinite(values)
+    count = finite.sum(axis)
+    kept = np.where(finite, values, 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.expand_dims(kept.sum(axis) / count, axis)
+        spread = np.where(finite, values - mean, 0.0)
+        square = (spread**2).sum(axis) / count
+        kurtosis = (spread**4).sum(axis) / count / square**2
+        std = np.sqrt(square * count / (count - 1))
+        half = 1.96 * std * np.sqrt(np.maximum(kurtosis - 1, 0) / count) / 2
+    return Interval(std, std - half, std + half, count)
+
+
+def share_interval(successes, count) -> Interval:
+    """Share of networks with Wilson's 95 % interval, which is right for shares near 0 and 1 (Brown, Cai & DasGupta 2001).
+
+    >>> found = share_interval(0, 20)
+    >>> found.estimate.item(), found.low.item(), round(found.high.item(), 4)
+    (0.0, 0.0, 0.1611)
+    """
+    successes, count = np.broadcast_arrays(np.asarray(successes, float), np.asarray(count, float))
+    if not np.all((successes >= 0) & (successes <= count) & (count > 0)):
+        raise ValueError(f"share_interval: `successes` must be from 0 to `count`; got {successes} of {count}.")
+    z2 = 1.96**2
+    share = successes / count
+    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = np.sqrt(share * (1 - share) * z2 / count + z2**2 / (4 * count**2)) / (1 + z2 / count)
+    low, high = np.where(successes == 0, 0, centre - half), np.where(successes == count, 1, centre + half)
+    return Interval(share, low, high, count.astype(int))
+
+
 def band(values: Values, axis: int = -1, levels: tuple[float, float, float] = (0.05, 0.5, 0.95)) -> Values:
     """Quantiles over networks, first axis: low, median, high. NaN networks are left out, all-NaN gives NaN.
 

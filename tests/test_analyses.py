@@ -23,6 +23,13 @@ TINY = {
         "--width", "16",
     ],
     "spectra_against_free_probability": ["--activations", "tanh", "--depths", "2", "--seeds", "3", "--width", "12"],
+    "finite_width_fluctuations": [
+        "--activations", "relu", "tanh", "--widths", "4", "8", "--depth", "12", "--shown", "0.25", "1.0", "--seeds", "50",
+    ],
+    "born_dead": [
+        "--activations", "tanh", "--scales", "1.0", "4.0", "--widths", "2", "3", "--depth", "6", "--seeds", "100",
+        "--saturation-seeds", "4", "--saturation-width", "16",
+    ],
     "correlations_converge": ["--activations", "tanh", "--scales", "1.3", "--seeds", "4", "--depth", "4", "--width", "16"],
 }  # fmt: skip
 
