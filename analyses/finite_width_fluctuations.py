@@ -84,7 +84,7 @@ def measure(options: Options):
             part[f"theory_{field}"] = ("width", "layer"), values, {"long_name": long_name, "units": "nat"}
         part["critical"] = (), scale, {"long_name": "weight scale sigma_w", "units": "1"}
         parts.append(part.expand_dims(activation=[name]))
-    return xarray.concat(parts, "activation", combine_attrs="drop_conflicts").rename(critical="weight_scale")
+    return xarray.concat(parts, "activation", combine_attrs="override").rename(critical="weight_scale")
 
 
 def draw(options: Options, dataset):
@@ -153,9 +153,9 @@ def draw(options: Options, dataset):
             what: f"worst {np.nanmax(np.abs(v)):.1f}, rms {np.sqrt(np.nanmean(v**2)):.2f}" for what, v in off.items()
         }
         footer = (
-            f"a-{chr(96 + len(names))}: width {middle}; histograms with 95 % intervals; solid: exact law (relu, identity), or log-normal law to first order in 1/n (others, which leaves out some L/n^2); dashed: normal\nlaw of the exact mean and standard deviation. "
-            f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, gaussian weights, no biases, gaussian input of unit mean square, unit gaussian cotangent.\nsigma_w: {scales}. "
-            f"Layers of one network are not independent. Discrepancies in standard errors: mean {worst['mean']}; std {worst['std']}. "
+            f"a-{chr(96 + len(names))}: width {middle}; histograms with 95 % intervals; solid: exact law (relu, identity), or log-normal law to first order in 1/n (others,\nwhich leaves out some L/n^2); dashed: normal law of the exact mean and standard deviation. "
+            f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, gaussian weights, no biases, gaussian input of unit mean square, unit gaussian cotangent. sigma_w: {scales}. "
+            f"Layers of one network are not independent.\nDiscrepancies in standard errors: mean {worst['mean']}; std {worst['std']}. "
             f"{command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)

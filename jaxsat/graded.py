@@ -87,65 +87,72 @@ def log_singular_values(stacks: Sequence[Factor]) -> Float[Array, " k"]:
 def _of_smallest_width(stacks: Sequence[Factor]) -> Float[Array, " r"]:
     """The first singular values, as many as the smallest width on the way; the others are zero."""
 
-    def run(stacks: Sequence[Factor], steps: Steps) -> tuple[Array, list[Array]]:
-        state, sound = _identity(stacks), []
-        for stack in stacks:
-            state, found = _along(
-                stack, state, steps.one, (lambda s, pair: _times_pair(s, pair)[:2]) if steps.pairs else None
-            )
-            sound.append(found)
-        return graded_svd.log_values(*_absorbed(state), steps.normwise), sound
-
-    return _in_double(run, stacks)
+    return _in_double(_values, stacks)
 
 
 @jax.custom_jvp
 def log_singular_values_of_every_layer(stacks: Sequence[Factor]) -> list[Float[Array, "layers r"]]:
     """The same of every partial product, in one pass: an array for each stack. Not differentiable."""
 
-    def run(stacks: Sequence[Factor], steps: Steps) -> tuple[list[Array], list[Array]]:
-        # Singular values need no T: what a step brings is absorbed at once.
-        def one(carry, factor):
-            state, sound = steps.one(Graded(*carry, jnp.eye(carry[1].size)), factor)
-            xt, d = _absorbed(state)
-            values = graded_svd.log_values(xt, d, steps.normwise)
-            return (after(values, xt), d), (values, sound)
+    return _in_double(_values_of_every_layer, stacks)
 
-        def two(carry, pair):
-            state, sound, between = _times_pair(Graded(*carry, jnp.eye(carry[1].size)), pair)
-            new = _absorbed(state)
-            xt, d = graded_svd.by_size(*new)
-            both = jax.tree.map(lambda *a: jnp.stack(a), between[:3], (xt, d, graded_svd.rank_of(d)))
-            g = jax.vmap(graded_svd.triangle)(*both[:2])
-            values = jax.vmap(lambda *a: graded_svd.log_values_of_triangle(*a, steps.normwise))(g, *both[1:])
-            sound &= _are_sound(jnp.diagonal(g[0]), between.rank, between.bt)
-            return (after(values, new[0]), new[1]), (values.at[0].add(between.shift), sound)
 
-        carry, found = _identity(stacks)[:2], []
-        for stack in stacks:
-            carry, values = _along(stack, carry, one, two if steps.pairs else None)
-            found.append(values)
-        return [values for values, _ in found], [sound for _, sound in found]
+def _values(stacks: Sequence[Factor], steps: Steps) -> tuple[Array, list[Array]]:
+    state, sound = _identity(stacks), []
+    for stack in stacks:
+        state, found = _along(
+            stack, state, steps.one, (lambda s, pair: _times_pair(s, pair)[:2]) if steps.pairs else None
+        )
+        sound.append(found)
+    return graded_svd.log_values(*_absorbed(state), steps.normwise), sound
 
-    return _in_double(run, stacks)
+
+def _values_of_every_layer(stacks: Sequence[Factor], steps: Steps) -> tuple[list[Array], list[Array]]:
+    # Singular values need no T: what a step brings is absorbed at once.
+    def one(carry, factor):
+        state, sound = steps.one(Graded(*carry, jnp.eye(carry[1].size)), factor)
+        xt, d = _absorbed(state)
+        values = graded_svd.log_values(xt, d, steps.normwise)
+        return (after(values, xt), d), (values, sound)
+
+    def two(carry, pair):
+        state, sound, between = _times_pair(Graded(*carry, jnp.eye(carry[1].size)), pair)
+        new = _absorbed(state)
+        xt, d = graded_svd.by_size(*new)
+        both = jax.tree.map(lambda *a: jnp.stack(a), between[:3], (xt, d, graded_svd.rank_of(d)))
+        g = jax.vmap(graded_svd.triangle)(*both[:2])
+        values = jax.vmap(lambda *a: graded_svd.log_values_of_triangle(*a, steps.normwise))(g, *both[1:])
+        sound &= _are_sound(jnp.diagonal(g[0]), between.rank, between.bt)
+        return (after(values, new[0]), new[1]), (values.at[0].add(between.shift), sound)
+
+    carry, found = _identity(stacks)[:2], []
+    for stack in stacks:
+        carry, values = _along(stack, carry, one, two if steps.pairs else None)
+        found.append(values)
+    return [values for values, _ in found], [sound for _, sound in found]
 
 
 def _in_double(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]], stacks: Sequence[Factor]) -> Any:
-    """`run` by quick steps in float64, and by careful ones if some step was not sound."""
+    """`run` in float64."""
     dtype = stacks[0].weight.dtype
-    single, normwise = dtype != jnp.float64, graded_svd.normwise_window(dtype)
     with jax.enable_x64(True):
-        stacks = _narrowed(stacks)
-        values, sound = run(stacks, Steps(_times, single, normwise))
-        unsound = ~functools.reduce(jnp.logical_and, [jnp.all(s) for s in sound])
-
-        def again(carry):
-            # Only for those not sound; and work that did not depend on the carry, XLA would do always, before the loop.
-            chosen = [s._replace(log_abs_slopes=jnp.where(carry[0], s.log_abs_slopes, -jnp.inf)) for s in stacks]
-            return jnp.zeros_like(unsound), run(chosen, Steps(_times_in_steps, False, normwise))[0]
-
-        _, values = jax.lax.while_loop(lambda carry: carry[0], again, (unsound, values))
+        values = _by_sound_steps(run, dtype, _narrowed(stacks))
         return jax.tree.map(lambda a: a.astype(dtype), values)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _by_sound_steps(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]], dtype: Any, stacks: Any) -> Any:
+    """`run` by quick steps, and by careful ones if some step was not sound."""
+    normwise = graded_svd.normwise_window(dtype)
+    values, sound = run(stacks, Steps(_times, dtype != jnp.float64, normwise))
+    unsound = ~functools.reduce(jnp.logical_and, [jnp.all(s) for s in sound])
+
+    def again(carry):
+        # Only for those not sound; and work that did not depend on the carry, XLA would do always, before the loop.
+        chosen = [s._replace(log_abs_slopes=jnp.where(carry[0], s.log_abs_slopes, -jnp.inf)) for s in stacks]
+        return jnp.zeros_like(unsound), run(chosen, Steps(_times_in_steps, False, normwise))[0]
+
+    return jax.lax.while_loop(lambda carry: carry[0], again, (unsound, values))[1]
 
 
 def log_growth_by_qr(stack: Factor) -> Float[Array, "layers n"]:
@@ -171,18 +178,39 @@ def log_growth_by_qr(stack: Factor) -> Float[Array, "layers n"]:
 
 @_of_smallest_width.defjvp
 def _tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    """d ln s_i = v_i^T T^-1 (diag(dd) T + dT) v_i, v_i the right singular vectors of diag(exp d) T: nothing graded in it."""
-    values = _of_smallest_width(*primals)
+    values, double = _of_smallest_width(*primals), jax.config.jax_enable_x64
     with jax.enable_x64(True):
         (stacks,), (changes,) = _double(primals), _double(tangents)
         stacks = [s._replace(weight=after(values, s.weight)) for s in stacks]
-        (d, t), (dd, dt) = jax.jvp(_smooth_product, (stacks,), (list(changes),))
-        q, r = jnp.linalg.qr(t.T)
-        window = graded_svd.normwise_window(values.dtype)
-        _, vt = graded_svd.in_windows(r.T, d, graded_svd.rank_of(values), window, vectors=True)
-        left = jax.scipy.linalg.solve_triangular(r, vt.T)
-        change = jnp.einsum("ki,kj,ij->i", left, dt, vt @ q.T) + jnp.einsum("ki,k,ik->i", left, dd, vt @ r)
-        return values, jnp.where(jnp.isneginf(values), 0.0, change).astype(values.dtype)
+        if double:
+            return values, _change(stacks, list(changes), values).astype(values.dtype)
+        found = _gradients(stacks, values)
+        found = jax.tree.map(lambda g: g.astype(values.dtype), found)
+    # Reverse mode transposes what is linear in the changes after this context is left: it must be all in their dtype.
+    parts = jax.tree.map(
+        lambda g, c: jnp.einsum("kn,n->k", g.reshape(values.size, -1), jnp.ravel(c)), found, tangents[0]
+    )
+    return values, sum(jax.tree.leaves(parts), jnp.zeros_like(values))
+
+
+@jax.jit
+def _gradients(stacks: Sequence[Factor], values: Array) -> list[Factor]:
+    """Of every ln s_i."""
+    zero = jax.tree.map(jnp.zeros_like, list(stacks))
+    _, pull = jax.vjp(lambda changes: _change(stacks, changes, values), zero)
+    return jax.vmap(pull)(jnp.eye(values.size))[0]
+
+
+@jax.jit
+def _change(stacks: Sequence[Factor], changes: Sequence[Factor], values: Array) -> Array:
+    """d ln s_i = v_i^T T^-1 (diag(dd) T + dT) v_i, v_i the right singular vectors of diag(exp d) T: nothing graded in it."""
+    (d, t), (dd, dt) = jax.jvp(_smooth_product, (stacks,), (changes,))
+    q, r = jnp.linalg.qr(t.T)
+    window = graded_svd.normwise_window(values.dtype)
+    _, vt = graded_svd.in_windows(r.T, d, graded_svd.rank_of(values), window, vectors=True)
+    left = jax.scipy.linalg.solve_triangular(r, vt.T)
+    change = jnp.einsum("ki,kj,ij->i", left, dt, vt @ q.T) + jnp.einsum("ki,k,ik->i", left, dd, vt @ r)
+    return jnp.where(jnp.isneginf(values), 0.0, change)
 
 
 @log_singular_values_of_every_layer.defjvp

@@ -11,6 +11,7 @@ float32, where plain back-propagation returns 0 from the 65th layer on.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -105,6 +106,7 @@ def log_gradient_norms(
     return jnp.where(depths[:, None] >= depths[None, :], norms, jnp.nan)
 
 
+@functools.partial(jax.jit, static_argnames="keep")
 def signal_of_trace(
     net: MLP,
     params: Params,
@@ -120,7 +122,7 @@ def signal_of_trace(
         depth: where the cotangent enters: after this layer (1 .. net.depth), as if the network ended there; None
             means after the last. The signal above it is zero.
         keep: what to keep of each layer's signal (direction of shape (width,), scalar log_scale). Keeping less saves
-            memory traffic, which is most of the cost.
+            memory traffic, which is most of the cost. Static.
     """
     last = net.depth if depth is None else depth
     top = jnp.asarray(cotangent, params.first.dtype)

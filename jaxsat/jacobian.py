@@ -104,6 +104,7 @@ def log_singular_values(
     return graded.log_singular_values(stacks)
 
 
+@jax.jit
 def _transposed_product(net: MLP, params: Params, x: ArrayLike) -> Float[Array, "inputs outputs"]:
     # Input directions as rows, and the scale outside: under vmap over scales each product is one wide one.
     trace = net.trace(params, x)
@@ -130,6 +131,7 @@ def _transposed_product(net: MLP, params: Params, x: ArrayLike) -> Float[Array, 
     return params.weight_scale * jnp.einsum("in,mn->im", product, params.readout)
 
 
+@jax.jit
 def _layers(net: MLP, params: Params, x: ArrayLike) -> Factors:
     """The factors, but for the weight scale: beside the slopes, so that vmap over scales leaves plain draws alone."""
     trace = net.trace(params, x)

@@ -177,6 +177,11 @@ class MLP:
             dtype: of the result; drawn in the default float dtype and cast, so that the same network can be looked
                 at in several precisions.
         """
+        params = self._drawn(key)
+        return params if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+    @jax.jit  # as are the passes below: called outside jit, a scan would be compiled anew each time
+    def _drawn(self, key: Array) -> Params:
         draw = ensembles.get(self.ensemble)
         draw_bias = ensembles.uniform if self.ensemble == "uniform" else ensembles.gaussian
 
@@ -195,13 +200,12 @@ class MLP:
         readout, readout_bias = None, None
         if self.outputs is not None:
             readout, readout_bias = layer(READOUT, self.outputs, self.width, hidden if self.depth > 1 else first)
-        dtype = first.dtype if dtype is None else dtype
         params = Params(
             first, hidden, jnp.concatenate([first_bias[None], biases]), readout, readout_bias,
             jnp.asarray(self.weight_scale), jnp.asarray(self.bias_scale),
             None if self.residual_scale is None else jnp.asarray(self.residual_scale),
         )  # fmt: skip
-        return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+        return jax.tree.map(lambda leaf: leaf.astype(first.dtype), params)
 
     def apply(
         self, params: Params, x: Float[ArrayLike, " inputs"], shifts: Float[Array, "depth width"] | None = None
@@ -212,7 +216,7 @@ class MLP:
             params, x: parameters drawn by :meth:`init`, and the input.
             shifts: added to what phi sees: the derivative of a loss with respect to them is dE/dh_l. None: nothing.
         """
-        (last, _), _ = self._layers(params, x, shifts)
+        (last, _), _ = self._layers(params, self._checked(params, x), shifts)
         if params.readout is None:
             return last
         assert params.readout_bias is not None
@@ -220,10 +224,11 @@ class MLP:
 
     def trace(self, params: Params, x: Float[ArrayLike, " inputs"]) -> Trace:
         """Pre-activations and activations of every layer for one input."""
-        (_, first), rest = self._layers(params, x)
+        (_, first), rest = self._layers(params, self._checked(params, x), None)
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
 
-    def _layers(self, params: Params, x: ArrayLike, shifts: Array | None = None) -> tuple[tuple[Array, Trace], Trace]:
+    def _checked(self, params: Params, x: ArrayLike) -> Array:
+        """The input in the parameters' dtype; raise unless all fits."""
         if jnp.shape(x) != (self.input_width,):
             raise ValueError(
                 f"MLP: `x` must be one input of shape ({self.input_width},); got {jnp.shape(x)}. "
@@ -234,9 +239,10 @@ class MLP:
                 f"MLP: `params` must have a residual scale where the network has one, and none where it has none; got "
                 f"{params.residual_scale} for a network with {self.residual_scale}. Use params._replace(residual_scale=...)."
             )
+        return jnp.asarray(x, params.first.dtype)
 
-        x = jnp.asarray(x, params.first.dtype)
-
+    @jax.jit
+    def _layers(self, params: Params, x: Array, shifts: Array | None) -> tuple[tuple[Array, Trace], Trace]:
         def layer(x, inputs, a):
             (weight, bias), shift = inputs
             h, deviation = _affine(params, weight, bias, x), None

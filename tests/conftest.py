@@ -6,6 +6,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 
 import jax
 import matplotlib
+import pytest
 from jaxtyping import install_import_hook
 
 matplotlib.use("Agg")
@@ -13,3 +14,10 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 install_import_hook("jaxsat", "beartype.beartype")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_let_go():
+    """A process may map only so many pieces of memory, and every compiled program holds some."""
+    yield
+    jax.clear_caches()

@@ -50,10 +50,11 @@ def test_writes_figure_and_dataset_and_says_where(name, tmp_path):
     assert (tmp_path / f"{name}.png").stat().st_size > 20_000
     dataset = xarray.open_zarr(tmp_path / f"{name}.zarr")
     assert dataset.attrs["analysis"] == name
-    assert "created" in dataset.attrs
+    assert "created" in dataset.attrs, dataset.attrs
     assert all(np.isfinite(dataset[v]).any() for v in dataset.data_vars)
-    again = analysis(name, *TINY[name], "--output", tmp_path, "--formats", "png")
-    assert again.returncode == 0, "its own results may be written over"
+    if name == "activations_saturate":  # the quickest: what is tested here all have in common
+        again = analysis(name, *TINY[name], "--output", tmp_path, "--formats", "png")
+        assert again.returncode == 0, "its own results may be written over"
 
 
 @pytest.mark.parametrize("name", TINY)
