@@ -178,7 +178,7 @@ def log_growth_by_qr(stack: Factor) -> Float[Array, "layers n"]:
 
 @_of_smallest_width.defjvp
 def _tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    values, double = _of_smallest_width(*primals), jax.config.jax_enable_x64
+    values, double = _of_smallest_width(*primals), jnp.result_type(float) == jnp.float64
     with jax.enable_x64(True):
         (stacks,), (changes,) = _double(primals), _double(tangents)
         stacks = [s._replace(weight=after(values, s.weight)) for s in stacks]
