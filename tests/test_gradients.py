@@ -52,7 +52,7 @@ def test_signal_equals_autodiff(activation, sizes):
     assert float(jnp.abs(signal.direction).max(axis=1).min()) == 1
 
 
-@pytest.mark.parametrize("outputs", [None, 4])
+@pytest.mark.parametrize("outputs", [4, pytest.param(None, marks=pytest.mark.slow)])
 def test_every_depth_rows_are_the_shallower_networks(outputs):
     net = jaxsat.MLP(depth=7, width=8, weight_scale=1.5, outputs=outputs)
     x = jnp.linspace(-1, 1, 8)

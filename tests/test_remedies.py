@@ -77,7 +77,9 @@ def test_gradients_are_those_of_autodiff(form):
     assert not gradients.plain_gradient_is_zero(net, params, x, u).any()
 
 
-@pytest.mark.parametrize("form", FORMS[:4], ids=str)
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=[pytest.mark.slow] * (form is not FORMS[2])) for form in FORMS[:4]], ids=str
+)
 def test_gradients_of_every_depth(form):
     net, params, x = example(form)
     u = jnp.linspace(0.5, -1.0, net.output_width)
