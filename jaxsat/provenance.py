@@ -16,12 +16,12 @@ import jax
 PACKAGES = ("jaxsat", "jax", "jaxlib", "numpy", "xarray")
 
 
-def record(request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def record(request: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
     """Dataset attributes that let a result be made again: strings and numbers only, nested parts as JSON.
 
     Args:
         request: what was asked for; must be JSON.
-        seconds: how long it took.
+        seconds: how long it took; None where that is not known yet.
 
     >>> sorted(record({"seeds": 3}, seconds=0.5))
     ['command', 'created', 'device', 'dtype', 'request', 'seconds', 'versions']
@@ -35,8 +35,7 @@ def record(request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         "dtype": str(jax.numpy.result_type(float)),
         "command": shlex.join(sys.argv),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-    }
+    } | ({} if seconds is None else {"seconds": round(seconds, 3)})
 
 
 def _version(package: str) -> str:

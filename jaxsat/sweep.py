@@ -1,62 +1,44 @@
 """Grids of networks: any field of ``MLP`` crossed with seeds, measured, and labelled.
 
-How it is cut up. The arithmetic is done in *tiles* of one fixed shape: so many consecutive seeds times so many grid
-points, from the shapes of the request alone. A *chunk* is how many tiles are under way before their results are
-fetched, from the memory budget. A chaotic network turns a last-bit difference into one of order 1 within tens of
-layers, and another shape of the same product changes last bits; so chunks, budgets and devices decide only who
-does which tile, never what a tile is. Same request, same machine: same bits.
-
-Scales are traced and vmapped over inside a tile, where all of them share one draw of the weights. Static fields
-(depth, width, activation, ensemble ...) cost one compilation for each combination.
+The work is cut into chunks of results (``request``), which are computed by tiles of one fixed shape (``tiles``), and kept
+in memory or in a store on disk (``store``).
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
-import difflib
 import itertools
 import math
 import pathlib
-import sys
+import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxsat import measures, provenance, storage
-from jaxsat.activations import Activation
-from jaxsat.measures import Compute, Measure, Variable
-from jaxsat.network import MLP, STATIC_FIELDS, TRACED_FIELDS, check_net, check_scale
+from jaxsat import progress as progress_
+from jaxsat import provenance, storage
+from jaxsat import store as stores
+from jaxsat.claims import Claims
+from jaxsat.grid import Grid
+from jaxsat.layout import Layout, Unit
+from jaxsat.measures import Compute, Measure
+from jaxsat.network import MLP
+from jaxsat.request import Choice, Request, check_positive, labelled
+from jaxsat.store import Header, Store
+from jaxsat.tiles import Compiled, Place, Program, Tile
 
 if TYPE_CHECKING:
     import xarray
 
-# A tile draws about this many bytes of weights. On a CPU drawing is four times faster while the draw fits in the last
-# level of cache (measured); an accelerator wants to be filled.
-TILE_BYTES = {"cpu": 2**23}
-TILE_BYTES_ACCELERATOR = 2**28
-MAX_TILE_SEEDS, MAX_TILE_POINTS, MAX_TILES_UNDER_WAY = 1024, 64, 2
-
-_UNITS = {"depth": "layers", "width": "units", "inputs": "units", "outputs": "units"}
-_LONG_NAMES = {
-    "weight_scale": "weight scale sigma_w",
-    "bias_scale": "bias scale sigma_b",
-    "depth": "depth L",
-    "width": "width n",
-    "activation": "activation",
-    "ensemble": "weight ensemble",
-    "inputs": "input width",
-    "outputs": "read-out width",
-    "fan": "fan that divides the variance",
-    "residual_scale": "residual scale a",
-    "normalization": "normalisation",
-}
+WRITES_UNDER_WAY = 2
+SECONDS_BETWEEN_RECORDS = 10.0
 
 
 def sweep(
@@ -85,21 +67,31 @@ def sweep(
         x: one input (n_0,), a batch of inputs (batch, n_0) that every network sees, or None: a gaussian input of
             unit mean square, drawn for each seed. Which of the axes is reduced over is the measure's business.
         every_depth: adds a "depth" dimension, 1 .. depth, from one pass; for measures that have this form.
-        store: a path: where the finished dataset is written, as a new zarr store.
-        progress: show networks done, rate and time left on stderr.
-        memory_budget: bytes for what one sweep holds on the device at a time; the returned dataset comes on top.
+        store: a path: a zarr store that is written chunk by chunk, each marked once it is safely on the disk. An
+            existing one is resumed: what is there is not computed again, whatever ended the run before; values and
+            seeds that it lacks are added. Any number of processes and hosts may work on one store at once, each on its
+            own chunks, and all return when everything asked for is there.
+        progress: show networks done, rate and time left on stderr: a bar in a terminal, a line now and then elsewhere.
+        memory_budget: bytes for what one sweep holds on the device at a time. The returned dataset comes on top, unless
+            there is a store: then it is read from there when it is looked at.
 
     Returns: an ``xarray.Dataset`` with a variable for each array of each measure; dimensions are the swept names in
     the order of `over`, then "seed", then the measure's own. Units, long names, configuration, versions, root seed
     and time are attributes. Networks with non-finite results stay in as they are (-inf is a legitimate logarithm); how
-    many hold a NaN is the attribute `nan_networks` of each variable.
+    many hold a NaN is the attribute `nan_networks` of each variable (of the whole store, if there is one).
+
+    All local devices of JAX are used, each on tiles of its own, and results are the same bits however many there are.
+    With ``jax.distributed`` each process uses its own devices.
 
     Raises:
         ValueError: unknown names, empty or non-finite grids, a wrong input width, a measure whose shapes differ
-            between networks or that looks at a scale's value, a budget too small for one tile, an unusable store;
-            all before any long work.
+            between networks or that looks at a scale's value, a budget too small for one tile, an unusable store or
+            one of another request (the difference is spelled out); all before any long work.
+        OSError: the store can no longer be written. What was done before stays.
+        RuntimeError: chunks of a store that could not be computed; all others are done.
 
-    Cost: one trace and compilation per combination of static values. Peak device memory below `memory_budget`.
+    Cost: one trace and compilation per combination of static values. Peak device memory below `memory_budget`. Seeds
+        are added in whole chunks: the last one, if it was cut short, is computed anew.
 
     >>> ds = sweep(MLP(depth=5, width=16), "log_gradient_norms", {"weight_scale": [0.5, 1.0, 2.0]}, seeds=8, progress=False)
     >>> dict(ds.sizes)
@@ -108,290 +100,318 @@ def sweep(
     True
     """
     started = time.perf_counter()
-    check_net("sweep", net)
-    if not isinstance(over, Mapping):
-        raise TypeError(f"sweep: `over` must map fields of MLP to values; got {type(over).__name__}.")
-    if isinstance(root_seed, bool) or not isinstance(root_seed, (int, np.integer)):
-        raise TypeError(f"sweep: `root_seed` must be an integer; got {root_seed!r}.")
-    chosen = measures.get(measure, every_depth)
-    grid = _Grid.of(net, over)
-    inputs = _check_inputs(grid, x)
-    _positive("seeds", seeds)
-    _positive("memory_budget", memory_budget)
+    request = Request.of(net, measure, over, seeds=seeds, root_seed=root_seed, x=x, every_depth=every_depth)
+    check_positive("memory_budget", memory_budget)
     if store is not None:
-        storage.check_new(pathlib.Path(store), "sweep: `store`")
-    root = jax.random.key(root_seed)
+        return _stored(request, pathlib.Path(store), progress, memory_budget)
+    tiles = request.tiles()
+    programs = request.programs(tiles)
+    plan = _Plan(request.grid, request.layout(programs), programs)
+    results = {n: np.empty((*plan.layout.sizes.values(), *s.shape), s.dtype) for n, s in plan.shapes.items()}
+    dataset = labelled(
+        results, request.grid, request.measure
+    )  # a view, made first: labels are checked before long work
+    with progress_.of(math.prod(plan.layout.sizes.values()), "networks", progress) as done:
 
-    programs = [_Program.lower(net, chosen, grid, root, inputs) for net in grid.networks]
-    _same_shapes(programs, grid.static_labels())
+        def finished(task: _Task) -> None:
+            if task.error is not None:
+                raise task.error
+            for name, array in task.buffers.items():
+                results[name][tuple(plan.layout.slices(task.unit).values())] = array
+            done(plan.layout.networks(task.unit))
 
-    shapes = programs[0].shapes
-    results = {n: np.empty((len(programs), grid.points, seeds, *s.shape), s.dtype) for n, s in shapes.items()}
-    dataset = _label(results, grid, chosen, shapes)  # a view, made first so that labels are checked before long work
+        _run(plan, plan.units(), finished, memory_budget)
+    for array in dataset.data_vars.values():
+        own = [dim for dim in array.dims if dim not in plan.layout.sizes]
+        array.attrs["nan_networks"] = int(array.isnull().any(own).sum())
+    dataset.attrs |= provenance.record(_told(request, tiles), seconds=time.perf_counter() - started)
+    return dataset
+
+
+def _told(request: Request, tiles: Mapping[Choice, Tile]) -> dict[str, Any]:
+    """A request as it is kept with its results."""
+    tile = [dataclasses.asdict(tile) for tile in tiles.values()]
+    return request.identity() | {"over": request.grid.labels(), "seeds": request.seeds, "tile": tile}
+
+
+# --- work ------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Plan:
+    """A grid cut into chunks, and the programs that compute them: of those static choices that are asked for."""
+
+    grid: Grid
+    layout: Layout
+    programs: Mapping[Choice, Program]
+
+    @property
+    def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        return next(iter(self.programs.values())).shapes
+
+    def choice(self, unit: Unit) -> Choice:
+        index = dict(zip(self.layout.sizes, unit, strict=True))
+        return tuple(index[name] for name in self.grid.static)
+
+    def units(self) -> list[Unit]:
+        """All of them, one program's after the other's."""
+        units = [unit for unit in self.layout.units() if self.choice(unit) in self.programs]
+        return sorted(units, key=lambda unit: (self.choice(unit), unit))
+
+    def task(self, unit: Unit) -> _Task:
+        slices = self.layout.slices(unit)
+        lengths = tuple(s.stop - s.start for s in slices.values())
+        buffers = {n: np.empty((*lengths, *s.shape), s.dtype) for n, s in self.shapes.items()}
+        program = self.programs[self.choice(unit)]
+        columns = self.grid.columns({name: s.start for name, s in slices.items()}, program.tile.block)
+        seeds = range(slices["seed"].start, slices["seed"].stop, program.tile.seeds)
+        return _Task(unit, program, [Place(seed, columns) for seed in seeds], buffers)
+
+    def put(self, task: _Task, place: Place, found: Mapping[str, np.ndarray]) -> None:
+        """One tile's results to where they belong in a chunk."""
+        block = dict(zip(self.grid.traced, task.program.tile.block, strict=True))
+        for name, array in found.items():
+            buffer = task.buffers[name]
+            first = place.seed - task.places[0].seed
+            array = array.reshape(*(block.get(n, 1) for n in self.grid.over), *array.shape[1:])
+            leading = len(self.grid.over)
+            room = buffer[(slice(None),) * leading + (slice(first, first + task.program.tile.seeds),)]
+            room[...] = array[tuple(slice(0, n) for n in room.shape[: leading + 1])]
+
+
+@dataclasses.dataclass(eq=False)
+class _Task:
+    """A chunk at work: its tiles, and the arrays that they fill."""
+
+    unit: Unit
+    program: Program
+    places: list[Place]
+    buffers: dict[str, np.ndarray]
+    done: int = 0
+    error: Exception | None = None
+
+
+def _run(plan: _Plan, units: Iterable[Unit], finished: Callable[[_Task], None], memory_budget: int) -> None:
+    """Compute chunks in the order given and hand each over when its last tile is there, or has failed.
+
+    Tiles of several chunks are under way at a time, so that devices do not wait for the host.
+    """
+    devices = jax.local_devices()
     compiling = ThreadPoolExecutor(max_workers=2)  # the next programs compile while this one runs; each takes memory
+    order = list(plan.programs.values())
+    compiled: dict[int, Future[Compiled]] = {}
+    under_way: collections.deque[tuple[list[tuple[_Task, Place]], Mapping[str, Array] | Exception]] = (
+        collections.deque()
+    )
+
+    def ready(program: Program) -> Compiled:
+        index = order.index(program)
+        for i in range(index, min(index + 2, len(order))):
+            if i not in compiled:  # traced here: the thread is outside a caller's enable_x64
+                compiled[i] = compiling.submit(order[i].lower(devices).compile, memory_budget)
+        return compiled[index].result()
+
+    def collect() -> None:
+        batch, found = under_way.popleft()
+        try:
+            if isinstance(found, Exception):
+                raise found
+            arrays = {name: np.asarray(array) for name, array in found.items()}
+        except jax.errors.JaxRuntimeError as error:
+            arrays = None
+            for task, _ in batch:
+                task.error = error
+        for i, (task, place) in enumerate(batch):
+            if arrays is not None:
+                plan.put(task, place, {name: array[i] for name, array in arrays.items()})
+            task.done += 1
+            if task.done == len(task.places):
+                finished(task)
+
+    pairs = ((task, place) for task in map(plan.task, units) for place in task.places)
     try:
-        ready = compiling.map(lambda program: program.compile(memory_budget), programs)
-        with _progress_bar(progress, len(programs) * grid.points * seeds) as done:
-            for index, (program, compiled) in enumerate(zip(programs, ready, strict=True)):
-                _fill({n: array[index] for n, array in results.items()}, program.tile, *compiled, grid, done)
+        for program, group in itertools.groupby(pairs, key=lambda pair: pair[0].program):
+            run = ready(program)
+            while batch := list(itertools.islice(group, run.devices)):
+                try:
+                    under_way.append((batch, run([place for _, place in batch])))
+                except jax.errors.JaxRuntimeError as error:
+                    under_way.append((batch, error))
+                while len(under_way) >= run.under_way:
+                    collect()
+        while under_way:
+            collect()
     finally:
         compiling.shutdown(wait=False, cancel_futures=True)
 
-    request = {
-        "network": {name: _plain(getattr(net, name)) for name in (*STATIC_FIELDS, *TRACED_FIELDS)},
-        "over": {name: [_plain(v) for v in values] for name, values in grid.over.items()},
-        "measure": chosen.name,
-        "seeds": seeds,
-        "root_seed": root_seed,
-        "every_depth": every_depth,
-        "x": "gaussian, unit mean square" if inputs is None else f"given, shape {inputs.shape}",
-        "tile": [dataclasses.asdict(program.tile) for program in programs],
-    }
-    for array in dataset.data_vars.values():
-        own = [dim for dim in array.dims if dim not in (*grid.over, "seed")]
-        array.attrs["nan_networks"] = int(array.isnull().any(own).sum())
-    dataset.attrs |= provenance.record(request, seconds=time.perf_counter() - started)
-    if store is not None:
-        storage.write(dataset, pathlib.Path(store))
-    return dataset
+
+# --- in a store ------------------------------------------------------------------------------------------------
 
 
-# --- the request -----------------------------------------------------------------------------------------------
+def _stored(request: Request, path: pathlib.Path, progress: bool, memory_budget: int) -> xarray.Dataset:
+    """Make, extend or resume a store; leave when all that is asked for is there."""
+    if not stores.exists(path):
+        storage.check_folder(path.absolute().parent, "sweep: `store`")
+        _make(request, path)
+    opened = Store(path)
+    plan, wanted = _joined(request, opened)
+    left = _wanted(plan, request) - opened.done()
+    if left or wanted != opened.header:
+        storage.check_folder(path, "sweep: `store`")
+        with opened.claims() as claims:
+            if wanted != opened.header:
+                opened.extend(wanted, claims)
+                plan, _ = _joined(request, opened)
+            _Work(plan, request, opened, claims, memory_budget).finish(progress)
+    return opened.dataset(request.grid.labels(), request.seeds)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Grid:
-    """The swept fields: static ones as a list of networks, traced ones as flat columns of equal length."""
-
-    over: dict[str, list[Any]]
-    networks: list[MLP]
-    columns: dict[str, np.ndarray]
-
-    @classmethod
-    def of(cls, net: MLP, over: Mapping[str, Any]) -> _Grid:
-        values: dict[str, list[Any]] = {}
-        for name, given in over.items():
-            if name not in STATIC_FIELDS + TRACED_FIELDS:
-                near = difflib.get_close_matches(name, STATIC_FIELDS + TRACED_FIELDS, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"Fields: {', '.join(STATIC_FIELDS + TRACED_FIELDS)}."
-                raise ValueError(f"sweep: `over` must name fields of MLP; got {name!r}. {hint}")
-            if isinstance(given, str) or (np.ndim(given) == 0 and not isinstance(given, Sequence)):
-                raise TypeError(
-                    f"sweep: `over[{name!r}]` must be a sequence of values; got {given!r}. Wrap it in a list."
-                )
-            values[name] = list(given)
-            if not values[name]:
-                raise ValueError(f"sweep: `over[{name!r}]` must have at least one value; got none.")
-            if name in TRACED_FIELDS:
-                check_scale(f"sweep: `over[{name!r}]`", np.asarray(values[name]))
-            if len({_plain(v) for v in values[name]}) < len(values[name]):
-                raise ValueError(f"sweep: `over[{name!r}]` must have distinct values; got {list(given)}.")
-        static = [name for name in values if name in STATIC_FIELDS]
-        networks = [
-            dataclasses.replace(net, **dict(zip(static, choice, strict=True)))
-            for choice in itertools.product(*(values[name] for name in static))
-        ]
-        traced = [name for name in values if name in TRACED_FIELDS]
-        mesh = np.meshgrid(*(np.asarray(values[name], float) for name in traced), indexing="ij")
-        return cls(values, networks, {name: m.ravel() for name, m in zip(traced, mesh, strict=True)})
-
-    @property
-    def static(self) -> list[str]:
-        return [name for name in self.over if name in STATIC_FIELDS]
-
-    @property
-    def traced(self) -> list[str]:
-        return [name for name in self.over if name in TRACED_FIELDS]
-
-    @property
-    def points(self) -> int:
-        return math.prod(len(self.over[name]) for name in self.traced)
-
-    def static_labels(self) -> list[str]:
-        combinations = itertools.product(*(self.over[name] for name in self.static))
-        return [", ".join(f"{n}={_plain(v)}" for n, v in zip(self.static, c, strict=True)) for c in combinations]
+def _make(request: Request, path: pathlib.Path) -> None:
+    tiles = request.tiles()
+    programs = request.programs(tiles)
+    plan = _Plan(request.grid, request.layout(programs), programs)
+    header = Header(
+        request.identity(), _fingerprints(plan), request.grid.labels(), request.seeds, dict(plan.layout.chunks)
+    )
+    sizes = tuple(plan.layout.sizes.values())
+    empty = {n: np.broadcast_to(np.zeros((), s.dtype), (*sizes, *s.shape)) for n, s in plan.shapes.items()}
+    dataset = labelled(empty, request.grid, request.measure)
+    dataset.attrs |= provenance.record(_told(request, tiles))
+    stores.create(path, header, dataset)
 
 
-def _check_inputs(grid: _Grid, x: ArrayLike | None) -> Array | None:
-    if x is None:
-        return None
-    array = np.asarray(x)
-    widths = {net.input_width for net in grid.networks}
-    if array.ndim not in (1, 2) or widths != {array.shape[-1]} or array.size == 0:
+def _joined(request: Request, opened: Store) -> tuple[_Plan, Header]:
+    """What a request wants of a store, and the header that it needs; raise unless they belong together.
+
+    Tiles have the shape that they had when the store was made, so that all its numbers are made alike.
+    """
+    header, names = opened.header, list(request.grid.over)
+    _check_same(opened, stores.differences(header, request.identity(), names, {}))
+    wanted = header.extended(request.grid.labels(), request.seeds)
+    grid = request.grid.within(wanted.over)
+    block = [header.chunks[name] for name in grid.traced]
+    tiles = {choice: Tile.of(grid.network(choice), block) for choice in request.grid.choices_in(grid)}
+    plan = _Plan(grid, wanted.layout, dataclasses.replace(request, grid=grid).programs(tiles))
+    fingerprints = _fingerprints(plan)
+    _check_same(opened, stores.differences(header, request.identity(), names, fingerprints))
+    return plan, dataclasses.replace(wanted, programs=header.programs | fingerprints)
+
+
+def _fingerprints(plan: _Plan) -> dict[str, str]:
+    return {plan.grid.label(choice): program.fingerprint for choice, program in plan.programs.items()}
+
+
+def _check_same(opened: Store, differences: list[str]) -> None:
+    if differences:
         raise ValueError(
-            f"sweep: `x` must have shape (n_0,) or (batch, n_0) with n_0 = {', '.join(map(str, sorted(widths)))}; "
-            f"got {array.shape}. Set `inputs` of MLP to the width of your data."
+            f"sweep: `store` {opened.path} holds another sweep ({'; '.join(differences)}). Ask for the same, or choose "
+            "another name."
         )
-    if not np.isfinite(array).all():
-        raise ValueError(f"sweep: `x` must be finite; got {np.count_nonzero(~np.isfinite(array))} non-finite entries.")
-    return jnp.asarray(array, jnp.result_type(float))
 
 
-def _positive(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"sweep: `{name}` must be an integer of at least 1; got {value!r}.")
+def _wanted(plan: _Plan, request: Request) -> set[Unit]:
+    """Chunks that hold something of what is asked for."""
+    labels = request.grid.labels() | {"seed": range(request.seeds)}
+    known = plan.grid.labels() | {"seed": range(plan.layout.sizes["seed"])}
+    chunks = [
+        {known[name].index(label) // plan.layout.chunks[name] for label in values}
+        for name, values in ((name, labels[name]) for name in plan.layout.sizes)
+    ]
+    return set(itertools.product(*chunks))
 
 
-# --- tiles -----------------------------------------------------------------------------------------------------
+class _Work:
+    """One process at work on a store: takes chunks that nobody has, until none is left."""
 
+    def __init__(self, plan: _Plan, request: Request, opened: Store, claims: Claims, memory_budget: int):
+        self.plan, self.opened, self.claims, self.memory_budget = plan, opened, claims, memory_budget
+        self.wanted = _wanted(plan, request)
+        self.failed: dict[Unit, Exception] = {}
+        self.mine: set[Unit] = set()
+        self.writer = ThreadPoolExecutor(max_workers=1)
+        self.writes: collections.deque[Future[None]] = collections.deque()
+        self.record = provenance.record({}) | {"host": socket.gethostname(), "networks": 0, "seconds": 0.0}
+        self.record.pop("request")
+        self.started = self.recorded = time.perf_counter()
+        self.advance: Callable[[int], None] = lambda networks: None
 
-@dataclasses.dataclass(frozen=True)
-class _Tile:
-    """The fixed shape of one unit of arithmetic."""
-
-    seeds: int
-    points: int
-
-    @classmethod
-    def of(cls, net: MLP, points: int) -> _Tile:
-        params = jax.eval_shape(net.init, jax.random.key(0))
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
-        target = TILE_BYTES.get(jax.default_backend(), TILE_BYTES_ACCELERATOR)
-        seeds = min(MAX_TILE_SEEDS, max(1, target // size))
-        return cls(2 ** int(math.log2(seeds)), min(points, MAX_TILE_POINTS))
-
-
-Run = Callable[[int, Mapping[str, np.ndarray]], Mapping[str, Array]]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Program:
-    """One static choice: a traced tile, and what it returns for one network."""
-
-    tile: _Tile
-    shapes: dict[str, jax.ShapeDtypeStruct]
-    lowered: jax.stages.Lowered
-    arguments: tuple[Array, Array | None]
-
-    @classmethod
-    def lower(cls, net: MLP, chosen: Measure, grid: _Grid, root: Array, x: Array | None) -> _Program:
-        tile = _Tile.of(net, grid.points)
-
-        def one(columns, key, x):
-            return chosen(dataclasses.replace(net, **columns), key, x)
-
-        def tiled(first_seed, columns, root, x):
-            keys = jax.vmap(lambda s: jax.random.fold_in(root, s))(first_seed + jnp.arange(tile.seeds))
-            over_points = jax.vmap(one, in_axes=(0, None, None), axis_size=tile.points)
-            over_seeds = jax.vmap(over_points, in_axes=(None, 0, None), out_axes=1)
-            return over_seeds(columns, keys, x)
-
-        column = jax.ShapeDtypeStruct((tile.points,), jnp.result_type(float))
+    def finish(self, progress: bool) -> None:
+        """Until everything wanted is there, computed here or by others."""
+        layout, done = self.plan.layout, self.opened.done() & self.wanted
+        left = [unit for unit in self.plan.units() if unit in self.wanted - done]
+        # Processes begin at different places, so that they seldom ask for the same.
+        first = len(left) * jax.process_index() // jax.process_count()
+        left = left[first:] + left[:first]
+        before = sum(map(layout.networks, done))
+        total = before + sum(map(layout.networks, left))
         try:
-            lowered = jax.jit(tiled).lower(0, dict.fromkeys(grid.traced, column), root, x)
-        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-            raise ValueError(
-                "sweep: `measure` must return the same shapes and take the same path for every scale, seed and input; "
-                "it looked at the value of a traced array. Use jnp.where or jax.lax.cond instead of Python's if. "
-                f"({str(error).splitlines()[0]})"
+            with progress_.of(total, "networks", progress, done=before) as self.advance:
+                while left:
+                    taken = len(self.mine)
+                    _run(self.plan, self._claimed(left), self._finished, self.memory_budget)
+                    self._settle()
+                    there = {unit for unit in left if self.opened.is_done(unit)}
+                    self.advance(sum(map(layout.networks, there - self.mine)))
+                    left = [unit for unit in left if unit not in there and unit not in self.failed]
+                    if left and taken == len(self.mine):  # others are at work on all of them
+                        time.sleep(stores.WAIT)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"sweep: `store` {self.opened.path} can no longer be written ({error.strerror}). What was done before "
+                "stays: mend that and run the same again.",
             ) from error
-        shapes = {n: jax.ShapeDtypeStruct(info.shape[2:], info.dtype) for n, info in lowered.out_info.items()}
-        return cls(tile, shapes, lowered, (root, x))
+        finally:
+            self.writer.shutdown(wait=True)
+            with contextlib.suppress(OSError):  # when interrupted: what is written may as well be marked
+                self._commit()
+                self._record()
+        if self.failed:
+            unit, error = next(iter(self.failed.items()))
+            raise RuntimeError(
+                f"sweep: {len(self.failed)} of {len(self.wanted)} chunks could not be computed; the rest is in "
+                f"{self.opened.path}. The first, {stores.unit_name(unit)}: {error}"
+            ) from error
 
-    def compile(self, memory_budget: int) -> tuple[Run, int]:
-        """The compiled tile, and how many of them the budget allows under way."""
-        compiled = self.lowered.compile()
-        work = getattr(compiled.memory_analysis(), "temp_size_in_bytes", 0) or 0
-        networks = self.tile.seeds * self.tile.points
-        size = work + networks * sum(s.dtype.itemsize * math.prod(s.shape) for s in self.shapes.values())
-        if size > memory_budget:
-            raise ValueError(
-                f"sweep: `memory_budget` must hold one tile of {self.tile.seeds} seeds x {self.tile.points} points, "
-                f"{size / 2**20:.0f} MiB; got {memory_budget / 2**20:.0f} MiB. Raise it, or sweep fewer scales, layers "
-                "or inputs at a time."
-            )
+    def _claimed(self, left: Sequence[Unit]) -> Iterator[Unit]:
+        for unit in left:
+            name = stores.unit_name(unit)
+            if not self.opened.is_done(unit) and self.claims.take(name):
+                if self.opened.is_done(unit):  # by somebody else, just now
+                    self.claims.give_back(name)
+                else:
+                    self.mine.add(unit)
+                    yield unit
 
-        def run(first_seed, columns):
-            dtype = jnp.result_type(float)  # asked here: the thread that compiles is outside a caller's enable_x64
-            return compiled(first_seed, {k: v.astype(dtype) for k, v in columns.items()}, *self.arguments)
+    def _finished(self, task: _Task) -> None:
+        if task.error is not None:
+            self.failed[task.unit] = task.error
+            self.opened.fail(task.unit, task.error)
+            self.claims.give_back(stores.unit_name(task.unit))
+            return
+        self.writes.append(self.writer.submit(self._write, task))
+        while len(self.writes) > WRITES_UNDER_WAY:
+            self.writes.popleft().result()
+        if time.perf_counter() - self.recorded > SECONDS_BETWEEN_RECORDS:
+            self._record()
 
-        return run, min(memory_budget // size, MAX_TILES_UNDER_WAY)
+    def _write(self, task: _Task) -> None:
+        self._marked(self.opened.write(task.unit, task.buffers))
 
+    def _settle(self) -> None:
+        while self.writes:
+            self.writes.popleft().result()
+        self._commit()
 
-def _fill(results: dict[str, np.ndarray], tile: _Tile, run: Run, chunk: int, grid: _Grid, done: Callable) -> None:
-    """Compute every tile and put it where it belongs; a chunk of tiles is under way at a time."""
-    seeds = next(iter(results.values())).shape[1]
-    pieces = itertools.product(range(0, grid.points, tile.points), range(0, seeds, tile.seeds))
-    while batch := list(itertools.islice(pieces, chunk)):
-        under_way = []
-        for point, seed in batch:
-            # The last tile repeats its last point rather than changing shape.
-            index = np.minimum(np.arange(point, point + tile.points), grid.points - 1)
-            under_way.append(run(seed, {name: column[index] for name, column in grid.columns.items()}))
-        for (point, seed), found in zip(batch, under_way, strict=True):
-            p, s = min(tile.points, grid.points - point), min(tile.seeds, seeds - seed)
-            for name, array in found.items():
-                results[name][point : point + p, seed : seed + s] = np.asarray(array)[:p, :s]
-            done(p * s)
+    def _commit(self) -> None:
+        self._marked(self.opened.commit())
 
+    def _marked(self, units: Sequence[Unit]) -> None:
+        for unit in units:
+            self.claims.give_back(stores.unit_name(unit))
+            self.record["networks"] += self.plan.layout.networks(unit)
+            self.advance(self.plan.layout.networks(unit))
 
-def _same_shapes(programs: list[_Program], labels: list[str]) -> None:
-    for program, label in zip(programs, labels, strict=True):
-        expected = {n: s.shape for n, s in programs[0].shapes.items()}
-        got = {n: s.shape for n, s in program.shapes.items()}
-        if got != expected:
-            raise ValueError(
-                f"sweep: `measure` must return the same shapes for every network; got {expected} for {labels[0]} "
-                f"and {got} for {label}. Sweep them apart, or use every_depth=True for depths."
-            )
-
-
-@contextlib.contextmanager
-def _progress_bar(show: bool, networks: int) -> Iterator[Callable[[int], Any]]:
-    from tqdm import tqdm
-
-    with tqdm(total=networks, unit=" networks", unit_scale=True, disable=not show, file=sys.stderr) as bar:
-        yield bar.update
-
-
-# --- the dataset -----------------------------------------------------------------------------------------------
-
-
-def _label(results: dict[str, np.ndarray], grid: _Grid, chosen: Measure, shapes: Mapping) -> xarray.Dataset:
-    import xarray
-
-    order = [*grid.static, *grid.traced]
-    sizes = [len(grid.over[name]) for name in order]
-    arrays, own_sizes, coordinates = {}, {}, {}
-    for name, array in results.items():
-        own = shapes[name].shape
-        variable = chosen.variables.get(name, Variable(tuple(f"{name}_axis{i}" for i in range(len(own))), name))
-        dims = (*order, "seed", *variable.dims)
-        if len(set(dims)) < len(dims) or len(variable.dims) != len(own):
-            raise ValueError(
-                f"sweep: `measure`: {name} has shape {own} and dimensions {variable.dims}, beside the swept "
-                f"{order}; each axis needs one name of its own."
-            )
-        own_sizes |= dict(zip(variable.dims, own, strict=True))
-        coordinates |= variable.coordinates
-        array = array.reshape(*sizes, *array.shape[2:])
-        labelled = xarray.DataArray(array, dims=dims, attrs={"long_name": variable.long_name, "units": variable.units})
-        arrays[name] = labelled.transpose(*grid.over, ...)
-    dataset = xarray.Dataset(arrays)
-    for name, values in grid.over.items():
-        attrs = {"long_name": _LONG_NAMES[name], "units": _UNITS.get(name, "1")}
-        dataset = dataset.assign_coords({name: (name, [_plain(v) for v in values], attrs)})
-    seeds = dataset.sizes["seed"]
-    dataset = dataset.assign_coords(seed=("seed", np.arange(seeds), {"long_name": "seed", "units": "1"}))
-    dataset = dataset.assign_coords({name: list(labels) for name, labels in coordinates.items()})
-    counted = {
-        "layer": "layer, counted from the input",
-        "depth": "depth, counted from the input",
-        "index": "rank by size",
-    }
-    for name, long_name in counted.items():
-        if name in own_sizes:
-            attrs = {"long_name": long_name, "units": "1" if name == "index" else "layers"}
-            dataset = dataset.assign_coords({name: (name, np.arange(1, own_sizes[name] + 1), attrs)})
-    return dataset
-
-
-def _plain(value: Any) -> str | int | float:
-    """A field's value as a coordinate label."""
-    if value is None:
-        return "none"
-    if isinstance(value, Activation):
-        return value.name
-    if callable(value):
-        return getattr(value, "__name__", repr(value))
-    return value.item() if hasattr(value, "item") else value
+    def _record(self) -> None:
+        self.recorded = time.perf_counter()
+        self.opened.record_run(self.record | {"seconds": round(self.recorded - self.started, 3)})

@@ -1,5 +1,4 @@
 import json
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +7,10 @@ import pytest
 import xarray
 
 import jaxsat
-from jaxsat import gradients
+from jaxsat import gradients, tiles
 from jaxsat.measures import Measure, Variable
+from jaxsat.tiles import Tile
 
-SWEEP = sys.modules["jaxsat.sweep"]  # the name jaxsat.sweep is the function
 NET = jaxsat.MLP(depth=6, width=8, activation="tanh")
 SCALES = [0.5, 1.0, 3.0]
 
@@ -66,11 +65,10 @@ def test_bits_do_not_depend_on_chunks_or_on_how_many_seeds(monkeypatch):
     chaotic = jaxsat.MLP(depth=40, width=16, activation="tanh", weight_scale=20.0)
     over = {"weight_scale": list(np.linspace(5, 20, 70))}  # more points than a tile holds
     measures = ["log_gradient_norms", "saturated_fraction"]
-    tile = SWEEP._Tile(4, 32)
-    monkeypatch.setattr(SWEEP._Tile, "of", lambda net, points: tile)
+    monkeypatch.setattr(Tile, "of", lambda net, lengths: Tile(4, (32,)))
     reference = run(measures, over, chaotic, seeds=21)
     for budget, under_way in ((2**23, 1), (2**28, 5)):
-        monkeypatch.setattr(SWEEP, "MAX_TILES_UNDER_WAY", under_way)
+        monkeypatch.setattr(tiles, "MAX_BATCHES_UNDER_WAY", under_way)
         again = run(measures, over, chaotic, seeds=21, memory_budget=budget)
         xarray.testing.assert_identical(again.drop_attrs(), reference.drop_attrs())
     fewer = run(measures, over, chaotic, seeds=6)
@@ -78,10 +76,11 @@ def test_bits_do_not_depend_on_chunks_or_on_how_many_seeds(monkeypatch):
 
 
 def test_tiles_depend_on_shapes_alone():
-    tile = SWEEP._Tile.of
-    assert tile(NET, 3) == tile(jaxsat.MLP(depth=6, width=8, activation="relu", weight_scale=9.0), 3)
-    assert tile(jaxsat.MLP(depth=100, width=512), 500).seeds == 1
-    assert tile(NET, 500).points == 64
+    assert Tile.of(NET, [3]) == Tile.of(jaxsat.MLP(depth=6, width=8, activation="relu", weight_scale=9.0), [3])
+    assert Tile.of(jaxsat.MLP(depth=100, width=512), [500]).seeds == 1
+    assert Tile.of(NET, [500]).block == (64,)
+    assert Tile.of(NET, [30, 20]).block == (3, 20)
+    assert Tile.of(NET, []).points == 1
 
 
 def test_labels_units_and_provenance():
@@ -142,18 +141,6 @@ def test_nothing_swept_is_allowed():
     assert run(over={}, seeds=3).log_gradient_norms.dims == ("seed", "layer")
 
 
-def test_store_writes_a_dataset_that_reads_back(tmp_path):
-    ds = run(over={"activation": ["tanh", "relu"]}, seeds=2, store=tmp_path / "new" / "sweep.zarr")
-    back = xarray.open_zarr(tmp_path / "new" / "sweep.zarr")
-    xarray.testing.assert_equal(back.load(), ds)
-    assert back.sel(activation="relu").log_gradient_norms.shape == (2, 6)
-    with pytest.raises(ValueError, match=r"`store` must be a new path; .* exists"):
-        run(seeds=1, store=tmp_path / "new" / "sweep.zarr")
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="`store` must be in a folder that can be written"):
-        run(seeds=1, store=tmp_path / "file" / "sweep.zarr")
-
-
 def branching(net, key, x):
     return {"a": jnp.ones(3 if net.weight_scale > 1 else 2)}
 
@@ -201,7 +188,7 @@ def test_progress_goes_to_stderr(capsys):
     seen = capsys.readouterr()
     assert seen.out == ""
     assert "networks/s" in seen.err
-    assert "12.0/12.0" in seen.err
+    assert "12 of 12 networks" in seen.err
 
 
 def test_a_nan_marks_its_network_is_counted_and_leaves_the_others():

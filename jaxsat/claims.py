@@ -1,0 +1,111 @@
+"""Claims: who is at work on what, among processes that share a folder and nothing else.
+
+A claim is a file made with O_EXCL. Its owner touches it while it lives; one that has not been touched for long, or whose
+process on this host is gone, may be taken over. Two processes may then believe that they own a claim: what is claimed
+must be harmless to do twice. Claims save work; they are no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import threading
+import time
+from typing import Any
+
+HEARTBEAT, STALE = 10.0, 120.0  # seconds between touches, and without any until a claim is free
+
+
+class Claims:
+    """The claims of one process on names in a folder.
+
+    Used as a context manager: leaving it stops the heartbeat and gives back what is still held.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, Claims(folder) as mine, Claims(folder) as other:
+    ...     mine.take("a"), other.take("a"), other.held_by_others()
+    (True, False, ['a'])
+    """
+
+    def __init__(self, folder: str | pathlib.Path):
+        self.folder = pathlib.Path(folder)
+        self._held: set[str] = set()
+        self._changing = threading.Lock()
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Claims:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._heart.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._stop.set()
+        self._heart.join()
+        for name in tuple(self._held):
+            self.give_back(name)
+
+    def take(self, name: str) -> bool:
+        """Claim a name, unless a living process has it."""
+        path = self.folder / name
+        if name in self._held or self._is_held(path):
+            return False
+        path.unlink(missing_ok=True)
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return False
+        with os.fdopen(handle, "w") as file:
+            file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}))
+        with self._changing:
+            self._held.add(name)
+        return True
+
+    def give_back(self, name: str) -> None:
+        with self._changing:
+            self._held.discard(name)
+        (self.folder / name).unlink(missing_ok=True)
+
+    def held_by_others(self) -> list[str]:
+        """Names that other living processes have claimed."""
+        names = sorted(path.name for path in self.folder.iterdir())
+        return [name for name in names if name not in self._held and self._is_held(self.folder / name)]
+
+    def _is_held(self, path: pathlib.Path) -> bool:
+        try:
+            if time.time() - path.stat().st_mtime > STALE:
+                return False
+            owner = json.loads(path.read_text())
+        except FileNotFoundError:
+            return False
+        except json.JSONDecodeError:  # just made, and not written yet
+            return True
+        return owner["host"] != socket.gethostname() or _born(owner["pid"]) == owner["born"]
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT):
+            with self._changing:
+                held = tuple(self._held)
+            for name in held:
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(self.folder / name)
+
+
+def _born(pid: int) -> str | None:
+    """When a process of this host began, in its kernel's own count; None if it is not there. Numbers are used again."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        pass
+    if pathlib.Path("/proc/self/stat").exists():
+        return None
+    try:  # a system without /proc
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "alive"

@@ -1,0 +1,34 @@
+"""How the leading dimensions of a sweep, the swept fields and "seed", are cut into chunks."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+
+Unit = tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Sizes of the dimensions, and length of a chunk along each of them."""
+
+    sizes: dict[str, int]
+    chunks: dict[str, int]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Chunks along each dimension."""
+        return tuple(-(-size // self.chunks[name]) for name, size in self.sizes.items())
+
+    def units(self) -> Iterator[Unit]:
+        return itertools.product(*map(range, self.counts))
+
+    def slices(self, unit: Unit) -> dict[str, slice]:
+        """Where a unit lies along each dimension."""
+        starts = {name: i * self.chunks[name] for (name, i) in zip(self.sizes, unit, strict=True)}
+        return {n: slice(s, min(s + self.chunks[n], self.sizes[n])) for n, s in starts.items()}
+
+    def networks(self, unit: Unit) -> int:
+        return math.prod(s.stop - s.start for s in self.slices(unit).values())

@@ -1,0 +1,56 @@
+"""Progress of long work on stderr: a bar in a terminal, plain lines now and then in a batch log."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+FIRST_LINE, LINES_APART = 5.0, 30.0  # seconds
+
+
+@contextlib.contextmanager
+def of(total: int, unit: str, show: bool = True, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """A context whose function is told how many more are done.
+
+    Args:
+        total: how many there are.
+        unit: of what, in the plural.
+        show: whether to write anything.
+        done: how many were done before.
+    """
+    if not show:
+        yield lambda more: None
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
+
+        with tqdm(total=total, initial=done, unit=f" {unit}", unit_scale=True, file=sys.stderr) as bar:
+
+            def advance(more: int) -> None:
+                bar.update(more)
+
+            yield advance
+    else:
+        lines = _Lines(total, unit, done)
+        yield lines.add
+        lines.say()
+
+
+class _Lines:
+    def __init__(self, total: int, unit: str, done: int):
+        self.total, self.unit, self.before, self.done = total, unit, done, done
+        self.started = time.monotonic()
+        self.next = self.started + FIRST_LINE
+
+    def add(self, more: int) -> None:
+        self.done += more
+        if time.monotonic() >= self.next:
+            self.next = time.monotonic() + LINES_APART
+            self.say()
+
+    def say(self) -> None:
+        seconds = time.monotonic() - self.started
+        rate = (self.done - self.before) / max(seconds, 1e-9)
+        left = f", {(self.total - self.done) / rate:.0f} s left" if rate > 0 and self.done < self.total else ""
+        print(f"{self.done} of {self.total} {self.unit}, {rate:.3g} {self.unit}/s{left}", file=sys.stderr, flush=True)
