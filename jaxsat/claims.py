@@ -69,6 +69,12 @@ class Claims:
             self._held.discard(name)
         (self.folder / name).unlink(missing_ok=True)
 
+    def clear(self) -> None:
+        """Remove what the dead have left behind."""
+        for path in tuple(self.folder.iterdir()):
+            if path.name not in self._held and not self._is_held(path):
+                path.unlink(missing_ok=True)
+
     def held_by_others(self) -> list[str]:
         """Names that other living processes have claimed."""
         names = sorted(path.name for path in self.folder.iterdir())

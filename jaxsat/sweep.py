@@ -366,6 +366,7 @@ class _Work:
             with contextlib.suppress(OSError):  # when interrupted: what is written may as well be marked
                 self._commit()
                 self._record()
+                self.claims.clear()
         if self.failed:
             unit, error = next(iter(self.failed.items()))
             raise RuntimeError(

@@ -19,7 +19,7 @@ import jaxsat
 from jaxsat import request, store
 from jaxsat.claims import Claims
 from jaxsat.store import Store
-from jaxsat.tiles import Tile
+from jaxsat.tiles import Compiled, Tile
 
 NET = jaxsat.MLP(depth=6, width=8)
 OVER = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0]}
@@ -176,7 +176,8 @@ def test_a_later_format_is_refused(tmp_path, small):
 
 def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
     expected = run()
-    put, seen = sys.modules["jaxsat.sweep"]._Plan.put, []
+    plan, seen = sys.modules["jaxsat.sweep"]._Plan, []  # the name jaxsat.sweep is the function
+    put = plan.put
 
     def interrupted(self, *arguments):
         seen.append(put(self, *arguments))
@@ -184,7 +185,7 @@ def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("jaxsat.sweep._Plan.put", interrupted)
+        patch.setattr(plan, "put", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(store=tmp_path / "s")
     done = Store(tmp_path / "s").done()
@@ -213,7 +214,7 @@ def test_a_full_disk_leaves_a_store_that_goes_on(tmp_path, small, monkeypatch):
 
 def test_a_chunk_that_fails_is_recorded_and_the_others_are_done(tmp_path, small, monkeypatch):
     expected = run()
-    call = sys.modules["jaxsat.tiles"].Compiled.__call__
+    call = Compiled.__call__
 
     def failing(self, places):
         if places[0].seed == 8:
@@ -221,7 +222,7 @@ def test_a_chunk_that_fails_is_recorded_and_the_others_are_done(tmp_path, small,
         return call(self, places)
 
     with monkeypatch.context() as patch:
-        patch.setattr("jaxsat.tiles.Compiled.__call__", failing)
+        patch.setattr(Compiled, "__call__", failing)
         with pytest.raises(RuntimeError, match=r"4 of 20 chunks could not be computed; .*RESOURCE_EXHAUSTED"):
             run(store=tmp_path / "s")
     opened = Store(tmp_path / "s")
@@ -233,7 +234,7 @@ def test_a_chunk_that_fails_is_recorded_and_the_others_are_done(tmp_path, small,
     same(run(store=tmp_path / "s"), expected)
     assert not Store(tmp_path / "s").failures()
     with monkeypatch.context() as patch:
-        patch.setattr("jaxsat.tiles.Compiled.__call__", failing)
+        patch.setattr(Compiled, "__call__", failing)
         with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
             run()
 
@@ -307,20 +308,23 @@ ds = jaxsat.sweep(
 )
 ds.load()
 print("done", flush=True)
-os._exit(0)  # without waiting for processes that were killed
+if len(sys.argv) > 2:
+    if sys.argv[4] == "0":
+        input()  # the coordinator leaves last
+    os._exit(0)  # without waiting for processes that were killed
 """
 
 
 def start(path, *arguments, devices=1):
     env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_ENABLE_X64": "0"}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(path), *map(str, arguments)], env=env, stdout=subprocess.PIPE,
+        [sys.executable, "-c", PROGRAM, str(path), *map(str, arguments)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
 def finish(process):
-    out = process.communicate(timeout=200)[0]
+    out = process.communicate("\n", timeout=200)[0]
     assert process.returncode == 0, out
 
 
@@ -346,7 +350,7 @@ def check(path, undisturbed):
     found = xarray.open_zarr(path, chunks=None).load()
     xarray.testing.assert_identical(found.drop_attrs(), undisturbed.drop_attrs())
     assert int(found.chunk_counts[..., 0].sum()) == 2 * 2 * 480
-    assert not [p for p in (pathlib.Path(path) / ".jaxsat" / "claims").iterdir()]
+    assert not list((pathlib.Path(path) / ".jaxsat" / "claims").iterdir())
 
 
 def test_killed_at_any_moment_it_ends_the_same(tmp_path, undisturbed):
@@ -361,7 +365,7 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path, undisturbed):
         done = np.asarray(found.chunk_counts[..., 0])
         assert before <= marks(path)
         before = marks(path)
-        for a, w, s in np.argwhere(done > 0):
+        for a, _, s in np.argwhere(done > 0):
             part = {"activation": slice(a, a + 1), "weight_scale": slice(None), "seed": slice(4 * s, 4 * s + 4)}
             xarray.testing.assert_equal(found.isel(part).log_gradient_norms, undisturbed.isel(part).log_gradient_norms)
     finish(start(path))
@@ -393,7 +397,7 @@ def test_hosts_of_jax_distributed_share_a_store(tmp_path, undisturbed):
     processes[2].kill()
     processes[2].communicate()
     again = start(path)  # outside: the coordinator need not know it
-    for process in (*processes[:2], again):
+    for process in (processes[1], again, processes[0]):
         finish(process)
     check(path, undisturbed)
     hosts = {run["host"] for run in Store(path).runs()}
