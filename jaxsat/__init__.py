@@ -14,6 +14,7 @@ from jaxsat import (
     measures,
     network,
     precision,
+    probing,
     saturation,
     spectrum,
     theory,
@@ -21,6 +22,7 @@ from jaxsat import (
 from jaxsat.gradients import backpropagated_signal, log_gradient_norms
 from jaxsat.jacobian import factors, jacobian, log_singular_values, singular_values
 from jaxsat.network import MLP
+from jaxsat.probing import probe
 from jaxsat.sweep import sweep
 
 __version__ = "0.1.0"
@@ -40,6 +42,8 @@ __all__ = [
     "measures",
     "network",
     "precision",
+    "probe",
+    "probing",
     "saturation",
     "singular_values",
     "spectrum",
