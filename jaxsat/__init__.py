@@ -10,8 +10,10 @@ from jaxsat import (
     ensembles,
     gaussian,
     gradients,
+    initializers,
     krylov,
     measures,
+    monitoring,
     network,
     precision,
     probing,
@@ -20,7 +22,9 @@ from jaxsat import (
     theory,
 )
 from jaxsat.gradients import backpropagated_signal, log_gradient_norms
+from jaxsat.initializers import critical_initializer
 from jaxsat.jacobian import factors, jacobian, log_singular_values, singular_values
+from jaxsat.monitoring import monitor
 from jaxsat.network import MLP
 from jaxsat.probing import probe
 from jaxsat.sweep import sweep
@@ -31,15 +35,19 @@ __all__ = [
     "MLP",
     "activations",
     "backpropagated_signal",
+    "critical_initializer",
     "ensembles",
     "factors",
     "gaussian",
     "gradients",
+    "initializers",
     "jacobian",
     "krylov",
     "log_gradient_norms",
     "log_singular_values",
     "measures",
+    "monitor",
+    "monitoring",
     "network",
     "precision",
     "probe",

@@ -48,7 +48,7 @@ def magnitude(x: Float[Array, "*shape"]) -> Magnitude:
 
     >>> found = magnitude(jnp.array([3e-30, 4e-30, 0.0], jnp.float32))
     >>> round(float(found.log_norm), 4), round(float(found.zero_fraction), 4)  # ln 5e-30
-    (-67.4682, 0.3333)
+    (-67.4681, 0.3333)
     >>> float(jnp.linalg.norm(jnp.array([3e-30, 4e-30], jnp.float32)))
     0.0
     """

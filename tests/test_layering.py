@@ -28,6 +28,8 @@ ALLOWED: dict[str, set[str]] = {
     "theory/dying": {"activations", "theory"},
     "precision": {"activations"},
     "magnitudes": set(),
+    "initializers": {"activations", "ensembles", "theory"},
+    "monitoring": {"magnitudes", "probing"},
     "probing/__init__": {"probing"},
     "probing/primitives": set(),
     "probing/values": set(),

@@ -24,6 +24,7 @@ DEAD = 0.3  # of the units, seen over at least FEW inputs
 DEAD_OVER_FEW = 0.9
 FEW = 8
 GROWTH = math.log(1000)  # of the gradient norm, from the last activations back to the first
+SHIFTED = 0.5  # mean of the biases
 LOST = 0.05  # of the entries of a gradient
 LOST_SLOPES = 0.02  # of the slopes
 
@@ -58,9 +59,15 @@ def _saturated(sites: Sequence[Site]) -> list[Finding]:
     flagged: dict[tuple[str, str], list[Site]] = {}
     for site in sites:
         phi = site.activation
-        if phi is None or phi.left_limit is None or phi.right_limit is None:
-            continue  # one-sided activations have zero slope on half of their inputs in health
-        if site.saturated_fraction >= (SATURATED_GATE if site.role == "gate" else SATURATED):
+        if phi is None:
+            continue
+        if phi.left_limit is not None and phi.right_limit is not None:
+            share = site.saturated_fraction
+        elif "soft" in (phi.left, phi.right):
+            share = site.mostly_saturated_fraction  # a side without slope is in use in health, but not for all inputs
+        else:
+            continue
+        if share >= (SATURATED_GATE if site.role == "gate" else SATURATED):
             flagged.setdefault((site.kind, site.role), []).append(site)
     for (kind, _), where in flagged.items():
         share = _mean(where, "saturated_fraction")
@@ -68,10 +75,11 @@ def _saturated(sites: Sequence[Site]) -> list[Finding]:
         message = (
             f"{place_of(where)}: {share:.0%} of {kind} pre-activations saturated (slope below 5 % of the largest), "
             f"{mostly:.0%} of the units for over 90 % of the inputs; "
-            f"root mean square pre-activation {_mean(where, 'pre_activation_rms'):.3g}{_beside_critical(where)}."
+            f"root mean square pre-activation {_mean(where, 'pre_activation_rms'):.3g}"
+            f"{_biases(where) or _beside_critical(where)}."
         )
         advice = (
-            f"{_initializer_advice(where)}If the inputs are large, scale them to unit mean square; a normalisation before "
+            f"{'Start the biases at 0. ' if _biases(where) else _initializer_advice(where)}If the inputs are large, scale them to unit mean square; a normalisation before "
             f"the {kind} or a smaller learning rate keeps trained weights from getting there."
         )
         found.append(Finding("saturated", tuple(where), message, advice))
@@ -82,21 +90,21 @@ def _dead(sites: Sequence[Site]) -> list[Finding]:
     where = [
         site
         for site in sites
-        if site.role == "activation" and site.dead_fraction >= (DEAD if site.inputs >= FEW else DEAD_OVER_FEW)
+        if site.role == "activation"
+        and site.dead_fraction >= (DEAD if site.inputs >= FEW else DEAD_OVER_FEW)
+        and site.pre_activation_rms > 0  # where nothing arrives, something below is dead
     ]
     if not where:
         return []
     kinds = " and ".join(sorted({site.kind for site in where}))
-    bias = [site.bias_mean for site in where if math.isfinite(site.bias_mean)]
-    low = bool(bias) and max(bias) < 0 and abs(min(bias)) > 0.5
+    biases = _biases(where)
     message = (
         f"{place_of(where)}: {_mean(where, 'dead_fraction'):.0%} of {kinds} units have slope exactly 0 for each of the "
-        f"{where[0].inputs} inputs" + (f"; their biases have mean {np.mean(bias):.3g}." if low else ".")
+        f"{where[0].inputs} inputs{biases}."
     )
     advice = (
-        ("Start the biases at 0. " if low else "Start biases at 0 and lower the learning rate. ")
-        + "Dead units get no gradient and do not come back: initialise them anew, or take an activation without a flat side "
-        "(leaky_relu, gelu)."
+        f"{'Start the biases at 0.' if biases else 'Lower the learning rate.'} Dead units get no gradient and do not come "
+        "back: initialise them anew, or take an activation without a flat side (leaky_relu, gelu)."
     )
     return [Finding("dead", tuple(where), message, advice)]
 
@@ -195,6 +203,12 @@ def _scales(sites: Sequence[Site]) -> tuple[float, float, str, float]:
         known[0].kind,
         bias,
     )
+
+
+def _biases(sites: Sequence[Site]) -> str:
+    """What is to be said of biases that are far from 0 in all these sites."""
+    means = [site.bias_mean for site in sites]
+    return f"; biases have mean {np.mean(means):.3g}" if all(abs(mean) > SHIFTED for mean in means) else ""
 
 
 def _beside_critical(sites: Sequence[Site]) -> str:

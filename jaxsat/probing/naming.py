@@ -21,7 +21,6 @@ from jaxsat.probing.primitives import CUSTOM, INLINE, NUMPY
 from jaxsat.probing.values import Value
 
 GRID = np.linspace(-6, 6, 241) + 0.0125  # off the kinks at integers
-PAST_MAXIMUM = 1e-4  # of a slope taken from differences
 
 
 class Unknown(Exception):
@@ -47,7 +46,8 @@ def identify(value: Value, root: Value) -> Identity:
     try:
         with np.errstate(all="ignore"):
             y = np.broadcast_to(np.asarray(on_grid(value, root, GRID), float), GRID.shape)
-            found = _in_catalogue(y)
+            # Half precisions round the constants inside gelu and the like.
+            found = _in_catalogue(y, max(1e-5, 2 * float(jnp.finfo(value.array.dtype).eps)))
             if found is not None:
                 return Identity(found.name, found, found.max_slope)
             far = np.concatenate([GRID, np.linspace(-40, 40, 4001)])
@@ -68,11 +68,11 @@ def _catalogue() -> tuple[tuple[Activation, ...], np.ndarray]:
     return records, np.asarray(values, float)
 
 
-def _in_catalogue(y: np.ndarray) -> Activation | None:
+def _in_catalogue(y: np.ndarray, tolerance: float) -> Activation | None:
     records, values = _catalogue()
     error = np.max(np.abs(values - y), axis=1)
     best = int(np.argmin(np.where(np.isnan(error), np.inf, error)))
-    if error[best] < 1e-5:
+    if error[best] < tolerance:
         return records[best]
     left, right = GRID < 0, GRID > 0
     if not np.allclose(y[right], GRID[right], rtol=1e-6, atol=0):

@@ -7,9 +7,11 @@ broadcast to r's shape. The nearest such r is its parent; a chain of parents is 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import jax
 from jax.core import eval_jaxpr
 from jax.extend import core
 from jax.lax import stop_gradient
@@ -110,8 +112,16 @@ def evaluate(equation: Any, arrays: Sequence[Any]) -> list[Any]:
         if not isinstance(atom, core.Literal) and atom not in variables:
             variables.append(atom)
             distinct.append(array)
-    one = core.Jaxpr((), variables, list(equation.outvars), [equation], equation.effects)
+    outputs = list(equation.outvars)
+    origin = _origin(len(variables), len(outputs))
+    one = core.Jaxpr((), variables, outputs, [equation], equation.effects, debug_info=origin)
     return eval_jaxpr(one, (), *distinct)
+
+
+@functools.cache
+def _origin(inputs: int, outputs: int) -> Any:
+    """What a jaxpr of so many variables must say of where it comes from."""
+    return jax.make_jaxpr(lambda *_: [0.0] * outputs)(*[0.0] * inputs).jaxpr.debug_info
 
 
 def replay(value: Value, root: Value, x: Any) -> Any:
