@@ -51,7 +51,7 @@ def findings(sites: Sequence[Site]) -> tuple[Finding, ...]:
     saturated, dead = _saturated(sites), _dead(sites)
     explained = [site for one in saturated for site in one.sites]
     rest = [site for site in sites if not any(site is one for one in explained)]
-    return (*saturated, *dead, *_gradient(sites, bool(dead)), *_underflow(sites), *_lost_slopes(rest))
+    return (*saturated, *dead, *_gradient(sites, bool(saturated or dead)), *_underflow(sites), *_lost_slopes(rest))
 
 
 def _saturated(sites: Sequence[Site]) -> list[Finding]:
@@ -78,9 +78,10 @@ def _saturated(sites: Sequence[Site]) -> list[Finding]:
             f"root mean square pre-activation {_mean(where, 'pre_activation_rms'):.3g}"
             f"{_biases(where) or _beside_critical(where)}."
         )
+        start = "Start the biases at 0. " if _biases(where) else _initializer_advice(where)
         advice = (
-            f"{'Start the biases at 0. ' if _biases(where) else _initializer_advice(where)}If the inputs are large, scale them to unit mean square; a normalisation before "
-            f"the {kind} or a smaller learning rate keeps trained weights from getting there."
+            f"{start}If the inputs are large, scale them to unit mean square; a normalisation before the {kind} or a smaller "
+            "learning rate keeps trained weights from getting there."
         )
         found.append(Finding("saturated", tuple(where), message, advice))
     return found
@@ -109,12 +110,15 @@ def _dead(sites: Sequence[Site]) -> list[Finding]:
     return [Finding("dead", tuple(where), message, advice)]
 
 
-def _gradient(sites: Sequence[Site], dead: bool) -> list[Finding]:
+def _gradient(sites: Sequence[Site], explained: bool) -> list[Finding]:
     rows = [site for site in sites if site.role == "activation" and not math.isnan(site.zero_gradient_fraction)]
     broken = [site for site in rows if not site.log_gradient_norm < math.inf]
     if broken:
         message = f"{place_of(broken)}: the gradient is not finite in {broken[0].dtype}."
-        advice = "Lower the learning rate or the loss scale, clip gradients, and look at the exploding or undefined operation above it."
+        advice = (
+            "Lower the learning rate or the loss scale, clip gradients, and look for what overflows or is undefined in the "
+            "site after the last of these."
+        )
         return [Finding("exploding", tuple(broken), message, advice)]
     gone = [site for site in rows if site.log_gradient_norm == -math.inf]
     rows = [site for site in rows if site.log_gradient_norm > -math.inf]
@@ -124,13 +128,13 @@ def _gradient(sites: Sequence[Site], dead: bool) -> list[Finding]:
     quarter = max(1, len(rows) // 4)
     first, last = float(np.median(norms[:quarter])), float(np.median(norms[-quarter:]))
     rate = math.exp((first - last) / max(len(rows) - quarter, 1))
-    if abs(first - last) < GROWTH and not (gone and not dead):
+    if abs(first - last) < GROWTH and not (gone and not explained):
         return []
     ends = f"||dE/dh|| is exp({first:.1f}) at {place_of(rows[:1])} and exp({last:.1f}) at {place_of(rows[-1:])}"
     if first < last or gone:
         where = [site for site, norm in zip(rows, norms, strict=True) if norm < last - GROWTH]
         where = [] if abs(first - last) < GROWTH else where
-        zero = f" At {place_of(gone)} it is exactly 0." if gone and not dead else ""
+        zero = f" At {place_of(gone)} it is exactly 0." if gone and not explained else ""
         message = (
             f"The gradient shrinks {rate:.2g}x per activation on the way back: {ends}{_beside_critical(rows)}.{zero}"
         )
@@ -138,7 +142,7 @@ def _gradient(sites: Sequence[Site], dead: bool) -> list[Finding]:
             f"{_initializer_advice(rows)}Skip connections or normalisation keep the gradient alive in deep networks; "
             "an activation with slope 1 at 0 (tanh, relu at its critical scale) does where sigmoid cannot."
         )
-        return [Finding("vanishing", tuple(gone if not dead else []) + tuple(where), message, advice)]
+        return [Finding("vanishing", tuple([] if explained else gone) + tuple(where), message, advice)]
     where = [site for site, norm in zip(rows, norms, strict=True) if norm > last + GROWTH]
     message = f"The gradient grows {rate:.2g}x per activation on the way back: {ends}{_beside_critical(rows)}."
     advice = f"{_initializer_advice(rows)}Clipping gradients bounds the step; residual branches want a scale of 1 / sqrt(depth)."
@@ -154,7 +158,10 @@ def _underflow(sites: Sequence[Site]) -> list[Finding]:
             f"only because they underflow and {_mean(lost, 'subnormal_gradient_fraction'):.0%} are subnormal; "
             f"smallest norm exp({min(site.log_gradient_norm for site in lost):.1f})."
         )
-        advice = "Multiply the loss by a power of two and divide the gradients by it in float32 (loss scaling), or take bfloat16 or float32."
+        advice = (
+            "Multiply the loss by a power of two and divide the gradients by it in float32 (loss scaling), or take a dtype "
+            "of wider range (bfloat16, float32)."
+        )
         found.append(Finding("underflow", tuple(lost), message, advice))
     return found
 
@@ -175,7 +182,10 @@ def _lost_slopes(sites: Sequence[Site]) -> list[Finding]:
             f"{place_of(where)}: {_mean(where, 'zero_slope_fraction'):.0%} of {kind}'s slopes are exactly 0 in {dtype}, "
             f"though {kind}'s slope is never 0{beyond}."
         )
-        advice = f"Compute the {kind} in float32 (cast before it and back after it), or keep pre-activations small. jaxsat.activations has slopes that do not round to 0."
+        advice = (
+            f"Compute the {kind} in a wider dtype (cast before it and back after it), or keep pre-activations small. The "
+            "slopes of jaxsat.activations do not round to 0."
+        )
         found.append(Finding("underflow", tuple(where), message, advice))
     return found
 
