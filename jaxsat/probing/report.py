@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class Report:
         found = [f"[{one.code}] {one.message}\n    Try: {one.advice}" for one in self.findings] or ["No findings."]
         return "\n".join([str(self.table()), "", *found, *(f"Note: {note}" for note in self.notes)])
 
-    def table(self, format: Literal["text", "markdown", "dataframe"] = "text") -> Any:
+    def table(self, format: str = "text") -> Any:
         """The sites as a table.
 
         Args:
