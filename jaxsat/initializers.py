@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array
 
 from jaxsat import ensembles, theory
 from jaxsat.activations import Activation
@@ -38,8 +38,8 @@ def critical_initializer(
         in_axis, out_axis: of the kernel. Other axes are a convolution's window and belong to the fan-in. The defaults are
             those of Flax, Haiku and jax.nn.initializers: (..., in, out). Equinox's are in_axis=1, out_axis=0.
 
-    Returns: init(key, shape, dtype=float) -> array, as in ``jax.nn.initializers``: usable as Flax's kernel_init and
-        Haiku's w_init as it is.
+    Returns: init(key, shape, dtype=float) -> array, as in ``jax.nn.initializers``: usable as Flax's kernel_init as it is.
+        Called as init(shape, dtype), as Haiku calls its w_init, it draws with ``haiku.next_rng_key()``.
 
     Accuracy: sigma_w is that of infinitely wide networks; at width n growth per layer is off by O(1 / n).
 
@@ -58,7 +58,11 @@ def critical_initializer(
     scale = float(theory.critical_weight_scale(activation, bias_scale))
     draw = ensembles.get(ensemble)
 
-    def init(key: Key[Array, ""], shape: Sequence[int], dtype: Any = None, out_sharding: Any = None) -> Array:
+    def init(key: Any, shape: Any = None, dtype: Any = None, out_sharding: Any = None) -> Array:
+        if isinstance(key, Sequence):  # Haiku's way: init(shape, dtype), with a key of its own
+            import haiku
+
+            key, shape, dtype = haiku.next_rng_key(), key, shape if dtype is None else dtype
         dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
         if len(shape) < 2:
             raise ValueError(

@@ -51,7 +51,7 @@ def monitor(optimizer: optax.GradientTransformation | None = None) -> optax.Grad
     Returns: an ``optax.GradientTransformation`` whose state is a :class:`MonitorState`. Updates are the optimiser's own,
         bit for bit.
 
-    Accuracy: as :func:`jaxsat.magnitudes.magnitude`: norms do not underflow. ``optax.global_norm`` of gradients near
+    Accuracy: as :func:`jaxsat.magnitudes.magnitude`: norms do not underflow. ``optax.tree.norm`` of gradients near
         1e-25 is 0 in float32.
 
     Raises:
