@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
+
+LOG_2 = 0.6931471805599453
 
 
 class Magnitude(NamedTuple):
@@ -59,25 +60,33 @@ def magnitude(x: Float[Array, "*shape"]) -> Magnitude:
     size = bits & jnp.asarray((1 << (info.bits - 1)) - 1, bits.dtype)
     zero = size == 0
     subnormal = (size < jnp.asarray(1 << info.nmant, size.dtype)) & ~zero
-    # A subnormal number is its bits times the smallest of them, an integer that no arithmetic flushes.
-    tiny = jnp.where(subnormal, size, jnp.zeros_like(size)).astype(to)
-    normal = jnp.where(subnormal, jnp.zeros_like(x), x).astype(to)
-    unit = (info.minexp - info.nmant) * 0.6931471805599453
-    log_norm = jnp.logaddexp(2 * _log_norm(normal), 2 * (_log_norm(tiny) + unit)) / 2
-    return Magnitude(log_norm, jnp.mean(zero, dtype=to), jnp.mean(subnormal, dtype=to))
+
+    def by_parts():
+        # A subnormal number is its bits times the smallest of them, an integer that no arithmetic flushes.
+        tiny = jnp.where(subnormal, size, jnp.zeros_like(size)).astype(to)
+        normal = jnp.where(subnormal, jnp.zeros_like(x), x).astype(to)
+        unit = (info.minexp - info.nmant) * LOG_2
+        return jnp.logaddexp(2 * _scaled(normal), 2 * (_scaled(tiny) + unit)) / 2
+
+    # Where the plain sum is far from both ends of the range, what underflowed in it is less than its rounding.
+    squares, reach = jnp.sum(jnp.square(x.astype(to))), jnp.finfo(to)
+    plain = (squares > reach.tiny / reach.eps**2) & (squares < reach.max * reach.eps)
+    found = lax.cond(plain, lambda: jnp.log(squares) / 2, by_parts)
+    return Magnitude(found, jnp.mean(zero, dtype=to), jnp.mean(subnormal, dtype=to))
 
 
-def _log_norm(x: Float[Array, "*shape"]) -> Float[Array, ""]:
+def _scaled(x: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """ln of the norm, by way of the largest entry."""
     largest = jnp.max(jnp.abs(x))
     usable = jnp.isfinite(largest) & (largest > 0)
     # By a power of two below the largest: exact, and its inverse is finite.
     exponent = jnp.where(usable, jnp.floor(jnp.log2(jnp.where(usable, largest, 1))), 0)
     half = jnp.floor(exponent / 2)
     scaled = x * jnp.exp2(-half) * jnp.exp2(half - exponent)
-    total = jnp.log(jnp.sum(scaled * scaled)) / 2 + exponent * 0.6931471805599453
+    total = jnp.log(jnp.sum(scaled * scaled)) / 2 + exponent * LOG_2
     return jnp.where(usable, total, jnp.log(largest))
 
 
 def log_norm(x: Float[Array, "*shape"]) -> Float[Array, ""]:
     """ln of the Euclidean norm alone; see :func:`magnitude`."""
-    return jax.tree.leaves(magnitude(x))[0]
+    return magnitude(x).log_norm

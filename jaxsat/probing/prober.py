@@ -93,6 +93,11 @@ class Prepared:
             )
         return self._report(leaves)
 
+    def compile(self) -> Any:
+        """The compiled program, as ``jax.stages.Compiled``: for its cost and memory analysis."""
+        made = self._program
+        return made.compiled.lower(made.constants, made.leaves, 1.0).compile()
+
     def _report(self, leaves: Sequence[Any]) -> Report:
         run = self._program.compiled
         constants = self._program.constants
