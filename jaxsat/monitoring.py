@@ -74,7 +74,7 @@ def monitor(optimizer: optax.GradientTransformation | None = None) -> optax.Grad
         missing = [jax.tree.map(lambda p: jnp.full((), jnp.nan, wide(p.dtype)), params) for _ in range(4)]
         return MonitorState(*missing, jnp.zeros((), jnp.int32), inner.init(params))
 
-    def update(updates: Any, state: MonitorState, params: Any = None, **extra: Any) -> tuple[Any, MonitorState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, MonitorState]:
         after, inner_state = inner.update(updates, state.inner, params, **extra)
         found = [magnitude(leaf) for leaf in jax.tree.leaves(updates)]
         like = jax.tree.structure(updates)
