@@ -168,6 +168,40 @@ def test_a_while_loop_shows_its_last_iteration():
     assert any("while loop" in note for note in report.notes)
 
 
+def test_a_gradient_that_would_go_through_a_while_loop_is_left_out_and_the_rest_reported():
+    def loss(w, x):
+        h = jax.nn.relu(x @ w)
+        return jnp.sum(jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, jnp.tanh(c[1] @ w)), (0, h))[1])
+
+    report = jaxsat.probe(loss, weights(1, 1.3)[0], inputs())
+    assert [site.kind for site in report.sites] == ["relu", "tanh"]
+    assert np.isnan(report.sites[0].log_gradient_norm)
+    assert any("would go through a while loop: use scan" in note for note in report.notes)
+
+
+def test_nested_loops_come_in_the_order_of_execution():
+    def inner(h, w):
+        return jnp.tanh(h @ w), None
+
+    def outer(h, ws):
+        h, _ = jax.lax.scan(inner, h, ws)
+        return jax.nn.relu(h), None
+
+    ws = jnp.stack(weights(6, 1.2)).reshape(3, 2, WIDTH, WIDTH)
+    report = jaxsat.probe(lambda ws, x: jnp.sum(jax.lax.scan(outer, x, ws)[0]), ws, inputs())
+    expected = [row for i in range(3) for row in (("tanh", (i, 0)), ("tanh", (i, 1)), ("relu", (i,)))]
+    assert [(site.kind, site.iteration) for site in report.sites] == expected
+    h = inputs()
+    for i in range(3):
+        for j in range(2):
+            pre = h @ ws[i, j]
+            h = jnp.tanh(pre)
+            assert report.sites[3 * i + j].pre_activation_rms == pytest.approx(
+                float(jnp.sqrt(jnp.mean(pre**2))), rel=1e-12
+            )
+        h = jax.nn.relu(h)
+
+
 def test_slopes_of_custom_derivatives_are_the_custom_ones():
     @jax.custom_vjp
     def straight_through(x):

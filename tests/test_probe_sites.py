@@ -91,6 +91,9 @@ def test_what_the_catalogue_does_not_know_has_the_name_of_its_function_or_its_pr
         (lambda x: jnp.tanh((x @ W)[:, None] + (x @ W)[None]) @ W, ["tanh"]),  # additive attention
         (lambda x: jax.nn.relu((x @ W).reshape(5, 2, 4)).reshape(5, 8) @ W, ["relu"]),
         (lambda x: jax.vmap(lambda w: jnp.tanh(x @ w))(jnp.stack([W, W])), ["tanh"]),
+        (lambda x: jax.nn.relu(x @ W) * jax.random.bernoulli(KEY, 0.9, x.shape), ["relu"]),
+        (lambda x: jnp.abs(jnp.fft.fft(jnp.tanh(x @ W))), ["tanh"]),
+        (lambda x: jnp.tanh(x[:0] @ W) @ W, []),  # nothing to measure
         (lambda x: x @ W / jnp.maximum(jnp.linalg.norm(x @ W, axis=1, keepdims=True), 1e-6), ["normalization"]),
     ],
 )  # fmt: skip

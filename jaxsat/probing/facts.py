@@ -1,12 +1,14 @@
-"""What follows about a value from the equation that makes it: weights, biases, units, what is data."""
+"""What follows about a value from the equation that makes it: weights, biases, units, what is data, where it is."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import jax.numpy as jnp
 from jax.core import Tracer
+from jax.extend import source_info_util
 
 from jaxsat.probing import primitives as kinds
 from jaxsat.probing.values import Value, Weight
@@ -57,3 +59,15 @@ def is_minus_infinity(one: Value) -> bool:
     """softmax's max(-inf, x), which does nothing."""
     literal = one.address == () and jnp.ndim(one.array) == 0 and not isinstance(one.array, Tracer)
     return literal and float(one.array) == -math.inf
+
+
+def stack_of(equation: Any) -> tuple[str, ...]:
+    """Names of modules around an equation, from `jax.named_scope`, which Flax, Haiku and Equinox set."""
+    stack = str(equation.source_info.name_stack)
+    return (stack,) if stack else ()
+
+
+def line_of(equation: Any) -> str:
+    """Source line of an equation, 'file.py:12 (function)'; empty where no line of the user's is known."""
+    line = source_info_util.summarize(equation.source_info).rsplit("/", 1)[-1]
+    return "" if line.startswith("<") or "unknown" in line else re.sub(r":(\d+):\d+", r":\1", line)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend import core
 
+from jaxsat.probing.facts import line_of
 from jaxsat.probing.values import Address, Value
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def cond(reader: Reader, equation: Any, inputs: list[Value], address: Address) -
 
 def while_loop(reader: Reader, equation: Any, inputs: list[Value], address: Address) -> list[Value]:
     """A while loop: only its last iteration is kept, since their number is not known."""
+    reader.unread["while", line_of(equation) or reader.line] = None
     for one in inputs:
         reader.use(one, "while")
     params = equation.params

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 
 from jaxsat.activations import Activation
 from jaxsat.probing import primitives as kinds
+from jaxsat.probing.facts import line_of, stack_of
 from jaxsat.probing.naming import Identity, identify
-from jaxsat.probing.reader import Reader, key_of, line_of, stack_of
+from jaxsat.probing.reader import Reader, key_of
 from jaxsat.probing.values import Address, Value
 
 Role = Literal["activation", "gate", "softmax", "normalization"]
@@ -121,7 +122,7 @@ class _Finder:
             )
             return
         nodes = list(value.ancestors())
-        if not any(node.nonlinear for node in nodes[:-1]) or not jnp.issubdtype(value.array.dtype, jnp.floating):
+        if not any(node.nonlinear for node in nodes[:-1]):
             return
         self.ends.add(value.address)
         for end, root, known, used in pieces(nodes):
@@ -131,9 +132,7 @@ class _Finder:
         equation = end.made_by[0] if end.made_by else None
         if equation is None or "transpose(" in "".join(stack_of(equation)):  # a backward pass inside the function
             return
-        if not root.alive or jnp.shape(root.array) != jnp.shape(end.array):
-            return
-        if not jnp.issubdtype(root.array.dtype, jnp.floating):
+        if not root.alive or jnp.shape(root.array) != jnp.shape(end.array) or 0 in jnp.shape(root.array):
             return
         if root.reduced and by not in kinds.LINEAR:
             return  # a variance's clamp, a norm's floor
@@ -185,6 +184,8 @@ def pieces(nodes: Sequence[Value]) -> Iterator[tuple[Value, Value, Identity, fro
     first, last = bends[0], bends[-1]
     for end in range(last + 1):
         for root in range(len(nodes) - 1, last, -1):
+            if not (_is_floating(nodes[end]) and _is_floating(nodes[root])):
+                continue
             known = identify(nodes[end], nodes[root])
             if known.name is not None:
                 yield nodes[end], nodes[root], known, _primitives(nodes[max(end, first) : last + 1])
@@ -196,7 +197,12 @@ def pieces(nodes: Sequence[Value]) -> Iterator[tuple[Value, Value, Identity, fro
     if len(call) > len(outside.scope):  # a jitted function: all of it is the activation
         end = next(node for node in nodes if node.scope[: len(call)] == call)
         root = outside
-    yield end, root, identify(end, root), _primitives(nodes[first : last + 1])
+    if _is_floating(end) and _is_floating(root):
+        yield end, root, identify(end, root), _primitives(nodes[first : last + 1])
+
+
+def _is_floating(value: Value) -> bool:
+    return bool(jnp.issubdtype(value.array.dtype, jnp.floating))
 
 
 def _primitives(nodes: Sequence[Value]) -> frozenset[str]:

@@ -146,7 +146,7 @@ def prepare(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | Non
     which = _scalar(shapes, loss is not None)
     made = program(closed, [*fn_arrays, *arrays], which)
     names = _names(fn, args)
-    return Prepared(made, tuple(fn_arrays), structure, tuple(static), names, _notes(made, closed))
+    return Prepared(made, tuple(fn_arrays), structure, tuple(static), names, _notes(made, closed, which is not None))
 
 
 def _scalar(shapes: Any, named: bool) -> int | None:
@@ -176,10 +176,11 @@ def _factor(made: Program, forward: Any, backward: Any) -> float | None:
     return 2.0 ** int(room) if math.isfinite(room) and room >= 1 else None
 
 
-def _notes(made: Program, closed: Any) -> tuple[str, ...]:
+def _notes(made: Program, closed: Any, scalar: bool) -> tuple[str, ...]:
     notes = [
         f"{name} at {where} is not understood: what happens inside it is not seen, gradients pass through it."
         for name, where in made.survey.unread
+        if name != "while"
     ]
     if closed.effects:
         notes.append(f"the function is not pure: it has side effects ({', '.join(sorted(map(str, closed.effects)))}).")
@@ -187,10 +188,15 @@ def _notes(made: Program, closed: Any) -> tuple[str, ...]:
         notes.append("no floating-point array goes into the function: there is nothing to measure.")
     elif not made.survey.places:
         notes.append("no nonlinear site was found.")
+    loops = [where for name, where in made.survey.unread if name == "while"]
+    if loops:
+        notes.append(f"of the while loop at {' and '.join(loops)} only the last iteration is seen, and no gradients.")
     if made.loss is None and made.survey.places:
-        notes.append("no scalar output, so no gradients: return a loss, or name one with loss=lambda output: ...")
-    if any(place.in_while for place in made.survey.places):
-        notes.append("of a while loop only the last iteration is seen, and no gradients.")
+        notes.append(
+            "no gradients, since they would go through a while loop: use scan or fori_loop with a fixed length."
+            if scalar and loops
+            else "no scalar output, so no gradients: return a loss, or name one with loss=lambda output: ..."
+        )
     return tuple(notes)
 
 

@@ -74,5 +74,10 @@ def program(closed: Any, leaves: Sequence[Any], loss: int | None) -> Program:
         (gradients,) = pull(jnp.asarray(factor).astype(value.dtype))
         return value, results, gradients
 
+    if any(name == "while" for name, _ in found.unread):
+        try:
+            jax.eval_shape(compute, list(closed.consts), list(leaves), 1.0)
+        except ValueError:  # the gradient goes through the loop, and has no way back
+            loss = None
     shapes = [jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
     return Program(found, loss, [jnp.asarray(c) for c in closed.consts], shapes, jax.jit(compute), evaluated)

@@ -7,16 +7,15 @@ evaluated as what they are, with a reader inside; custom derivative rules are ke
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
-from jax.extend import core, source_info_util
+from jax.extend import core
 
 from jaxsat.probing import loops
 from jaxsat.probing import primitives as kinds
-from jaxsat.probing.facts import is_data, is_minus_infinity, linear_map, through
+from jaxsat.probing.facts import is_data, is_minus_infinity, line_of, linear_map, stack_of, through
 from jaxsat.probing.values import Address, Value, between, common_ancestor, evaluate
 
 # How a reader tells of what it meets: a chain's end and the primitive that uses it; a normalisation; an unknown primitive.
@@ -306,7 +305,9 @@ class Reader:
         return [one.array for one in outputs]
 
     def within(self, address: Address) -> dict[str, Any]:
-        return {key: sink for key, sink in self.sinks.items() if key.startswith(key_of(address))}
+        """The sinks inside an equation; what comes out of it lies outside."""
+        inside, outside = key_of(address), key_of((*address, "out"))
+        return {k: sink for k, sink in self.sinks.items() if k.startswith(inside) and not k.startswith(outside)}
 
     def leaving(self, arrays: Sequence[Any], address: Address) -> list[Value]:
         return [self.lift(array, (*address, "out", k), uniform=jnp.ndim(array) == 0) for k, array in enumerate(arrays)]
@@ -315,15 +316,3 @@ class Reader:
 def key_of(address: Address) -> str:
     """An address as a key that sorts and whose beginning is the key of what it lies in."""
     return "".join(f"{part}/" for part in address)
-
-
-def stack_of(equation: Any) -> tuple[str, ...]:
-    """Names of modules around an equation, from `jax.named_scope`, which Flax, Haiku and Equinox set."""
-    stack = str(equation.source_info.name_stack)
-    return (stack,) if stack else ()
-
-
-def line_of(equation: Any) -> str:
-    """Source line of an equation, 'file.py:12 (function)'; empty where no line of the user's is known."""
-    line = source_info_util.summarize(equation.source_info).rsplit("/", 1)[-1]
-    return "" if line.startswith("<") or "unknown" in line else re.sub(r":(\d+):\d+", r":\1", line)
