@@ -28,8 +28,9 @@ def probe(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None 
 
     Args:
         fn: a pure function, or a callable pytree such as an Equinox module. Flax, Haiku and plain JAX alike.
-        args: its arguments, as pytrees; arrays are traced, anything else is taken as it is. Parameters that come before
-            the data are recognised as weights.
+        args: its arguments, as pytrees; arrays are traced, anything else is taken as it is. The weight of a linear map is
+            the operand that is an argument (sliced, transposed or cast, but otherwise unchanged), the earlier one where
+            both are: parameters come before the data.
         loss: takes fn's output to a scalar. Not needed where fn has exactly one scalar floating output.
 
     Returns: a :class:`Report`, with .sites, .findings, .notes, .table(), .plot(), .dataset() and .scalars(). Inside a

@@ -158,7 +158,7 @@ class Reader:
             facts["reduced"] = True
         if name in kinds.LINEAR:
             facts |= linear_map(equation, inputs)
-        if name in ("slice", "split", "dynamic_slice"):
+        if name in ("slice", "split", "dynamic_slice", "unstack"):
             one = inputs[0]
             facts |= {
                 "maps": one.maps,
