@@ -36,7 +36,10 @@ def by_hand(phi, ws, biases, x):
     return [np.asarray(h) for h in kept], [np.asarray(g) for g in gradients]
 
 
-@pytest.mark.parametrize("name", ["tanh", "relu", "sigmoid", "gelu_tanh", "softplus"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sigmoid", "gelu_tanh", "softplus")]
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu", *SLOW])
 def test_numbers_equal_hand_written_instrumentation(name):
     phi = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "gelu_tanh": jax.nn.gelu}.get(
         name, jax.nn.softplus

@@ -110,6 +110,7 @@ def test_the_critical_scale_is_that_of_the_measured_biases():
     assert "critical" not in findings.findings(rows)[0].message  # silu has no critical scale without biases
 
 
+@pytest.mark.slow
 def test_jitted_losses_have_the_same_bits():
     for name in ("nnx_mlp", "linen_cnn", "plain_rnn"):
         fn, args = EXAMPLES[name].build()
