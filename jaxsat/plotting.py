@@ -81,3 +81,29 @@ def scale_colors(scales: np.ndarray) -> ScalarMappable:
 def footnote(fig, text: str) -> None:
     """Definitions, sizes, seeds and date, small, below the figure."""
     fig.text(0.01, -0.005, text, ha="left", va="top", fontsize=5.5, color="0.35", wrap=False)
+
+
+def sites_figure(labels: Sequence[str], saturated: np.ndarray, dead: np.ndarray, log_norms: np.ndarray):
+    """Two panels over the sites of a network: shares of saturated and dead units; ln of the gradient norm."""
+    with style():
+        count = len(labels)
+        fig, (left, right) = plt.subplots(2, 1, sharex=True, figsize=(min(PAGE, max(COLUMN, 0.35 * count + 1)), 3.6))
+        x = np.arange(count)
+        left.bar(x - 0.2, saturated, 0.4, color=COLORS[0], label="saturated: slope at most 5 % of the largest")
+        left.bar(x + 0.2, dead, 0.4, color=COLORS[1], label="dead: slope 0 for every input")
+        left.set(ylabel="share", ylim=(0, 1))
+        left.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+        right.plot(x, np.where(np.isfinite(log_norms), log_norms, np.nan), color=COLORS[2], marker="o")
+        gone = np.isneginf(log_norms)
+        if gone.any():
+            low = np.min(log_norms[np.isfinite(log_norms)], initial=0.0) - 1
+            right.plot(x[gone], np.full(gone.sum(), low), "x", color=COLORS[6], label="exactly 0")
+            right.legend()
+            if gone.all():
+                right.set_yticks([])
+        right.set(ylabel=r"$\ln\,\|\partial E/\partial h\|$")
+        step = max(1, count // 16)
+        right.set_xticks(x[::step], list(labels)[::step], rotation=45, ha="right")
+        fig.align_ylabels()
+        fig.tight_layout()
+    return fig

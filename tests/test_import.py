@@ -9,7 +9,7 @@ before = dict(jax.config.values)
 import jaxsat
 changed = {k for k, v in jax.config.values.items() if before.get(k) != v}
 assert not changed, changed
-heavy = {"matplotlib", "xarray", "zarr", "pandas", "sklearn", "tqdm", "tyro"} & set(sys.modules)
+heavy = {"matplotlib", "xarray", "zarr", "pandas", "sklearn", "tqdm", "tyro", "flax", "equinox", "haiku"} & set(sys.modules)
 assert not heavy, heavy
 missing = [name for name in jaxsat.__all__ if not hasattr(jaxsat, name)]
 assert not missing, missing

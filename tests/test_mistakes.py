@@ -24,6 +24,12 @@ CALLS = {
     ),
     "jaxsat.log_gradient_norms('net', params, x)": "TypeError: log_gradient_norms: `net` must be an MLP",
     "jaxsat.gradients.unit_cotangent('net', key)": "TypeError: unit_cotangent: `net` must be an MLP",
+    "jaxsat.probe(3, x)": "TypeError: probe: `fn` must be a function, as in probe(fn, *args); got int.",
+    "jaxsat.magnitudes.magnitude(jnp.arange(3))": "TypeError: magnitude: `x` must be a floating array; got int32.",
+    "jaxsat.monitor(3)": "TypeError: monitor: `optimizer` must be an optax.GradientTransformation, as in monitor(",
+    "jaxsat.critical_initializer('relu', ensemble='uniform')": (
+        "ValueError: critical_initializer: `ensemble` must be 'gaussian' or 'orthogonal'; got 'uniform'."
+    ),
     "jaxsat.gradients.plain_gradient_is_zero(3, params, x, x)": "TypeError: plain_gradient_is_zero: `net` must be an MLP",
 }
 PROGRAM = f"""

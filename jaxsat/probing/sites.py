@@ -1,0 +1,164 @@
+"""One record for each nonlinear site and scan iteration, with its numbers as plain Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxsat.activations import Activation
+from jaxsat.probing.measuring import Backward, Forward
+from jaxsat.probing.places import Place
+
+NAN = float("nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """A nonlinear site in one run. Numbers that do not exist are NaN; logarithms are natural.
+
+    Attributes:
+        path: modules and loops it is in, and its kind; unique but for iterations.
+        kind: the activation's name ('tanh', 'relu' ...), 'softmax', 'normalization', a jitted function's name, or the
+            primitives it is made of.
+        role: 'activation', 'gate' (a sigmoid that multiplies something), 'softmax' or 'normalization'.
+        iteration: indices in the scans around it, outermost first.
+        shape, dtype: of the pre-activation h.
+        where: source line.
+        weight: the argument that is the weight of the linear map before it, as a path in the arguments; '' if none.
+        pre_activation_mean, pre_activation_rms, pre_activation_min, pre_activation_max: of h over all entries.
+        activation_rms: root mean square of phi(h).
+        slope_mean, slope_rms: of phi'(h), by autodiff in the run's dtype.
+        zero_slope_fraction: share of slopes that are exactly zero in that dtype.
+        saturated_fraction: share of entries with |phi'(h)| <= 0.05 max|phi'|.
+        mostly_saturated_fraction: share of units that are saturated for over 90 % of the inputs.
+        never_saturated_fraction: share of units that are saturated for no input.
+        dead_fraction: share of units whose slope is exactly zero for every input; 0 for activations that saturate only
+            softly, whose true slope is never zero.
+        weight_scale: root mean square of the weight times sqrt(fan_in): sigma_w.
+        bias_scale, bias_mean: root mean square and mean of the bias.
+        log_gradient_norm: ln ||dE/dh||, E the scalar output. -inf where it is exactly zero. Where some of it
+            underflowed it is that of a run with E multiplied up, less the factor's logarithm.
+        log_gradient_growth: log_gradient_norm less that of the next activation.
+        zero_gradient_fraction, subnormal_gradient_fraction: share of entries of dE/dh that are exactly zero, or below
+            the smallest normal number but not zero, in the run's own dtype.
+        underflow_fraction: share of entries that are exactly zero, but not if E is multiplied up.
+    """
+
+    path: str
+    kind: str
+    role: str
+    iteration: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    where: str
+    weight: str
+    activation: Activation | None = dataclasses.field(repr=False)
+    unit_axis: int = dataclasses.field(repr=False)
+    pre_activation_mean: float = NAN
+    pre_activation_rms: float = NAN
+    pre_activation_min: float = NAN
+    pre_activation_max: float = NAN
+    activation_rms: float = NAN
+    slope_mean: float = NAN
+    slope_rms: float = NAN
+    zero_slope_fraction: float = NAN
+    saturated_fraction: float = NAN
+    mostly_saturated_fraction: float = NAN
+    never_saturated_fraction: float = NAN
+    dead_fraction: float = NAN
+    weight_scale: float = NAN
+    bias_scale: float = NAN
+    bias_mean: float = NAN
+    log_gradient_norm: float = NAN
+    log_gradient_growth: float = NAN
+    zero_gradient_fraction: float = NAN
+    subnormal_gradient_fraction: float = NAN
+    underflow_fraction: float = NAN
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs (examples, positions) over which each unit is seen."""
+        return int(np.prod(self.shape, dtype=int)) // max(self.shape[self.unit_axis] if self.shape else 1, 1)
+
+
+NUMBERS = tuple(field.name for field in dataclasses.fields(Site) if field.type == "float")
+
+
+def sites(
+    places: Sequence[Place],
+    forward: Mapping[str, Forward],
+    backward: Mapping[str, np.ndarray],
+    multiplied: tuple[Mapping[str, np.ndarray], float] | None,
+    names: Mapping[int, str],
+) -> tuple[Site, ...]:
+    """Records in the order of execution.
+
+    Args:
+        places: of the program.
+        forward, backward: what it measured, as NumPy arrays.
+        multiplied: `backward` of a run with E multiplied by exp(second); None if there was no need of one.
+        names: of the arguments, by index.
+    """
+    rows = []
+    for place in places:
+        for iteration in itertools.product(*map(range, place.lengths)):
+            numbers = {name: float(value[iteration]) for name, value in forward[place.end]._asdict().items()}
+            if place.root in backward:
+                numbers |= _gradient(backward[place.root][iteration], multiplied, place.root, iteration)
+            weight = names.get(place.weights[0], "") if len(place.weights) == 1 else ""
+            site = Site(
+                place.path, place.kind, place.role, iteration, place.shape, place.dtype, place.where, weight,
+                place.activation, place.unit_axis, **numbers,
+            )  # fmt: skip
+            rows.append((_order(place, iteration), site))
+    ordered = [site for _, site in sorted(rows, key=lambda row: row[0])]
+    return tuple(_with_growth(ordered))
+
+
+def _gradient(row: np.ndarray, multiplied: Any, root: str, iteration: tuple[int, ...]) -> dict[str, float]:
+    found = Backward(*map(float, row))
+    if not found.reached:
+        return {}
+    numbers = found._asdict()
+    del numbers["reached"]
+    numbers["underflow_fraction"] = 0.0
+    if multiplied is not None:
+        rows, log_factor = multiplied
+        again = Backward(*map(float, rows[root][iteration]))
+        lost = found.zero_gradient_fraction - again.zero_gradient_fraction
+        if np.isfinite(again.log_gradient_norm) and (lost > 0 or found.subnormal_gradient_fraction > 0):
+            numbers["underflow_fraction"] = max(lost, 0.0)
+            numbers["log_gradient_norm"] = again.log_gradient_norm - log_factor
+    return numbers
+
+
+def _order(place: Place, iteration: tuple[int, ...]) -> tuple[Any, ...]:
+    """Position in time: of each equation in its jaxpr, and of the iteration where that is a loop."""
+    key: list[tuple[int, str]] = []
+    turns = iter(iteration)
+    loops = {depth: (length, backwards) for depth, length, backwards in place.loops}
+    for depth, part in enumerate(place.address):
+        if depth in loops and loops[depth][0] is not None:
+            turn = next(turns)
+            key.append((-turn if loops[depth][1] else turn, ""))
+        key.append((part, "") if isinstance(part, int) else (-1 if part in ("in", "const") else 10**9, part))
+    return tuple(key)
+
+
+def _with_growth(ordered: Sequence[Site]) -> list[Site]:
+    """Growth of the gradient from the next activation to each one."""
+    after: float = NAN
+    rows = []
+    for site in reversed(ordered):
+        if site.role != "activation":
+            rows.append(site)
+            continue
+        with np.errstate(invalid="ignore"):
+            growth = float(np.subtract(site.log_gradient_norm, after))
+        rows.append(dataclasses.replace(site, log_gradient_growth=growth))
+        after = site.log_gradient_norm
+    return rows[::-1]
