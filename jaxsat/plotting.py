@@ -48,6 +48,18 @@ def style() -> Iterator[None]:
         yield
 
 
+def row_of_panels(count: int) -> tuple[Any, list[Axes]]:
+    """A figure of so many panels, three in a row."""
+    columns = min(count, 3)
+    rows = -(-count // columns)
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(PAGE * max(columns, 2) / 3, 2.4 * rows), layout="constrained", squeeze=False
+    )
+    for ax in axes.flat[count:]:
+        ax.set_axis_off()
+    return fig, list(axes.flat[:count])
+
+
 def panel_letters(axes: Sequence[Axes], start: str = "a") -> None:
     """Letter each panel at its upper left."""
     for i, ax in enumerate(axes):

@@ -61,6 +61,10 @@ ALLOWED: dict[str, set[str]] = {
     "progress": set(),
     "request": {"grid", "layout", "measures", "network", "tiles"},
     "store": {"claims", "layout", "storage"},
+    "config": {"network"},
+    "cost": {"request", "tiles"},
+    "default_figure": {"estimates", "plotting"},
+    "__main__": {"config", "cost", "default_figure", "request", "store", "sweep"},
     "sweep": {
         "claims",
         "grid",

@@ -1,0 +1,139 @@
+"""The command ``jaxsat``: batch jobs that compute sweeps into stores, and looks at such stores.
+
+jaxsat run config.toml --store PATH     compute, or go on; --dry-run says what it would cost
+jaxsat status PATH                      done, missing, failed, rate
+jaxsat plot PATH                        the default figure of what is stored
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import jax
+
+from jaxsat import config, cost
+from jaxsat.request import Request
+from jaxsat.store import Store, unit_name
+from jaxsat.sweep import sweep
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Parse a command line and do it. A mistake in it is one line and exit code 2; failed work is exit code 1."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        chosen.do(chosen)
+    except (ValueError, TypeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (OSError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("jaxsat", description="Sweeps over networks as batch jobs, and their stores.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    run = commands.add_parser("run", help="compute a sweep into a store, or go on with one", description=_run.__doc__)
+    run.add_argument("config", type=pathlib.Path, help="TOML file with the names of jaxsat.sweep")
+    run.add_argument("--store", type=pathlib.Path, help="folder of the store; needed unless --dry-run")
+    run.add_argument("--dry-run", action="store_true", help="say what it would cost, and compute nothing")
+    run.add_argument(
+        "--distributed", action="store_true",
+        help="join jax.distributed first, which finds SLURM, Open MPI and Kubernetes itself: one process for each GPU",
+    )  # fmt: skip
+    run.add_argument("--quiet", action="store_true", help="show no progress")
+    run.set_defaults(do=_run)
+    status = commands.add_parser("status", help="done, missing, failed, rate", description=_status.__doc__)
+    status.add_argument("store", type=pathlib.Path)
+    status.add_argument("--json", action="store_true", help="for programs")
+    status.set_defaults(do=_status)
+    plot = commands.add_parser("plot", help="draw what is stored", description=_plot.__doc__)
+    plot.add_argument("store", type=pathlib.Path)
+    plot.add_argument("--output", type=pathlib.Path, help="file of the figure; default: beside the store, .png")
+    plot.set_defaults(do=_plot)
+    return parser
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    """Compute a sweep into a store. Several processes may do so at once; each takes chunks that nobody has."""
+    wanted = config.read(chosen.config)
+    if chosen.store is None and not chosen.dry_run:
+        raise ValueError("run: --store PATH is needed, or --dry-run.")
+    if chosen.distributed:
+        jax.config.update("jax_enable_recoverability", True)  # a process that dies takes no other with it
+        jax.distributed.initialize()
+    if wanted.x64:
+        jax.config.update("jax_enable_x64", True)
+    given = wanted.arguments(chosen.config.parent)
+    if chosen.dry_run:
+        print(_costs(Request.of(**given)))
+        return
+    sweep(**given, store=chosen.store, progress=not chosen.quiet, memory_budget=wanted.memory_budget)
+    print(chosen.store)
+
+
+def _costs(request: Request) -> str:
+    found = cost.estimate(request)
+    grid = " x ".join(f"{len(values)} {name}" for name, values in request.grid.over.items()) or "one network"
+    return "\n".join(
+        [
+            f"grid      {grid} x {request.seeds} seeds",
+            f"networks  {found.networks}",
+            f"memory    {found.device_bytes / 2**20:.0f} MiB a tile on each device, {found.result_bytes / 2**20:.0f} MiB "
+            "of results, uncompressed",
+            f"FLOPs     {found.flops:.3g}, decompositions not counted",
+            f"time      {found.seconds:.3g} s on this machine, and {found.compile_seconds:.3g} s of compilation",
+        ]
+    )
+
+
+def _status(chosen: argparse.Namespace) -> None:
+    """Chunks and networks of a store: done, missing, failed; rate of the runs."""
+    opened = Store(chosen.store)
+    units, done, failed = set(opened.layout.units()), opened.done(), opened.failures()
+    total = sum(map(opened.layout.networks, units))
+    counts, runs = opened.counts(), opened.runs()
+    seconds = sum(run["seconds"] for run in runs)
+    found = {
+        "chunks": {"done": len(done), "missing": len(units - done), "failed": len(failed)},
+        "networks": {"done": counts["networks"], "missing": total - counts["networks"]},
+        "nan_networks": {name: counts[name] for name in opened.variables},
+        "networks_per_second": round(sum(run["networks"] for run in runs) / seconds, 3) if seconds else None,
+        "runs": len(runs),
+        "errors": {unit_name(unit): error for unit, error in failed.items()},
+    }
+    if chosen.json:
+        print(json.dumps(found))
+        return
+    rate = found["networks_per_second"]
+    print(f"chunks    {len(done)} done, {len(units - done)} missing, {len(failed)} of those failed")
+    print(f"networks  {counts['networks']} done of {total}")
+    print(f"NaN       {', '.join(f'{n} in {name}' for name, n in found['nan_networks'].items())}")
+    print(f"rate      {'unknown' if rate is None else f'{rate:g} networks/s of one process'}, {len(runs)} runs")
+    for unit, error in failed.items():
+        print(f"failed    {unit_name(unit)}: {error}")
+
+
+def _plot(chosen: argparse.Namespace) -> None:
+    """Draw each measure of a store against its own axis, or a swept scale: medians over seeds with bands."""
+    opened = Store(chosen.store)
+    if not opened.done():
+        raise ValueError(f"plot: {chosen.store} has nothing to draw yet: no chunk of it is done.")
+    from jaxsat import default_figure
+
+    output = chosen.output or chosen.store.with_suffix(".png")
+    if output.exists() and chosen.output is None:
+        raise ValueError(f"plot: {output} exists. Name another file with --output, or this one to write over it.")
+    default_figure.of(opened.dataset(), chosen.store.name).savefig(output, bbox_inches="tight")
+    print(output)
+
+
+if __name__ == "__main__":
+    main()
