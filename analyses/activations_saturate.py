@@ -41,9 +41,7 @@ def main(options: Options) -> None:
         raise ValueError(f"span: must be positive and finite; got {options.span}.")
     if options.points < 2:
         raise ValueError(f"points: must be at least 2; got {options.points}.")
-    dataset = measure(options)
-    print(dataset.attrs["far_out"])
-    command.save(options, NAME, draw(options, dataset), dataset)
+    command.produce(options, NAME, measure, draw)
 
 
 def measure(options: Options):
@@ -104,6 +102,7 @@ def measure(options: Options):
         "round to 1 in every dtype here, from x = "
         + ", ".join(f"{precision.underflow_points('sigmoid', d).rounds_to_limit:.2f} in {d}" for d in DTYPES)
     )
+    print(dataset.attrs["far_out"])
     return dataset
 
 
@@ -163,7 +162,7 @@ def draw(options: Options, dataset):
         text = (
             "b: the true functions; going out from 0, x is where the slope turns subnormal (open), rounds to 0 (filled), and "
             "the value rounds to its limit (bar).\n"
-            f"c: slopes of jax.nn.sigmoid and jax.numpy.tanh by jax.grad. {command.today()}, {dataset.attrs['device']}."
+            f"c: slopes of jax.nn.sigmoid and jax.numpy.tanh by jax.grad. {dataset.attrs['created'][:10]}, {dataset.attrs['device']}."
         )
         plotting.footnote(fig, text)
     return fig

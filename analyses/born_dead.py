@@ -51,8 +51,7 @@ def main(options: Options) -> None:
         raise ValueError(f"level: must lie in [0, 1); got {options.level}.")
     if options.saturation_seeds < 2:
         raise ValueError(f"saturation_seeds: must be at least 2; got {options.saturation_seeds}.")
-    dataset = measure(options)
-    command.save(options, NAME, draw(options, dataset), dataset)
+    command.produce(options, NAME, measure, draw)
 
 
 def measure(options: Options):
@@ -87,12 +86,17 @@ def measure(options: Options):
     narrow = jaxsat.MLP(depth=options.depth, width=1, activation="relu", inputs=1)
     found = jaxsat.sweep(
         narrow, Measure("dead", dead, labels), {"width": list(options.widths)}, seeds=options.seeds,
-        root_seed=options.root_seed, x=np.array([[1.0], [-1.0]]),
+        root_seed=options.root_seed, x=np.array([[1.0], [-1.0]]), store=command.part(options, NAME, "dead"),
     )  # fmt: skip
     wide = jaxsat.MLP(depth=options.saturation_depth, width=options.saturation_width)
     over = {"activation": names, "weight_scale": sorted(options.scales)}
     shares = jaxsat.sweep(
-        wide, Measure("saturated", saturated, labels), over, seeds=options.saturation_seeds, root_seed=options.root_seed
+        wide,
+        Measure("saturated", saturated, labels),
+        over,
+        seeds=options.saturation_seeds,
+        root_seed=options.root_seed,
+        store=command.part(options, NAME, "saturated"),
     )
     found["saturated"] = shares.saturated.rename(seed="saturation_seed")
 
@@ -219,7 +223,7 @@ def draw(options: Options, dataset):
             f"c: last of {options.saturation_depth} layers, n = {options.saturation_width}, {options.saturation_seeds} seeds, slope at most {100 * options.level:g} % of the largest; "
             "lines: probability at the mean-field length, infinite width; means with 95 % intervals.\n"
             f"Discrepancies in standard errors: a worst {_worst(dead_z)}; c worst {_worst(unit_z)}. "
-            f"{command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+            f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
     return fig

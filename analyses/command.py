@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import json
 import pathlib
 import shlex
 import sys
@@ -25,6 +25,12 @@ class Output:
     """Folder for the figure and its dataset."""
     formats: tuple[Literal["png", "pdf"], ...] = ("png", "pdf")
     """Formats of the figure."""
+    store: pathlib.Path | None = None
+    """Folder in which sweeps are kept chunk by chunk while they run, so that --resume can go on with them."""
+    resume: bool = False
+    """Go on with what lies in --store."""
+    draw_only: bool = False
+    """Draw again what --output holds, with the options it was made with; compute nothing."""
 
 
 def run(options: type[Options], main: Callable[[Options], None], description: str | None) -> None:
@@ -45,17 +51,41 @@ def check_output(options: Output, name: str) -> None:
 
     storage.check_folder(options.output, "output:")
     _replaceable(options.output / f"{name}.zarr", name)
+    if options.resume and options.store is None:
+        raise ValueError("resume: goes with --store, the folder that holds what was done.")
+    if options.store is not None and not options.resume and options.store.exists() and any(options.store.iterdir()):
+        raise ValueError(f"store: {options.store} holds something already. Add --resume to go on, or choose another.")
 
 
-def save(options: Output, name: str, figure: Figure, dataset: xarray.Dataset) -> None:
-    """Write the dataset and the figure in every format, and say where."""
+def part(options: Output, name: str, of: str = "sweep") -> pathlib.Path | None:
+    """Where a sweep of analysis `name` is kept while it runs; None if nowhere."""
+    return None if options.store is None else options.store / f"{name}-{of}.zarr"
+
+
+def produce(
+    options: Options, name: str, measure: Callable[[Options], xarray.Dataset],
+    draw: Callable[[Options, xarray.Dataset], Figure],
+) -> None:  # fmt: skip
+    """Measure, draw and write; or draw again what was written."""
     from jaxsat import storage
 
     path = options.output / f"{name}.zarr"
-    _replaceable(path, name)
-    dataset.attrs["analysis"] = name
-    storage.write(dataset, path, mode="w")
-    print(path)
+    if options.draw_only:
+        dataset = _written(path, name)
+        options = dataclasses.replace(options, **_told(dataset.attrs["options"]))
+        figure = draw(options, dataset)
+    else:
+        dataset = measure(options)
+        figure = draw(options, dataset)
+        _replaceable(path, name)
+        dataset.attrs |= {"analysis": name, "options": json.dumps(_telling(options))}
+        storage.write(dataset.drop_encoding(), path, mode="w")
+        print(path)
+    _save(options, name, figure)
+
+
+def _save(options: Output, name: str, figure: Figure) -> None:
+    """Write the figure in every format, and say where."""
     for extension in options.formats:
         path = options.output / f"{name}.{extension}"
         about = {"Title": name, "Software" if extension == "png" else "Creator": f"jaxsat: {shlex.join(sys.argv)}"}
@@ -63,8 +93,25 @@ def save(options: Output, name: str, figure: Figure, dataset: xarray.Dataset) ->
         print(path)
 
 
-def today() -> str:
-    return datetime.date.today().isoformat()
+def _telling(options: Output) -> dict[str, Any]:
+    """Options that decide a figure, as JSON."""
+    chosen = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    return {name: value for name, value in chosen.items() if name not in {f.name for f in dataclasses.fields(Output)}}
+
+
+def _told(options: str) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in json.loads(options).items()}
+
+
+def _written(path: pathlib.Path, name: str) -> xarray.Dataset:
+    import xarray
+
+    if not path.exists():
+        raise ValueError(f"draw_only: {path} is not there. Run the analysis once without --draw-only.")
+    dataset = xarray.open_zarr(path, chunks=None).load()
+    if dataset.attrs.get("analysis") != name or "options" not in dataset.attrs:
+        raise ValueError(f"draw_only: {path} was not written by this version of the analysis. Run it once without.")
+    return dataset
 
 
 def _replaceable(path: pathlib.Path, name: str) -> None:

@@ -50,8 +50,7 @@ def main(options: Options) -> None:
         raise ValueError(f"correlations: must be from -1 to 1, at least one; got {options.correlations}.")
     if options.width < 2:
         raise ValueError(f"width: must be at least 2 for a pair of inputs; got {options.width}.")
-    dataset = measure(options)
-    command.save(options, NAME, draw(options, dataset), dataset)
+    command.produce(options, NAME, measure, draw)
 
 
 def measure(options: Options):
@@ -77,12 +76,20 @@ def measure(options: Options):
     other = other * np.sqrt(options.width / (other @ other))
     parts = []
     for q in options.lengths:
-        found = run(measure="mean_squared_pre_activation", x=first * np.sqrt(q))
+        found = run(
+            measure="mean_squared_pre_activation",
+            x=first * np.sqrt(q),
+            store=command.part(options, NAME, f"length-{q:g}"),
+        )
         parts.append(found.expand_dims(input_length=[q]))
     dataset = xarray.concat(parts, "input_length", combine_attrs="override")
     parts = []
     for c in options.correlations:
-        found = run(measure="correlation", x=np.stack([first, c * first + np.sqrt(1 - c * c) * other]))
+        found = run(
+            measure="correlation",
+            x=np.stack([first, c * first + np.sqrt(1 - c * c) * other]),
+            store=command.part(options, NAME, f"correlation-{c:g}"),
+        )
         parts.append(found.expand_dims(input_correlation=[c]))
     dataset = xarray.merge(
         [dataset, xarray.concat(parts, "input_correlation", combine_attrs="override")], combine_attrs="override",
@@ -206,7 +213,7 @@ def draw(options: Options, dataset):
             f"q: mean squared pre-activation, inputs of mean square {', '.join(f'{q:g}' for q in options.lengths)} (solid, dashed). "
             f"c: cosine of the pre-activations of two inputs of mean square 1 and correlation {', '.join(f'{c:g}' for c in options.correlations)}.\n"
             f"Discrepancy, in standard errors (grey: 95 %), includes the 1/n by which finite networks differ: rms {np.sqrt(np.nanmean(z**2)):.2f}, worst {np.nanmax(np.abs(z)):.1f}. "
-            f"{command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+            f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
     return fig

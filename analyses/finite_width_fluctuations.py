@@ -54,8 +54,7 @@ def main(options: Options) -> None:
         )
     if not options.factor > 0:
         raise ValueError(f"factor: must be above 0; got {options.factor}.")
-    dataset = measure(options)
-    command.save(options, NAME, draw(options, dataset), dataset)
+    command.produce(options, NAME, measure, draw)
 
 
 def measure(options: Options):
@@ -73,7 +72,14 @@ def measure(options: Options):
             scale = float(theory.critical_weight_scale(name)) * (1.0 if name in EXACT else options.factor)
         net = jaxsat.MLP(depth=options.depth, width=1, activation=name, weight_scale=scale)
         over = {"width": list(options.widths)}
-        part = jaxsat.sweep(net, "log_gradient_norms", over, seeds=options.seeds, root_seed=options.root_seed)
+        part = jaxsat.sweep(
+            net,
+            "log_gradient_norms",
+            over,
+            seeds=options.seeds,
+            root_seed=options.root_seed,
+            store=command.part(options, NAME, name),
+        )
         laws = []
         for width in options.widths:
             with jax.enable_x64(True):
@@ -156,7 +162,7 @@ def draw(options: Options, dataset):
             f"a-{chr(96 + len(names))}: width {middle}; histograms with 95 % intervals; solid: exact law (relu, identity), or log-normal law to first order in 1/n (others,\nwhich leaves out some L/n^2); dashed: normal law of the exact mean and standard deviation. "
             f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, gaussian weights, no biases, gaussian input of unit mean square, unit gaussian cotangent. sigma_w: {scales}. "
             f"Layers of one network are not independent.\nDiscrepancies in standard errors: mean {worst['mean']}; std {worst['std']}. "
-            f"{command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+            f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
     return fig

@@ -59,8 +59,7 @@ def main(options: Options) -> None:
             raise ValueError(f"{name}: must be one of scales, {options.scales}; got {getattr(options, name)}.")
     if options.depth < 3:
         raise ValueError(f"depth: must be at least 3 for a growth rate; got {options.depth}.")
-    dataset = measure(options)
-    command.save(options, NAME, draw(options, dataset), dataset)
+    command.produce(options, NAME, measure, draw)
 
 
 def measure(options: Options):
@@ -83,7 +82,10 @@ def measure(options: Options):
     for names, grid in ((bounded, all_scales), ([n for n in records if n not in bounded], scales)):
         if names:
             over = {"activation": names, "weight_scale": grid}
-            parts.append(jaxsat.sweep(net, wanted, over, seeds=options.seeds, root_seed=options.root_seed, x=inputs))
+            store = command.part(options, NAME, "bounded" if names is bounded else "unbounded")
+            parts.append(
+                jaxsat.sweep(net, wanted, over, seeds=options.seeds, root_seed=options.root_seed, x=inputs, store=store)
+            )
     together = xarray.concat(parts, "activation", join="outer", combine_attrs="override", fill_value=np.float32(np.nan))
     together = together.sel(activation=list(options.activations))
 
@@ -108,6 +110,7 @@ def measure(options: Options):
         dataclasses.replace(net, weight_scale=options.zero_scale),
         measures.Measure("plain_gradient_is_zero", plain, {"plain_gradient_is_zero": labels}),
         {"activation": functions}, seeds=options.plain_seeds, root_seed=options.root_seed, x=inputs,
+        store=command.part(options, NAME, "plain"),
     )  # fmt: skip
     zeros = zeros.assign_coords(activation=list(options.activations)).rename(seed="plain_seed")
     mean_square = float((inputs**2).mean())
@@ -266,7 +269,7 @@ def draw(options: Options, dataset):
             "Dotted in a: theory, mean of ln norm to first order in 1/n;\ngrey: smallest normal float32. b: points by least squares over the middle 80 % of layers, lines theory; bars: 95 % interval of "
             "the mean; crossings: at this depth, interpolated in\nln scale, intervals by bootstrap over seeds. c: mean with 95 % interval. "
             f"d-f: {options.plain_seeds} seeds for jax.grad; lines from gradients in logs (relu at small scales: its float16 activations\n"
-            f"underflow first, so every unit is dead). {command.today()}, "
+            f"underflow first, so every unit is dead). {dataset.attrs['created'][:10]}, "
             f"{dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)

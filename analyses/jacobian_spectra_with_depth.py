@@ -55,8 +55,7 @@ def main(options: Options) -> None:
             raise ValueError(f"activations: must be out of {', '.join(CRITICAL)}; got {name!r}.")
     if 1.0 not in options.factors:
         raise ValueError(f"factors: must have 1 among them; got {options.factors}.")
-    dataset = measure(options)
-    command.save(options, NAME, draw(options, dataset), dataset)
+    command.produce(options, NAME, measure, draw)
 
 
 def measure(options: Options):
@@ -71,7 +70,13 @@ def measure(options: Options):
         net = jaxsat.MLP(depth=options.depth, width=options.width, activation=name)
         over = {"ensemble": ["gaussian", "orthogonal"], "weight_scale": CRITICAL[name] * np.array(options.factors)}
         part = jaxsat.sweep(
-            net, "log_singular_values", over, seeds=options.seeds, root_seed=options.root_seed, every_depth=True
+            net,
+            "log_singular_values",
+            over,
+            seeds=options.seeds,
+            root_seed=options.root_seed,
+            every_depth=True,
+            store=command.part(options, NAME, name),
         )
         part = part.assign_coords(factor=("weight_scale", list(options.factors))).swap_dims(weight_scale="factor")
         parts.append(part.drop_vars("weight_scale").expand_dims(activation=[name]))
@@ -260,7 +265,7 @@ def draw(options: Options, dataset):
             "a, b: density pooled over seeds, each ridge scaled to its peak, darker: 95 % bootstrap band over seeds; zero singular values (relu, hard_tanh) are left out. "
             "c: median and,\nat the critical scale (thick), 5-95 % of seeds; thin: "
             f"{', '.join(f'{f:g}' for f in options.factors if f != 1.0)} times that scale. "
-            f"d: seven of the singular values, from the largest to the smallest. {command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+            f"d: seven of the singular values, from the largest to the smallest. {dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
     return fig

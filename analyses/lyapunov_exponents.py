@@ -40,8 +40,7 @@ def main(options: Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
-    dataset = measure(options)
-    command.save(options, NAME, draw(options, dataset), dataset)
+    command.produce(options, NAME, measure, draw)
 
 
 def measure(options: Options):
@@ -69,7 +68,12 @@ def measure(options: Options):
     over = {"activation": list(options.activations), "weight_scale": sorted(options.scales)}
     with jax.enable_x64(True):
         found = jaxsat.sweep(
-            net, Measure("lyapunov", exponents, labels), over, seeds=options.seeds, root_seed=options.root_seed
+            net,
+            Measure("lyapunov", exponents, labels),
+            over,
+            seeds=options.seeds,
+            root_seed=options.root_seed,
+            store=command.part(options, NAME),
         )
         laws = [np.asarray(theory.gaussian_lyapunov_exponents(options.width, s)) for s in found.weight_scale.values]
     found["law"] = (
@@ -131,7 +135,7 @@ def draw(options: Options, dataset):
             f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, no biases, "
             "gaussian input. Circles: mean over seeds with its 95 % interval; they differ from the limit by O(1/L).\n"
             "Directions that some network loses altogether (relu) are averaged over the networks that keep them. "
-            f"{missing}{command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+            f"{missing}{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
     return fig

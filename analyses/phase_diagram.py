@@ -56,8 +56,7 @@ def main(options: Options) -> None:
             raise ValueError(f"{name}: must be two numbers, 0 <= low < high; got {low} {high}.")
     if options.weight_range[0] == 0:
         raise ValueError("weight_range: must begin above 0: without weights there are no gradients.")
-    dataset = measure(options)
-    command.save(options, NAME, draw(options, dataset), dataset)
+    command.produce(options, NAME, measure, draw)
 
 
 def measure(options: Options):
@@ -75,7 +74,14 @@ def measure(options: Options):
     scales = np.linspace(*options.weight_range, options.weight_count)
     biases = np.linspace(*options.bias_range, options.bias_count)
     over = {"activation": list(options.activations), "bias_scale": biases, "weight_scale": scales}
-    measured = jaxsat.sweep(net, "log_gradient_norms", over, seeds=options.seeds, root_seed=options.root_seed)
+    measured = jaxsat.sweep(
+        net,
+        "log_gradient_norms",
+        over,
+        seeds=options.seeds,
+        root_seed=options.root_seed,
+        store=command.part(options, NAME),
+    )
     growth = estimates.growth_rates(measured.log_gradient_norms.values, margin=0.2)
     measured["growth"] = (*over, "seed"), growth, {"long_name": "growth of ||dE/dh_l||", "units": "nat per layer back"}
 
@@ -194,7 +200,7 @@ def draw(options: Options, dataset):
             f"{options.seeds} seeds (root {options.root_seed}) with its 95 % interval,\nL = {options.depth}, n = {options.width}, gaussian weights, gaussian input of unit mean square, "
             "unit gaussian cotangent, least squares over the middle 60 % of layers.\nDiscrepancies, in standard errors, are from theory to first order in 1/n; grey: 95 %. "
             f"Worst {np.nanmax(np.abs(discrepancy)):.1f}, rms {np.sqrt(np.nanmean(discrepancy**2)):.2f}. "
-            f"{command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+            f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
     return fig

@@ -43,8 +43,7 @@ def main(options: Options) -> None:
     command.check_output(options, NAME)
     if not options.depths or not all(depth >= 2 for depth in options.depths):
         raise ValueError(f"depths: must be at least 2, one or more; got {options.depths}.")
-    dataset = measure(options)
-    command.save(options, NAME, draw(options, dataset), dataset)
+    command.produce(options, NAME, measure, draw)
 
 
 def measure(options: Options):
@@ -57,7 +56,7 @@ def measure(options: Options):
     from jaxsat import theory
 
     direction = np.asarray(jax.random.normal(jax.random.key(options.root_seed), (options.width,)), float)
-    direction /= np.sqrt(np.mean(direction**2))
+    direction = direction / np.sqrt(np.mean(direction**2))
     rows = []
     for name in options.activations:
         bias = 0.0 if name in ("identity", "relu", "leaky_relu") else options.bias_scale
@@ -70,7 +69,13 @@ def measure(options: Options):
             for depth in options.depths:
                 net = jaxsat.MLP(depth, options.width, name, scale, bias, ensemble)
                 found = jaxsat.sweep(
-                    net, "log_singular_values", {}, seeds=options.seeds, root_seed=options.root_seed, x=x
+                    net,
+                    "log_singular_values",
+                    {},
+                    seeds=options.seeds,
+                    root_seed=options.root_seed,
+                    x=x,
+                    store=command.part(options, NAME, f"{name}-{ensemble}-{depth}"),
                 )
                 moments = theory.spectrum_moments(name, depth, scale, bias, ensemble)
                 logs = found.log_singular_values.values
@@ -176,7 +181,7 @@ def draw(options: Options, dataset):
             f"n = {options.width}.\nCritical weight scales: {scales}; sigma_b = {options.bias_scale:g} (0 for identity, relu, leaky_relu); input scaled so that every layer has the stationary length.\n"
             "Exactly zero and exactly equal singular values (relu, hard_tanh, linear orthogonal) are point masses of the theory and not drawn. "
             f"Lowest row: share of values in ten\nequally likely intervals; markers: activation, colours: depth; grey: 95 %. Finite networks have the rank of their layer of fewest active\nunits, lower than the theory's (relu, hard_tanh: lowest interval), and differ by some L/n elsewhere: rms {np.sqrt(np.mean(z**2)):.2f}. "
-            f"{command.today()}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+            f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
     return fig

@@ -60,11 +60,11 @@ def _panel(ax: Any, array: xarray.DataArray, swept: list[str]) -> None:
     some = "" if len(chosen) == len(combinations) else f" ({len(chosen)} of {len(combinations)} combinations)"
     ax.set_title(f"{array.name}{some}", fontsize=7)
     if rest:
-        ax.legend(fontsize=5.5)
+        ax.legend(fontsize=5.5, loc="upper left", bbox_to_anchor=(0, -0.22))
 
 
 def _told(value: Any) -> str:
-    return f"{value:g}" if np.issubdtype(np.asarray(value).dtype, np.number) else str(value)
+    return f"{value:.3g}" if np.issubdtype(np.asarray(value).dtype, np.number) else str(value)
 
 
 def _axis(long_name: str, units: str) -> str:

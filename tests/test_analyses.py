@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import xarray
+from matplotlib import image
 
 TINY = {
     "activations_saturate": ["--activations", "sigmoid", "relu", "--points", "41"],
@@ -65,13 +66,40 @@ def test_writes_figure_and_dataset_and_says_where(name, tmp_path):
         assert path.exists()
         assert str(path) in done.stdout.splitlines()
     assert (tmp_path / f"{name}.png").stat().st_size > 20_000
+    before = image.imread(tmp_path / f"{name}.png")
     dataset = xarray.open_zarr(tmp_path / f"{name}.zarr")
     assert dataset.attrs["analysis"] == name
     assert "created" in dataset.attrs, dataset.attrs
     assert all(np.isfinite(dataset[v]).any() for v in dataset.data_vars)
-    if name == "activations_saturate":  # the quickest: what is tested here all have in common
-        again = analysis(name, *TINY[name], "--output", tmp_path, "--formats", "png")
-        assert again.returncode == 0, "its own results may be written over"
+    again = analysis(name, "--draw-only", "--output", tmp_path, "--formats", "png")
+    assert again.returncode == 0, again.stderr
+    np.testing.assert_array_equal(image.imread(tmp_path / f"{name}.png"), before)
+
+
+def test_results_may_be_written_over_by_the_same_analysis(tmp_path):
+    for _ in range(2):
+        done = analysis("activations_saturate", *TINY["activations_saturate"], "--output", tmp_path, "--formats", "png")
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_analysis_goes_on_from_its_store(tmp_path):
+    """What is missing from the store is computed again, and nothing else."""
+    name, store = "born_dead", tmp_path / "store"
+    arguments = [name, *TINY[name], "--output", tmp_path, "--formats", "png", "--store", store]
+    assert analysis(*arguments).returncode == 0
+    first = xarray.open_zarr(tmp_path / f"{name}.zarr").load()
+    parts = sorted(path.name for path in store.iterdir())
+    assert parts == ["born_dead-dead.zarr", "born_dead-saturated.zarr"]
+    (mark, *_) = store.glob("born_dead-dead.zarr/chunk_counts/c/*/*/*")
+    mark.unlink()
+    assert not list((store / "born_dead-dead.zarr" / ".jaxsat" / "claims").iterdir())
+    refused = analysis(*arguments)
+    assert refused.returncode == 2
+    assert "holds something already. Add --resume" in refused.stderr
+    done = analysis(*arguments, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert mark.exists()
+    xarray.testing.assert_equal(xarray.open_zarr(tmp_path / f"{name}.zarr").load(), first)
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -81,6 +109,8 @@ def test_writes_figure_and_dataset_and_says_where(name, tmp_path):
         (["--activations", "sigmiod"], "Did you mean 'sigmoid'"),
         (["--output", "/proc/nowhere"], "output: must be in a folder that can be written"),
         (["--seed-count", "3"], "--seed-count"),
+        (["--resume"], "resume: goes with --store"),
+        (["--draw-only"], "is not there. Run the analysis once without --draw-only"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(name, arguments, message, tmp_path, monkeypatch, capsys):
