@@ -22,6 +22,7 @@ from jaxsat.gradients import backpropagated_signal, log_gradient_norms
 from jaxsat.jacobian import factors, jacobian, log_singular_values, singular_values
 from jaxsat.network import MLP
 from jaxsat.sweep import sweep
+from jaxsat.training import train
 
 __version__ = "0.1.0"
 
@@ -45,4 +46,5 @@ __all__ = [
     "spectrum",
     "sweep",
     "theory",
+    "train",
 ]

@@ -38,6 +38,12 @@ ALLOWED: dict[str, set[str]] = {
     "gradients": {"network", "normalization"},
     "measures": {"activations", "gradients", "jacobian", "network", "ordering", "saturation", "spectrum"},
     "sweep": {"activations", "measures", "network", "provenance", "storage"},
+    "training/__init__": {"training"},
+    "training/request": {"activations", "network"},
+    "training/recording": {"gradients", "jacobian", "measures", "network", "saturation"},
+    "training/steps": {"network", "training"},
+    "training/checkpoints": {"storage"},
+    "training/together": {"network", "provenance", "training"},
 }
 
 
