@@ -13,6 +13,7 @@ ALLOWED: dict[str, set[str]] = {
     "ensembles": set(),
     "provenance": set(),
     "storage": set(),
+    "datasets": set(),
     "estimates": set(),
     "plotting": set(),
     "gaussian": {"activations"},
