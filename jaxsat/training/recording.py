@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxsat import gradients, jacobian, saturation
+from jaxsat import gradients, saturation
+from jaxsat.jacobian import log_singular_values
 from jaxsat.measures import Variable
 from jaxsat.network import MLP, Params, Trace
 
@@ -59,7 +60,7 @@ class Snapshot:
     @functools.cached_property
     def log_singular_values(self) -> Array:
         few = self.probe[0][:JACOBIANS]
-        return jnp.mean(jax.vmap(lambda x: jacobian.log_singular_values(self.net, self.params, x))(few), axis=0)
+        return jnp.mean(jax.vmap(lambda x: log_singular_values(self.net, self.params, x))(few), axis=0)
 
 
 def losses(
