@@ -26,8 +26,8 @@ def test_digits_are_all_there_once_and_in_the_order_of_the_seed():
         182,
         181,
         179,
-        180,
         174,
+        180,
     ]
     assert not np.array_equal(split.train[1], other.train[1])
     np.testing.assert_array_equal(split.train[0], datasets.digits().train[0])

@@ -75,7 +75,7 @@ class Folder:
         _write(self.path / f"{name}.npz", lambda file: np.savez(file, done=np.asarray(done), **leaves))
 
     def load(self, name: str, template: Any) -> tuple[Any, int] | None:
-        """What was saved under that name, in the shape of a tree of abstract arrays; None if nothing was."""
+        """What was saved under that name, in the shape of a tree of arrays; None if nothing was."""
         path = self.path / f"{name}.npz"
         if not path.exists():
             return None
@@ -134,7 +134,7 @@ def _raw(leaf: Any) -> Any:
     return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
-def _restored(kept: np.ndarray, leaf: jax.ShapeDtypeStruct) -> Any:
+def _restored(kept: np.ndarray, leaf: Any) -> Any:
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(kept, impl=jax.random.key_impl(leaf))
     return kept.view(leaf.dtype)  # NumPy's files forget the names of bfloat16 and its like

@@ -213,19 +213,16 @@ class _Program:
         """Train every tile, from where it was left, and return what was recorded of each network."""
         begin, program = self.begin.compile(), self.lowered.compile()
         dtype = jnp.result_type(float)
-        template = (self.begin.out_info, self.found())
         at = jnp.asarray(self.at, jnp.int32)
         parts: list[dict[str, np.ndarray]] = []
         seconds_a_step = None
         for number, (columns, seeds, count) in enumerate(self.cut):
             columns = {name: jnp.asarray(values, dtype) for name, values in columns.items()}
             seeds = jnp.asarray(seeds, jnp.int32)
-            kept = keeper.load(number, template)
-            if kept is None:
-                state = begin(columns, seeds, self.root)
-                found = {n: jnp.zeros(s.shape, s.dtype) for n, s in self.found().items()}
-                done = 0
-            else:
+            state = begin(columns, seeds, self.root)
+            found = {n: jnp.zeros(s.shape, s.dtype) for n, s in self.found().items()}
+            done = 0
+            if (kept := keeper.load(number, (state, found))) is not None:
                 (state, found), done = kept
                 advance(count * self.at[done - 1])
             while done < len(self.at):
