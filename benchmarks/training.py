@@ -7,6 +7,7 @@ Compilation is in neither time.
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import jax
@@ -49,7 +50,7 @@ def one_by_one(data, networks: int) -> float:
         sizes = (64, 128, 128, 128, 128, 10)
         weights = [
             (jnp.asarray(rng.normal(size=(a, b)) / np.sqrt(a), jnp.float32), jnp.zeros(b))
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            for a, b in itertools.pairwise(sizes)
         ]
         state = optimizer.init(weights)
         for _ in range(EPOCHS):
@@ -69,7 +70,7 @@ def one_by_one(data, networks: int) -> float:
 def main() -> None:
     data = datasets.digits().train
     loop = one_by_one(data, SAMPLE) / SAMPLE
-    short = together(data, 1)  # mostly compilation, and two networks' difference leaves it out
+    short = together(data, 1)  # with compilation: the difference of both runs is without it
     own = (together(data, NETWORKS) - short) / (NETWORKS - 1)
     print(
         f"{NETWORKS} networks 64-128-128-128-128-10, {EPOCHS} epochs of batches of {BATCH}, {jax.devices()[0].device_kind}"

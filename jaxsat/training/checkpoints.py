@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxsat import storage
@@ -71,8 +72,9 @@ class Folder:
 
     def save(self, name: str, tree: Any, done: int) -> None:
         """Put the leaves of a tree, and how many records it has, into the file of that name."""
-        leaves = {f"leaf{i}": np.asarray(_raw(leaf)) for i, leaf in enumerate(jax.tree.leaves(tree))}
-        _write(self.path / f"{name}.npz", lambda file: np.savez(file, done=np.asarray(done), **leaves))
+        leaves: dict[str, Any] = {"done": np.asarray(done)}
+        leaves |= {f"leaf{i}": np.asarray(_raw(leaf)) for i, leaf in enumerate(jax.tree.leaves(tree))}
+        _write(self.path / f"{name}.npz", lambda file: np.savez(file, **leaves))
 
     def load(self, name: str, template: Any) -> tuple[Any, int] | None:
         """What was saved under that name, in the shape of a tree of arrays; None if nothing was."""
@@ -131,10 +133,10 @@ def _write(path: pathlib.Path, fill: Any) -> None:
 
 
 def _raw(leaf: Any) -> Any:
-    return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
 def _restored(kept: np.ndarray, leaf: Any) -> Any:
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(kept, impl=jax.random.key_impl(leaf))
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(kept), impl=jax.random.key_impl(leaf))
     return kept.view(leaf.dtype)  # NumPy's files forget the names of bfloat16 and its like
