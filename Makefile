@@ -27,7 +27,7 @@ lint: $(VENV)/ready
 	$(BIN)/pyright
 
 bench: $(VENV)/ready
-	@for name in gradient_sweep jacobian_spectra compilation imports probe; do $(BIN)/python -m benchmarks.$$name || exit $$?; done
+	@for name in gradient_sweep jacobian_spectra stored_sweep training compilation imports probe; do $(BIN)/python -m benchmarks.$$name || exit $$?; done
 
 clean:
 	rm -rf $(VENV) $(OUTPUT)

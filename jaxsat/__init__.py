@@ -28,6 +28,7 @@ from jaxsat.monitoring import monitor
 from jaxsat.network import MLP
 from jaxsat.probing import probe
 from jaxsat.sweep import sweep
+from jaxsat.training import train
 
 __version__ = "0.1.0"
 
@@ -57,4 +58,5 @@ __all__ = [
     "spectrum",
     "sweep",
     "theory",
+    "train",
 ]

@@ -13,6 +13,7 @@ ALLOWED: dict[str, set[str]] = {
     "ensembles": set(),
     "provenance": set(),
     "storage": set(),
+    "datasets": set(),
     "estimates": set(),
     "plotting": set(),
     "gaussian": {"activations"},
@@ -78,6 +79,12 @@ ALLOWED: dict[str, set[str]] = {
         "store",
         "tiles",
     },
+    "training/__init__": {"training"},
+    "training/request": {"activations", "network"},
+    "training/recording": {"gradients", "jacobian", "measures", "network", "saturation"},
+    "training/steps": {"network", "training"},
+    "training/checkpoints": {"storage"},
+    "training/together": {"network", "provenance", "training"},
 }
 
 

@@ -31,15 +31,23 @@ CALLS = {
         "ValueError: critical_initializer: `ensemble` must be 'gaussian' or 'orthogonal'; got 'uniform'."
     ),
     "jaxsat.gradients.plain_gradient_is_zero(3, params, x, x)": "TypeError: plain_gradient_is_zero: `net` must be an MLP",
+    "jaxsat.train('net', data, **run)": "TypeError: train: `net` must be an MLP",
+    "jaxsat.train(net, x, **run)": "TypeError: train: `data` must be a pair (x, y) of inputs and classes; got",
+    "jaxsat.train(net, data, **(run | {'epochs': 1.5}))": "ValueError: train: `epochs` must be an integer of at least 1",
+    "jaxsat.train(net, data, **run, root_seed=0.5)": "TypeError: train: `root_seed` must be an integer; got 0.5",
+    "jaxsat.train(net, data, **run, over=[0.1])": "TypeError: train: `over` must map fields of MLP to values; got list",
+    "jaxsat.train(net, data, **run, record_every='all')": "TypeError: train: `record_every` must be an interval in steps",
 }
 PROGRAM = f"""
 import json
-import jax, jax.numpy as jnp, jaxsat
+import jax, jax.numpy as jnp, jaxsat, optax
 from jaxsat import krylov, spectrum
 from jaxsat.activations import elu, leaky_relu
 key, x = jax.random.key(0), jnp.ones(3)
 params = jaxsat.MLP(depth=2, width=3).init(key)
 q = krylov.quadrature(jnp.sin, x)
+net, data = jaxsat.MLP(depth=1, width=3, outputs=2), (jnp.ones((4, 3)), jnp.zeros(4, int))
+run = {{"optimizer": optax.sgd(0.1), "epochs": 1, "batch_size": 2}}
 found = {{}}
 for call in {list(CALLS)!r}:
     try:

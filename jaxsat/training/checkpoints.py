@@ -1,0 +1,142 @@
+"""What survives being killed: a folder beside the store, with one file for each tile of networks.
+
+While a run is under way, ``<store>.partial`` holds ``request.json`` and, for each tile, the state of its networks and
+what was recorded of them. Files are written under another name, flushed and renamed, so that each is whole at any
+moment. At the end the dataset is written in the folder, renamed to ``<store>``, and the folder removed. One process at a
+time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsat import storage
+
+if TYPE_CHECKING:
+    import xarray
+
+KIND = "jaxsat.train"  # the attribute, and the entry of request.json, that say who wrote it
+
+
+def finished(store: pathlib.Path, request: Mapping[str, Any]) -> xarray.Dataset | None:
+    """The dataset of an earlier run of this request, read into memory; None where there is none.
+
+    Raises:
+        ValueError: something else is there, or the result of another request.
+    """
+    if not store.exists():
+        return None
+    import xarray
+
+    attributes: dict[str, Any] = {}
+    if (store / "zarr.json").is_file():
+        attributes = json.loads((store / "zarr.json").read_text()).get("attributes", {})
+    _compare(store, attributes.get(KIND), request)
+    dataset = xarray.open_zarr(str(store)).load()
+    if Folder.beside(store).exists():  # killed between renaming and removing
+        Folder(store, request).remove()
+    return dataset
+
+
+class Folder:
+    """The checkpoints of one run.
+
+    Raises:
+        ValueError: the folder is of another request, or was not made by this module, or cannot be written.
+    """
+
+    def __init__(self, store: pathlib.Path, request: Mapping[str, Any]):
+        self.store, self.path = store, self.beside(store)
+        storage.check_folder(store.absolute().parent, "train: `store`")
+        if self.path.exists():
+            about = self.path / "request.json"
+            _compare(self.path, about.read_text() if about.is_file() else None, request)
+            return
+        new = self.path.with_name(f"{self.path.name}-{os.getpid()}")  # renamed when it says whose it is
+        new.mkdir()
+        _write(new / "request.json", lambda file: file.write(json.dumps(request).encode()))
+        new.rename(self.path)
+
+    @staticmethod
+    def beside(store: pathlib.Path) -> pathlib.Path:
+        return store.with_name(store.name + ".partial")
+
+    def save(self, name: str, tree: Any, done: int) -> None:
+        """Put the leaves of a tree, and how many records it has, into the file of that name."""
+        leaves: dict[str, Any] = {"done": np.asarray(done)}
+        leaves |= {f"leaf{i}": np.asarray(_raw(leaf)) for i, leaf in enumerate(jax.tree.leaves(tree))}
+        _write(self.path / f"{name}.npz", lambda file: np.savez(file, **leaves))
+
+    def load(self, name: str, template: Any) -> tuple[Any, int] | None:
+        """What was saved under that name, in the shape of a tree of arrays; None if nothing was."""
+        path = self.path / f"{name}.npz"
+        if not path.exists():
+            return None
+        leaves, structure = jax.tree.flatten(template)
+        with np.load(path) as kept:
+            restored = [_restored(kept[f"leaf{i}"], leaf) for i, leaf in enumerate(leaves)]
+            return jax.tree.unflatten(structure, restored), int(kept["done"])
+
+    def finish(self, dataset: xarray.Dataset) -> None:
+        """Put the dataset where the store is to be, and remove the folder."""
+        whole = self.path / "result.zarr"
+        storage.write(dataset, whole, mode="w")
+        if self.store.exists():
+            raise ValueError(f"train: `store`: {self.store} appeared during the run; the result is kept in {whole}.")
+        whole.rename(self.store)
+        self.remove()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path)
+
+
+def _compare(path: pathlib.Path, text: str | None, request: Mapping[str, Any]) -> None:
+    """Raise unless `text` is this request."""
+    there = json.loads(text) if text else {}
+    if there.get("kind") != KIND:
+        raise ValueError(f"train: `store`: {path} exists and was not written by jaxsat.train. Choose another path.")
+    asked = json.loads(json.dumps(request))
+    different = [name for name in {**there, **asked} if there.get(name) != asked.get(name)]
+    told = [name for name in different if name != "program"]
+    if told:
+        parts = [f"{name} is {_short(there.get(name))} there and {_short(asked.get(name))} here" for name in told]
+        raise ValueError(f"train: `store`: {path} is of another request: {'; '.join(parts)}. Choose another path.")
+    if different:
+        raise ValueError(
+            f"train: `store`: {path} is of another optimiser, activation, device or version of JAX: the compiled program "
+            "differs, all else is equal. Choose another path."
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _write(path: pathlib.Path, fill: Any) -> None:
+    """Write a file so that it is either whole or not there."""
+    new = path.with_name(path.name + ".new")
+    with open(new, "wb") as file:
+        fill(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+
+
+def _raw(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+
+def _restored(kept: np.ndarray, leaf: Any) -> Any:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(kept), impl=jax.random.key_impl(leaf))
+    return kept.view(leaf.dtype)  # NumPy's files forget the names of bfloat16 and its like
