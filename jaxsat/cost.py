@@ -65,7 +65,7 @@ def estimate(request: Request) -> Cost:
 def flops_of(jaxpr: Any) -> float:
     """Operations in the text of a program: two for each product in a matrix multiplication, one for each other result.
 
-    >>> square = jax.make_jaxpr(lambda a: a @ a)(np.ones((4, 4)))
+    >>> square = jax.make_jaxpr(lambda a: a @ a)(jax.numpy.ones((4, 4)))
     >>> flops_of(square.jaxpr)
     128.0
     """
