@@ -1,4 +1,4 @@
-"""The grid of a sweep: fields of ``MLP`` and the values they take, each combination one kind of network."""
+"""A grid of networks: fields of ``MLP`` and the values they take, each combination one kind of network."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ LONG_NAMES = {
     "fan": "fan that divides the variance",
     "residual_scale": "residual scale a",
     "normalization": "normalisation",
+    "learning_rate": "learning rate",
 }
 
 
@@ -35,34 +36,42 @@ class Grid:
 
     Static fields (each combination is a program of its own) and traced ones (arrays, vmapped over) are told apart by
     name; ``base`` supplies the fields that are not swept.
+
+    Args:
+        base: the network whose fields are varied.
+        over: field -> values.
+        rates: swept numbers that are not fields of MLP but traced as its scales are, as a learning rate.
     """
 
     base: MLP
     over: dict[str, list[Any]]
+    rates: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, net: MLP, over: Mapping[str, Any]) -> Grid:
-        """The grid of a request; raise for unknown fields and for values that are no grid."""
+    def of(cls, net: MLP, over: Mapping[str, Any], rates: tuple[str, ...] = (), caller: str = "sweep") -> Grid:
+        """The grid of a request; raise, in the caller's name, for unknown fields and for values that are no grid."""
         if not isinstance(over, Mapping):
-            raise TypeError(f"sweep: `over` must map fields of MLP to values; got {type(over).__name__}.")
+            raise TypeError(f"{caller}: `over` must map fields of MLP to values; got {type(over).__name__}.")
+        known = (*STATIC_FIELDS, *TRACED_FIELDS, *rates)
+        what = " or ".join(["fields of MLP", *map(repr, rates)])
         values: dict[str, list[Any]] = {}
         for name, given in over.items():
-            if name not in STATIC_FIELDS + TRACED_FIELDS:
-                near = difflib.get_close_matches(str(name), STATIC_FIELDS + TRACED_FIELDS, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"Fields: {', '.join(STATIC_FIELDS + TRACED_FIELDS)}."
-                raise ValueError(f"sweep: `over` must name fields of MLP; got {name!r}. {hint}")
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+                raise ValueError(f"{caller}: `over` must name {what}; got {name!r}. {hint}")
             if isinstance(given, str) or (np.ndim(given) == 0 and not isinstance(given, Sequence)):
                 raise TypeError(
-                    f"sweep: `over[{name!r}]` must be a sequence of values; got {given!r}. Wrap it in a list."
+                    f"{caller}: `over[{name!r}]` must be a sequence of values; got {given!r}. Wrap it in a list."
                 )
             values[name] = list(given)
             if not values[name]:
-                raise ValueError(f"sweep: `over[{name!r}]` must have at least one value; got none.")
-            if name in TRACED_FIELDS:
-                check_scale(f"sweep: `over[{name!r}]`", np.asarray(values[name]))
+                raise ValueError(f"{caller}: `over[{name!r}]` must have at least one value; got none.")
+            if name not in STATIC_FIELDS:
+                check_scale(f"{caller}: `over[{name!r}]`", np.asarray(values[name]))
             if len({plain(v) for v in values[name]}) < len(values[name]):
-                raise ValueError(f"sweep: `over[{name!r}]` must have distinct values; got {list(given)}.")
-        grid = cls(net, values)
+                raise ValueError(f"{caller}: `over[{name!r}]` must have distinct values; got {list(given)}.")
+        grid = cls(net, values, rates)
         grid.networks()  # raises for values that no MLP has
         return grid
 
@@ -74,7 +83,7 @@ class Grid:
     @property
     def traced(self) -> list[str]:
         """Swept fields that are arrays to the compiled program, in the order given."""
-        return [name for name in self.over if name in TRACED_FIELDS]
+        return [name for name in self.over if name not in STATIC_FIELDS]
 
     def choices(self) -> list[tuple[int, ...]]:
         """Every combination of static values, as an index for each of :attr:`static`."""
@@ -105,7 +114,8 @@ class Grid:
     def within(self, over: Mapping[str, Sequence[Any]]) -> Grid:
         """This grid with the values, given as labels, of a wider one. Static ones that it lacks stay labels."""
         known = {name: dict(zip(self.labels()[name], values, strict=True)) for name, values in self.over.items()}
-        return Grid(self.base, {name: [known[name].get(v, v) for v in values] for name, values in over.items()})
+        over = {name: [known[name].get(v, v) for v in values] for name, values in over.items()}
+        return dataclasses.replace(self, over=over)
 
     def choices_in(self, wider: Grid) -> list[tuple[int, ...]]:
         """Combinations of this grid's static values, as indices of a wider grid."""
@@ -115,7 +125,7 @@ class Grid:
     def labels(self) -> dict[str, list[Any]]:
         """Values as coordinates."""
         return {
-            name: [float(plain(v)) if name in TRACED_FIELDS else plain(v) for v in values]
+            name: [plain(v) if name in STATIC_FIELDS else float(plain(v)) for v in values]
             for name, values in self.over.items()
         }
 

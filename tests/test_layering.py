@@ -80,11 +80,13 @@ ALLOWED: dict[str, set[str]] = {
         "tiles",
     },
     "training/__init__": {"training"},
-    "training/request": {"activations", "network"},
+    "training/request": {"grid", "network"},
     "training/recording": {"gradients", "jacobian", "measures", "network", "saturation"},
-    "training/steps": {"network", "training"},
+    "training/steps": {"grid", "network", "training"},
     "training/checkpoints": {"storage"},
-    "training/together": {"network", "provenance", "training"},
+    "training/program": {"grid", "training"},
+    "training/labels": {"grid", "measures", "training"},
+    "training/together": {"grid", "network", "progress", "provenance", "training"},
 }
 
 

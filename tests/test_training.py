@@ -12,7 +12,7 @@ import pytest
 import xarray
 
 import jaxsat
-from jaxsat.training import checkpoints, recording, together
+from jaxsat.training import checkpoints, program, recording, steps
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(40, 3)), RNG.integers(0, 4, 40)
@@ -125,7 +125,7 @@ def many():
 
 
 def test_a_network_beside_others_is_the_network_alone_bit_for_bit(many):
-    assert together.tile_size(NET) > 1, "networks of this size are to share a tile"
+    assert steps.tile_size(NET) > 1, "networks of this size are to share a tile"
     assert many.loss.dims == ("weight_scale", "learning_rate", "activation", "seed", "step")
     alone = run(
         over={"activation": ["relu"], "learning_rate": [0.5]}, seeds=2, epochs=8, optimizer=optax.sgd,
@@ -267,7 +267,7 @@ NOISY = optax.chain(optax.add_noise(0.1, 0.55, jax.random.key(3)), optax.sgd(0.1
 @pytest.mark.parametrize("optimizer", [CLIPPED, pytest.param(NOISY, marks=pytest.mark.slow)], ids=["clipped", "noisy"])
 def test_a_run_can_stop_and_go_on_with_any_optimizer_state(optimizer, tmp_path, monkeypatch):
     """At every file written, in turn, the run is cut off; what it comes to is the same."""
-    monkeypatch.setattr(together, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     request = {
         "over": {"weight_scale": [0.5, 2.0]},
         "seeds": 2,
@@ -302,8 +302,8 @@ KILLED = """
 import jax, optax, numpy as np
 jax.config.update("jax_enable_x64", True)
 import jaxsat
-from jaxsat.training import together
-together.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+from jaxsat.training import program
+program.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 rng = np.random.default_rng(0)
 data = rng.normal(size=(40, 3)), rng.integers(0, 4, 40)
 net = jaxsat.MLP(depth=3, width=6, inputs=3, outputs=4)
@@ -434,7 +434,7 @@ def test_bad_requests_are_refused_before_anything_is_compiled(arguments, error, 
     def compiled(*_):
         raise AssertionError("it was compiled")
 
-    monkeypatch.setattr(together._Program, "run", compiled)
+    monkeypatch.setattr(program.Program, "run", compiled)
     with pytest.raises(error, match=message) as raised:
         run(**arguments)
     assert "\n" not in str(raised.value)
@@ -452,4 +452,4 @@ def test_progress_goes_to_stderr(capsys):
     run(seeds=2, progress=True)
     seen = capsys.readouterr()
     assert seen.out == ""
-    assert "16.0/16.0" in seen.err
+    assert "16 of 16 steps" in seen.err

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsat.activations import Activation
-from jaxsat.network import MLP, STATIC_FIELDS, TRACED_FIELDS, check_scale
+from jaxsat.grid import Grid
+from jaxsat.network import MLP
 
 LEARNING_RATE = "learning_rate"
-COLUMNS = (*TRACED_FIELDS, LEARNING_RATE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,33 +25,6 @@ class Examples:
     @property
     def arrays(self) -> tuple[Any, Any]:
         return jnp.asarray(self.x, jnp.result_type(float)), jnp.asarray(self.y, jnp.int32)
-
-
-@dataclasses.dataclass(frozen=True)
-class Grid:
-    """Static choices as a list of networks, everything traced as flat columns; seeds vary fastest."""
-
-    over: dict[str, list[Any]]
-    networks: list[MLP]
-    columns: dict[str, np.ndarray]
-    seeds: int
-
-    @property
-    def static(self) -> list[str]:
-        return [name for name in self.over if name in STATIC_FIELDS]
-
-    @property
-    def traced(self) -> list[str]:
-        return [name for name in self.over if name in COLUMNS]
-
-    @property
-    def points(self) -> int:
-        return math.prod(len(self.over[name]) for name in self.traced)
-
-    @property
-    def count(self) -> int:
-        """Networks of one static choice."""
-        return self.points * self.seeds
 
 
 def examples(name: str, given: Any, networks: Sequence[MLP]) -> Examples:
@@ -89,35 +58,12 @@ def examples(name: str, given: Any, networks: Sequence[MLP]) -> Examples:
     return Examples(x, y)
 
 
-def grid(net: MLP, over: Mapping[str, Any], seeds: int) -> Grid:
+def grid_of(net: MLP, over: Mapping[str, Any]) -> Grid:
     """The networks of a request, from fields and values."""
-    if not isinstance(over, Mapping):
-        raise TypeError(f"train: `over` must map fields of MLP to values; got {type(over).__name__}.")
-    known = (*STATIC_FIELDS, *COLUMNS)
-    values: dict[str, list[Any]] = {}
-    for name, given in over.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
-            raise ValueError(f"train: `over` must name fields of MLP or {LEARNING_RATE!r}; got {name!r}. {hint}")
-        if isinstance(given, str) or (np.ndim(given) == 0 and not isinstance(given, Sequence)):
-            raise TypeError(f"train: `over[{name!r}]` must be a sequence of values; got {given!r}. Wrap it in a list.")
-        values[name] = list(given)
-        if not values[name]:
-            raise ValueError(f"train: `over[{name!r}]` must have at least one value; got none.")
-        if name in COLUMNS:
-            check_scale(f"train: `over[{name!r}]`", np.asarray(values[name]))
-        if len({plain(v) for v in values[name]}) < len(values[name]):
-            raise ValueError(f"train: `over[{name!r}]` must have distinct values; got {list(given)}.")
-    static = [name for name in values if name in STATIC_FIELDS]
-    traced = [name for name in values if name in COLUMNS]
-    choices = itertools.product(*(values[name] for name in static))
-    networks = [dataclasses.replace(net, **dict(zip(static, choice, strict=True))) for choice in choices]
-    if any(one.outputs is None for one in networks):
+    found = Grid.of(net, over, rates=(LEARNING_RATE,), caller="train")
+    if any(one.outputs is None for one in found.networks()):
         raise ValueError("train: `net` must have a read-out; got outputs=None. Set `outputs` to the number of classes.")
-    mesh = np.meshgrid(*(np.asarray(values[name], float) for name in traced), indexing="ij")
-    columns = {name: np.repeat(m.ravel(), seeds) for name, m in zip(traced, mesh, strict=True)}
-    return Grid(values, networks, columns, seeds)
+    return found
 
 
 def optimizer_of(optimizer: Any, swept: bool) -> Callable[[Any], Any]:
@@ -177,14 +123,3 @@ def at_most_examples(name: str, value: Any, count: int) -> None:
         raise ValueError(
             f"train: `{name}` must be at most the {count} training examples; got {value}. Make it smaller."
         )
-
-
-def plain(value: Any) -> str | int | float:
-    """A field's value as a coordinate label."""
-    if value is None:
-        return "none"
-    if isinstance(value, Activation):
-        return value.name
-    if callable(value):
-        return getattr(value, "__name__", repr(value))
-    return value.item() if hasattr(value, "item") else value

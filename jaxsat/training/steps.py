@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxsat.grid import Grid
 from jaxsat.network import MLP, Params
 from jaxsat.training.recording import Batch, Record, Snapshot, losses
 from jaxsat.training.request import LEARNING_RATE
@@ -194,11 +195,16 @@ def _as_optax_is_written():
         yield
 
 
-def tiles(columns: Mapping[str, np.ndarray], count: int, seeds: int, size: int) -> list[tuple[dict, np.ndarray, int]]:
-    """Columns and seeds of each tile, and how many of its networks count: the last repeats its last network."""
+def tiles(grid: Grid, seeds: int, size: int) -> list[tuple[dict[str, np.ndarray], np.ndarray, int]]:
+    """Columns and seeds of each tile, and how many of its networks count: the last repeats its last network.
+
+    Networks are counted with seeds varying fastest.
+    """
+    columns = grid.columns(dict.fromkeys(grid.traced, 0), [len(grid.over[name]) for name in grid.traced])
+    count = math.prod(len(grid.over[name]) for name in grid.traced) * seeds
     cut = []
     for start in range(0, count, size):
         index = np.minimum(np.arange(start, start + size), count - 1)
-        column = {name: values[index] for name, values in columns.items()}
+        column = {name: values[index // seeds] for name, values in columns.items()}
         cut.append((column, index % seeds, min(size, count - start)))
     return cut

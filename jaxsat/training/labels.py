@@ -1,0 +1,58 @@
+"""What was recorded, as a labelled dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxsat.grid import LONG_NAMES, UNITS, Grid
+from jaxsat.measures import Variable
+from jaxsat.training.recording import Record
+
+if TYPE_CHECKING:
+    import xarray
+
+DIVERGED = Variable((), "step at which loss or weights stopped being finite, -1 while they are")
+
+
+def labelled(
+    results: Mapping[str, np.ndarray], grid: Grid, seeds: int, records: Mapping[str, Record], at: Sequence[int],
+    per_epoch: int,
+) -> xarray.Dataset:  # fmt: skip
+    """Arrays (static choice, network, record, ..) with the dimensions of the grid, "seed", "step" and their own.
+
+    Args:
+        results: by name of the record, and `diverged_at` without the axis of records.
+        grid: whose values are coordinates.
+        seeds: how many; they vary fastest along the networks.
+        records: what was recorded.
+        at: steps at which it was.
+        per_epoch: steps of an epoch.
+    """
+    import xarray
+
+    order = [*grid.static, *grid.traced]
+    sizes = [len(grid.over[name]) for name in order]
+    arrays, coordinates = {}, {}
+    for name, array in results.items():
+        variable = DIVERGED if name == "diverged_at" else records[name].variable
+        own = variable.dims if name == "diverged_at" else ("step", *variable.dims)
+        coordinates |= {dim: list(labels) for dim, labels in variable.coordinates.items()}
+        shaped = array.reshape(*sizes, seeds, *array.shape[2:])
+        attrs = {"long_name": variable.long_name, "units": variable.units}
+        arrays[name] = xarray.DataArray(shaped, dims=(*order, "seed", *own), attrs=attrs).transpose(*grid.over, ...)
+    dataset = xarray.Dataset(arrays).assign_coords(coordinates)
+    steps = np.asarray(at)
+    described = {name: (values, LONG_NAMES[name], UNITS.get(name, "1")) for name, values in grid.labels().items()} | {
+        "seed": (np.arange(seeds), "seed", "1"),
+        "step": (steps, "optimiser steps done", "steps"),
+        "layer": (np.arange(1, dataset.sizes.get("layer", 0) + 1), "layer, counted from the input", "layers"),
+        "index": (np.arange(1, dataset.sizes.get("index", 0) + 1), "rank by size", "1"),
+    }
+    for name, (values, long_name, units) in described.items():
+        if name in dataset.sizes:
+            dataset = dataset.assign_coords({name: (name, values, {"long_name": long_name, "units": units})})
+    epoch = ("step", steps / per_epoch, {"long_name": "passes over the training data", "units": "epochs"})
+    return dataset.assign_coords(epoch=epoch)
