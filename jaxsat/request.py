@@ -127,6 +127,11 @@ class Request:
         seeds = max(2 ** int(math.log2(max(room, 1))), min(tile, SMALLEST_CHUNK))
         return {name: blocks.get(name, 1) for name in self.grid.over} | {"seed": seeds}
 
+    def told(self, tiles: Mapping[Choice, Tile]) -> dict[str, Any]:
+        """The request as it is kept with its results."""
+        tile = [dataclasses.asdict(tile) for tile in tiles.values()]
+        return self.identity() | {"over": self.grid.labels(), "seeds": self.seeds, "tile": tile}
+
     def layout(self, programs: Mapping[Choice, Program]) -> Layout:
         """Of a new sweep."""
         sizes = {name: len(values) for name, values in self.grid.over.items()} | {"seed": self.seeds}

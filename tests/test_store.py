@@ -20,6 +20,7 @@ from jaxsat import request, store
 from jaxsat.claims import Claims
 from jaxsat.store import Store
 from jaxsat.tiles import Compiled, Tile
+from jaxsat.work import Plan
 
 NET = jaxsat.MLP(depth=6, width=8)
 OVER = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0]}
@@ -176,8 +177,7 @@ def test_a_later_format_is_refused(tmp_path, small):
 
 def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
     expected = run()
-    plan, seen = sys.modules["jaxsat.sweep"]._Plan, []  # the name jaxsat.sweep is the function
-    put = plan.put
+    put, seen = Plan.put, []
 
     def interrupted(self, *arguments):
         seen.append(put(self, *arguments))
@@ -185,7 +185,7 @@ def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "put", interrupted)
+        patch.setattr(Plan, "put", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(store=tmp_path / "s")
     done = Store(tmp_path / "s").done()
