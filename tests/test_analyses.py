@@ -39,7 +39,7 @@ TINY = {
 # Compiling them takes half a minute each; `make figures-quick`, too, runs them.
 SLOW = {
     "spectra_against_free_probability", "jacobian_spectra_with_depth", "finite_width_fluctuations",
-    "gradients_vanish_with_depth", "correlations_converge", "phase_diagram",
+    "gradients_vanish_with_depth", "correlations_converge", "phase_diagram", "lyapunov_exponents",
 }  # fmt: skip
 
 
@@ -76,12 +76,15 @@ def test_writes_figure_and_dataset_and_says_where(name, tmp_path):
     np.testing.assert_array_equal(image.imread(tmp_path / f"{name}.png"), before)
 
 
-def test_results_may_be_written_over_by_the_same_analysis(tmp_path):
+def test_results_may_be_written_over_by_the_same_analysis(tmp_path, monkeypatch):
+    module = importlib.import_module("analyses.activations_saturate")
+    arguments = [*TINY["activations_saturate"], "--output", str(tmp_path), "--formats", "png"]
+    monkeypatch.setattr(sys, "argv", ["activations_saturate", *arguments])
     for _ in range(2):
-        done = analysis("activations_saturate", *TINY["activations_saturate"], "--output", tmp_path, "--formats", "png")
-        assert done.returncode == 0, done.stderr
+        module.command.run(module.Options, module.main, module.__doc__)
 
 
+@pytest.mark.slow
 def test_an_analysis_goes_on_from_its_store(tmp_path):
     """What is missing from the store is computed again, and nothing else."""
     name, store = "born_dead", tmp_path / "store"

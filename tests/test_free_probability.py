@@ -13,9 +13,9 @@ from tests import known
 @pytest.mark.parametrize(
     "depth",
     [
-        5,
+        2,
         pytest.param(1, marks=pytest.mark.slow),
-        pytest.param(2, marks=pytest.mark.slow),
+        pytest.param(5, marks=pytest.mark.slow),
         pytest.param(30, marks=pytest.mark.slow),
     ],
 )

@@ -11,7 +11,11 @@ from examples import equinox_transformer, linen_cnn, nnx_mlp, plain_rnn
 from jaxsat.probing import findings, sites
 
 EXAMPLES = {one.__name__.removeprefix("examples."): one for one in (nnx_mlp, linen_cnn, equinox_transformer, plain_rnn)}
-CASES = [(name, fault) for name, one in EXAMPLES.items() for fault in (None, *one.FAULTS)]
+CASES = [
+    pytest.param(name, fault, marks=pytest.mark.slow if name == "linen_cnn" else ())  # convolutions compile for long
+    for name, one in EXAMPLES.items()
+    for fault in (None, *one.FAULTS)
+]
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,12 @@ import pathlib
 import re
 
 import jax
+import pytest
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "probe_walkthrough.md"
 
 
+@pytest.mark.slow
 def test_the_walk_through_runs_and_says_what_is_so():
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(blocks) == 4
