@@ -312,6 +312,7 @@ def _label(
         "seed": (np.arange(grid.seeds), "seed", "1"),
         "step": (np.asarray(at), "optimiser steps done", "steps"),
         "layer": (np.arange(1, dataset.sizes.get("layer", 0) + 1), "layer, counted from the input", "layers"),
+        "unit": (np.arange(1, dataset.sizes.get("unit", 0) + 1), "unit of a layer", "1"),
         "index": (np.arange(1, dataset.sizes.get("index", 0) + 1), "rank by size", "1"),
     }
     for name, (values, long_name, units) in counted.items():
