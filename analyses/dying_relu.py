@@ -1,0 +1,262 @@
+"""Which relu units die while a network is trained, which were born dead, and does any come back?
+
+A unit is dead where its slope is 0 for every training input: no gradient passes through it, and its own weights have
+none. Under plain gradient descent one of the first layer stays dead for ever; a deeper one can be revived by the layers
+below it. Counted unit by unit at recorded steps, against learning rate, scale of the initial biases and leak; networks
+that diverge are counted apart, since they are left as they were.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from analyses import command
+
+NAME = "dying_relu"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(command.Output):
+    quick: bool = False
+    """A smaller study in some seconds: fewer seeds, rates and epochs (their options are ignored)."""
+    activations: tuple[str, ...] = ("relu",)
+    """Names from jaxsat.activations.names(); the first is followed closely, the others are compared with it."""
+    leaks: tuple[float, ...] = (0.01, 0.1)
+    """Slopes below 0 of leaky_relu, compared too."""
+    rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6)
+    """Learning rates of plain gradient descent."""
+    bias_scales: tuple[float, ...] = (0.0, 1.0, 2.0)
+    """sigma_b of the initial biases."""
+    shown_rate: float = 0.2
+    """The learning rate at which layers are compared; one of rates."""
+    weight_scale: float = 2**0.5
+    """sigma_w."""
+    seeds: int = 16
+    """Networks for each combination."""
+    epochs: int = 30
+    """Passes over the training digits."""
+    batch_size: int = 64
+    """Examples of a minibatch."""
+    depth: int = 4
+    """Layers."""
+    width: int = 64
+    """Units per layer."""
+    root_seed: int = 0
+    """Root of all randomness."""
+
+
+QUICK = {
+    "seeds": 8,
+    "epochs": 10,
+    "rates": (0.02, 0.2, 0.8, 1.6),
+    "bias_scales": (0.0, 2.0),
+    "leaks": (0.01,),
+    "width": 48,
+}
+
+
+def main(options: Options) -> None:
+    if options.quick:
+        options = dataclasses.replace(options, **QUICK)
+    command.check_output(options, NAME)
+    from jaxsat import activations
+
+    if not options.activations:
+        raise ValueError("activations: must name at least one; got none.")
+    for name in _names(options):
+        activations.get(name)
+    if options.shown_rate not in options.rates:
+        raise ValueError(f"shown_rate: must be one of rates {options.rates}; got {options.shown_rate:g}.")
+    if options.seeds < 2:
+        raise ValueError(f"seeds: must be at least 2 for an interval; got {options.seeds}.")
+    command.produce(options, NAME, measure, draw)
+
+
+def _names(options: Options) -> list:
+    from jaxsat import activations
+
+    return [*options.activations, *(activations.leaky_relu(leak) for leak in options.leaks)]
+
+
+def measure(options: Options):
+    """Every network trained on the digits, and at some steps which of its units are off for every training digit."""
+    import numpy as np
+    import optax
+
+    import jaxsat
+    from jaxsat import datasets
+
+    data = datasets.digits()
+    steps = options.epochs * (len(data.train[0]) // options.batch_size)
+    net = jaxsat.MLP(
+        options.depth, options.width, weight_scale=options.weight_scale, inputs=data.train[0].shape[1], outputs=10
+    )
+    over = {
+        "activation": _names(options), "bias_scale": sorted(options.bias_scales), "learning_rate": sorted(options.rates)
+    }  # fmt: skip
+    return jaxsat.train(
+        net, data.train, data.test, optimizer=optax.sgd, epochs=options.epochs, batch_size=options.batch_size, over=over,
+        seeds=options.seeds, root_seed=options.root_seed, record=["off_units", "dead_fraction", "loss", "test_accuracy"],
+        record_every=sorted({0, *np.unique(np.geomspace(1, steps, 12).astype(int)).tolist()}),
+        probe=len(data.train[0]), store=command.part(options, NAME, "training"),
+    )  # fmt: skip
+
+
+def draw(options: Options, dataset):
+    """The figure, from the dataset alone."""
+    from matplotlib import pyplot as plt
+
+    from jaxsat import estimates, plotting
+
+    names, rates = [str(n) for n in dataset.activation.values], dataset.learning_rate.values
+    layers, steps = dataset.layer.values, dataset.step.values
+    found = _counted(dataset)
+    close = found.isel(activation=0)
+    plain = found.isel(bias_scale=0)
+    middle = close.isel(bias_scale=-1).sel(learning_rate=options.shown_rate)
+    with plotting.style():
+        fig, axes = plt.subplots(2, 4, figsize=(plotting.PAGE, 4.1), layout="constrained")
+        (ends, lost, course, kinds), (revived, leaks, learnt, cost) = axes
+        for i, bias in enumerate(dataset.bias_scale.values):
+            one = close.isel(bias_scale=i)
+            _against_rate(ends, one, "end", i, rf"$\sigma_b$ = {bias:g}")
+            ends.axhline(float(one.born.mean()), color=plotting.COLORS[i], ls=":", lw=0.8)
+            for name, ls, filled in (("blocked", "-", True), ("diverged", "--", False)):
+                count = one[name].sum("seed").transpose("learning_rate")
+                share = estimates.share_interval(count.values, options.seeds)
+                color = plotting.COLORS[i]
+                lost.errorbar(
+                    rates, share.estimate, (share.estimate - share.low, share.high - share.estimate), color=color, ls=ls,
+                    marker=plotting.MARKERS[i], mfc=color if filled else "white", mew=0.7, elinewidth=0.6, lw=0.9,
+                )  # fmt: skip
+        ends.plot([], [], color="0.4", ls=":", lw=0.8, label="born dead")
+        lost.plot([], [], color="0.4", label="a layer dead")
+        lost.plot([], [], color="0.4", ls="--", label="diverged")
+        colors = plotting.scale_colors(rates)
+        for j, rate in enumerate(rates):
+            values = close.isel(bias_scale=0, learning_rate=j).course.transpose("step", "seed").values
+            mean, low, high, count = estimates.mean_interval(values)
+            hollow = count[0] < options.seeds
+            course.plot(steps, mean, color=colors.to_rgba(rate), ls="--" if hollow else "-", label=f"{rate:g}")
+            course.fill_between(steps, low, high, color=colors.to_rgba(rate), alpha=0.2, lw=0)
+        for i, (name, label) in enumerate(KINDS.items()):
+            _points(kinds, layers, middle[name].transpose("layer", "seed").values, i, label)
+        for i, name in enumerate(names):
+            values = found.isel(activation=i, bias_scale=-1).sel(learning_rate=options.shown_rate).back
+            _points(revived, layers, values.transpose("layer", "seed").values, i, name, shift=0.12 * i)
+            _against_rate(leaks, plain.isel(activation=i), "end", i, name)
+            _against_rate(learnt, plain.isel(activation=i), "accuracy", i, name)
+        for i in range(dataset.sizes["bias_scale"]):
+            one = close.isel(bias_scale=i)
+            cost.plot(
+                one.end.values.ravel(), one.accuracy.values.ravel(), ls="none", marker=plotting.MARKERS[i], ms=2.2,
+                mfc="none", mec=plotting.COLORS[i], mew=0.5,
+            )  # fmt: skip
+        relu, rate = names[0], f"rate {options.shown_rate:g}"
+        widest = rf"$\sigma_b$ = {dataset.bias_scale.values[-1]:g}"
+        for ax, ylabel in ((ends, "share of units"), (lost, "share of networks"), (leaks, "share of units"),
+                           (learnt, "test accuracy")):  # fmt: skip
+            ax.set(xscale="log", xlabel="learning rate", ylabel=ylabel, ylim=(-0.03, 1.03))
+        for ax, title in (
+            (ends, f"{relu}: dead at the end"), (lost, f"{relu}: networks lost"), (course, f"{relu}: dead units"),
+            (kinds, f"{relu}, {widest}"), (revived, "came back"), (leaks, "off at the end"), (learnt, "learnt"),
+            (cost, f"{relu}: what it costs"),
+        ):  # fmt: skip
+            ax.set_title(title)
+        course.set(xscale="symlog", xlabel="updates", ylabel="share of units", xlim=(0, None), ylim=(-0.01, None))
+        kinds.set(xlabel="layer", ylabel="share of units", xticks=layers)
+        revived.set(xlabel="layer", ylabel="share of units once off", xticks=layers, ylim=(-0.03, 1.03))
+        cost.set(xlabel="share of dead units", ylabel="test accuracy", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        for ax in (ends, lost, kinds, revived, leaks, learnt):
+            ax.legend(loc="best")
+        course.legend(title="rate", title_fontsize=6.5, loc="upper left", ncols=2, columnspacing=0.8)
+        plotting.panel_letters(list(axes.flat))
+        plotting.footnote(fig, _footer(options, dataset, close, middle, rate, widest))
+    return fig
+
+
+KINDS = {"born": "born dead", "kept": "born dead, still so", "died": "died in training"}
+
+
+def _counted(dataset):
+    """Shares of units of each network; NaN where it diverged, for it stands still where it was."""
+    import numpy as np
+    import xarray
+
+    dataset = dataset.drop_vars("epoch")
+    off, sound = dataset.off_units, dataset.diverged_at < 0
+    once = xarray.apply_ufunc(np.logical_or.accumulate, off, kwargs={"axis": off.get_axis_num("step")})
+    born, end = off.isel(step=0), off.isel(step=-1)
+    ever, back = once.isel(step=-1), (once & ~off).any("step")  # off at one record, on at a later one
+    shares = {
+        "born": born.mean("unit"), "kept": (born & end).mean("unit"), "died": (end & ~born).mean("unit"),
+        "back": back.sum("unit") / ever.sum("unit").where(ever.any("unit")),
+        "end": end.mean(("layer", "unit")), "course": off.mean(("layer", "unit")),
+        "accuracy": dataset.test_accuracy.isel(step=-1),
+    }  # fmt: skip
+    found = xarray.Dataset({name: share.where(sound) for name, share in shares.items()})
+    found["blocked"] = end.all("unit").any("layer") & sound  # no gradient gets below a layer that is all dead
+    found["diverged"] = ~sound
+    found["once_off"], found["came_back"] = (ever & sound).sum("unit"), (back & sound).sum("unit")
+    return found
+
+
+def _against_rate(ax, one, name, i, label):
+    """Means over networks with their intervals; hollow where some diverged, a cross where all did."""
+    import numpy as np
+
+    from jaxsat import estimates, plotting
+
+    rates = one.learning_rate.values
+    mean, low, high, count = estimates.mean_interval(one[name].transpose("learning_rate", "seed").values)
+    color, marker = plotting.COLORS[i], plotting.MARKERS[i]
+    ax.plot(rates, mean, color=color, lw=0.9)
+    ax.errorbar(rates, mean, (mean - low, high - mean), color=color, ls="none", elinewidth=0.7)
+    for some, fill in ((False, color), (True, "white")):
+        here = (count < one.sizes["seed"]) == some
+        ax.plot(rates[here], mean[here], marker, color=color, mfc=fill, mew=0.7)
+    gone = count == 0
+    ax.plot(rates[gone], np.full(gone.sum(), -0.01 * i), "x", color=color, mew=0.7)
+    ax.plot([], [], marker=marker, color=color, label=label)
+
+
+def _points(ax, layers, values, i, label, shift=0.0):
+    from jaxsat import estimates, plotting
+
+    mean, low, high, _ = estimates.mean_interval(values)
+    ax.errorbar(
+        layers + shift, mean, (mean - low, high - mean), color=plotting.COLORS[i], marker=plotting.MARKERS[i], lw=0.6,
+        ls=":", elinewidth=0.8, label=label,
+    )  # fmt: skip
+
+
+def _footer(options: Options, dataset, close, middle, rate: str, widest: str) -> str:
+    from jaxsat import estimates
+
+    once, back = (close[n].sum([d for d in close[n].dims if d != "layer"]).values for n in ("once_off", "came_back"))
+    deeper = f"{back[1:].sum()} of {once[1:].sum()} deeper ones did" if len(once) > 1 else "there are no deeper ones"
+    ends = close.isel(bias_scale=0)
+    whole = [r for r in range(ends.sizes["learning_rate"]) if not ends.diverged.isel(learning_rate=r).any()]
+    if len(whole) > 1:
+        first, last = (ends.isel(learning_rate=r) for r in (whole[0], whole[-1]))
+        change = estimates.mean_interval((last.end - first.end).values)
+        effect = (
+            f"dead units at rate {float(last.learning_rate):g}, the largest at which none diverged, less those at "
+            f"{float(first.learning_rate):g}: {float(change.estimate):.3f} [{float(change.low):.3f}, {float(change.high):.3f}]"
+        )
+    else:
+        effect = "fewer than two rates without divergence"
+    networks = dataset.diverged_at.size
+    return (
+        f"{networks} networks, L = {options.depth}, n = {options.width}, gaussian weights with sigma_w = {options.weight_scale:.4g}, digits; "
+        f" plain gradient descent, batch {options.batch_size}, {options.epochs} epochs; {options.seeds} seeds (root {options.root_seed}); means with 95 % intervals over seeds, shares of networks with Wilson's.\n"
+        "Dead or off: pre-activation at most 0 for every training input (for relu slope 0). Came back: off at one recorded step, on at a later one. "
+        f"{int((dataset.diverged_at >= 0).sum())} diverged networks are left out of all but b; hollow, dashed: some did; x: all did.\n"
+        f"d, e: {widest}, {rate}; c, f, g: the smallest sigma_b. {close.activation.item()}, all rates and biases: of {once[0]} first-layer units once dead {back[0]} came back (theory: 0), {deeper}.\n"
+        f"Without biases at the start, {effect}. "
+        f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+    )
+
+
+if __name__ == "__main__":
+    command.run(Options, main, __doc__)
