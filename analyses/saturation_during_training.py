@@ -1,0 +1,132 @@
+"""How do layers saturate while a network is trained, and what does the initialisation change?
+
+Glorot & Bengio (2010), figures 2 to 4 and 6 to 9: the top layer of a deep sigmoid network goes to 0 early, stays there
+while nothing is learnt, and leaves late or never; activations of tanh and softsign networks against time and at the end;
+activations, back-propagated gradients and weight gradients at the start, under the standard initialisation
+(uniform on +-1 / sqrt n, sigma_w = 1 / sqrt 3) and the normalised one (sigma_w = 1). Their networks of 1000 units saw an
+endless stream of Shapeset-3x2; here they are small and see the digits (or `datasets.shapes`) again and again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from analyses import command
+
+NAME = "saturation_during_training"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(command.Output):
+    quick: bool = False
+    """A smaller study in some seconds: fewer seeds, epochs and depths (their options are ignored)."""
+    activations: tuple[str, ...] = ("tanh", "softsign")
+    """Bounded activations followed beside sigmoid, by names from jaxsat.activations.names(); the first is looked at before
+    training, too."""
+    data: Literal["digits", "shapes"] = "digits"
+    """What is learnt: scikit-learn's digits, or 2000 images of 16 x 16 pixels like Shapeset-3x2."""
+    depths: tuple[int, ...] = (1, 2, 3, 4, 5)
+    """Hidden layers of the sigmoid networks."""
+    shown: tuple[int, int] = (4, 5)
+    """The two of depths whose layers are shown: the one that escapes and the one that does not in Glorot & Bengio."""
+    depth: int = 5
+    """Hidden layers of the other networks."""
+    sigmoid_epochs: int = 120
+    """Passes over the training data, sigmoid networks."""
+    epochs: int = 40
+    """Passes over the training data, other networks."""
+    sigmoid_rate: float = 0.5
+    """Learning rate of plain gradient descent, sigmoid networks."""
+    rate: float = 0.05
+    """Learning rate, other networks."""
+    batch_size: int = 10
+    """Examples of a minibatch."""
+    seeds: int = 8
+    """Networks for each activation, depth and initialisation."""
+    start_seeds: int = 32
+    """Networks looked at before training."""
+    width: int = 64
+    """Units per layer."""
+    root_seed: int = 0
+    """Root of all randomness."""
+
+
+QUICK = {"depths": (2, 4), "shown": (2, 4), "sigmoid_epochs": 40, "epochs": 12, "seeds": 3, "start_seeds": 8}
+INITIALISATIONS = {"standard": 3**-0.5, "normalised": 1.0}
+PROBE = 300  # training examples on which layers are looked at
+RECORD = ("activation_percentiles", "pre_activation_percentiles", "activation_histogram", "log_gradient_norm",
+          "log_weight_gradient_norm")  # fmt: skip
+
+
+def main(options: Options) -> None:
+    if options.quick:
+        options = dataclasses.replace(options, **QUICK)
+    command.check_output(options, NAME)
+    from jaxsat import activations
+
+    if not options.activations:
+        raise ValueError("activations: must name at least one; got none.")
+    for phi in map(activations.get, options.activations):
+        if phi.left_limit is None or phi.right_limit is None:
+            raise ValueError(f"activations: must be bounded, for histograms over their range; got {phi.name}.")
+    if not set(options.shown) <= set(options.depths):
+        raise ValueError(f"shown: must be two of depths {options.depths}; got {options.shown}.")
+    if min(options.seeds, options.start_seeds) < 2:
+        raise ValueError("seeds, start_seeds: must be at least 2 for an interval.")
+    command.produce(options, NAME, measure, draw)
+
+
+def measure(options: Options):
+    """Networks followed while they learn, and others before they do; what theory says of the start."""
+    import numpy as np
+    import optax
+    import xarray
+
+    import jaxsat
+    from analyses import start_of_training
+    from jaxsat import activations, datasets
+
+    data = datasets.digits() if options.data == "digits" else datasets.shapes(count=2000, test=500, size=16)
+    inputs, classes = data.train[0].shape[1], int(data.train[1].max()) + 1
+    per_epoch = len(data.train[0]) // options.batch_size
+
+    def train(activation, depth, epochs, rate, record, part):
+        steps = epochs * per_epoch
+        times = np.concatenate([[0], np.geomspace(per_epoch / 20, steps, 30), np.linspace(0, steps, 41)])
+        net = jaxsat.MLP(depth, options.width, ensemble="uniform", inputs=inputs, outputs=classes)
+        found = jaxsat.train(
+            net, data.train, data.test, optimizer=optax.sgd(rate), epochs=epochs, batch_size=options.batch_size,
+            over={"activation": activation, "weight_scale": list(INITIALISATIONS.values())}, seeds=options.seeds,
+            root_seed=options.root_seed, record=[*record, "activation_std", "test_accuracy"],
+            record_every=np.unique(times.astype(int)).tolist(), probe=PROBE, store=command.part(options, NAME, part),
+        )  # fmt: skip
+        found = found.rename(weight_scale="initialisation")
+        return found.assign_coords(initialisation=list(INITIALISATIONS))
+
+    parts = []
+    for depth in sorted(options.depths):
+        found = train(
+            ["sigmoid"], depth, options.sigmoid_epochs, options.sigmoid_rate, ["activation_mean"], f"sigmoid-{depth}"
+        )
+        found = found.isel(activation=0, drop=True).reindex(layer=np.arange(1, max(options.depths) + 1))
+        parts.append(found.expand_dims(depth=[depth]))
+    sigmoid = xarray.concat(parts, "depth", combine_attrs="override")
+    names = [activations.get(name).name for name in options.activations]
+    others = train(names, options.depth, options.epochs, options.rate, RECORD, "others")
+    fans = np.array([inputs] + [options.width] * (options.depth - 1)) * options.width
+    others["weight_gradient"] = np.exp(others.log_weight_gradient_norm) / np.sqrt(fans)
+    others["signal"] = np.exp(others.log_gradient_norm) / np.sqrt(options.width)
+    highest = others.pre_activation_percentiles.sel(percentile=98.0, drop=True)
+    shares = [phi.slope(highest[i].values) / phi.max_slope for i, phi in enumerate(map(activations.get, names))]
+    others["slope_share"] = (highest.dims, np.stack([np.asarray(share) for share in shares]))
+    first = names[0]
+    net = jaxsat.MLP(options.depth, options.width, first, ensemble="uniform", inputs=inputs, outputs=classes)
+    few = data.train[0][:PROBE], data.train[1][:PROBE]
+    found = [
+        sigmoid.rename({**{name: f"sigmoid_{name}" for name in (*sigmoid.data_vars, "step", "epoch", "layer")}}),
+        others,
+        start_of_training.histograms(net, INITIALISATIONS, options.start_seeds, options.root_seed, few),
+        start_of_training.theory(first, options.depth, INITIALISATIONS, float(np.mean(few[0] ** 2))),
+    ]
+    return xarray.merge(found, combine_attrs="drop_conflicts", join="exact", compat="no_conflicts").assign_attrs(others.attrs)
