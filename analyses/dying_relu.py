@@ -23,17 +23,20 @@ class Options(command.Output):
     """Names from jaxsat.activations.names(); the first is followed closely, the others are compared with it."""
     leaks: tuple[float, ...] = (0.01, 0.1)
     """Slopes below 0 of leaky_relu, compared too."""
-    rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6)
+    rates: tuple[float, ...] = (0.02, 0.1, 0.2, 0.4, 0.6, 0.8, 1.2, 2.0, 4.0)
     """Learning rates of plain gradient descent."""
-    bias_scales: tuple[float, ...] = (0.0, 1.0, 2.0)
+    bias_scales: tuple[float, ...] = (0.0, 1.0, 3.0)
     """sigma_b of the initial biases."""
-    shown_rate: float = 0.2
+    shown_rate: float = 0.1
     """The learning rate at which layers are compared; one of rates."""
+    clip: float = 1.0
+    """Largest norm of the gradient in a second training of the first activation, at the smallest bias scale, in which no
+    network diverges."""
     weight_scale: float = 2**0.5
     """sigma_w."""
     seeds: int = 16
     """Networks for each combination."""
-    epochs: int = 30
+    epochs: int = 20
     """Passes over the training digits."""
     batch_size: int = 64
     """Examples of a minibatch."""
@@ -46,13 +49,8 @@ class Options(command.Output):
 
 
 QUICK = {
-    "seeds": 8,
-    "epochs": 10,
-    "rates": (0.02, 0.2, 0.8, 1.6),
-    "bias_scales": (0.0, 2.0),
-    "leaks": (0.01,),
-    "width": 48,
-}
+    "seeds": 8, "epochs": 10, "rates": (0.1, 0.4, 0.8, 2.0), "bias_scales": (0.0, 3.0), "leaks": (0.01,), "width": 48,
+}  # fmt: skip
 
 
 def main(options: Options) -> None:
@@ -80,6 +78,8 @@ def _names(options: Options) -> list:
 
 def measure(options: Options):
     """Every network trained on the digits, and at some steps which of its units are off for every training digit."""
+    import functools
+
     import numpy as np
     import optax
 
@@ -91,15 +91,20 @@ def measure(options: Options):
     net = jaxsat.MLP(
         options.depth, options.width, weight_scale=options.weight_scale, inputs=data.train[0].shape[1], outputs=10
     )
-    over = {
-        "activation": _names(options), "bias_scale": sorted(options.bias_scales), "learning_rate": sorted(options.rates)
-    }  # fmt: skip
-    return jaxsat.train(
-        net, data.train, data.test, optimizer=optax.sgd, epochs=options.epochs, batch_size=options.batch_size, over=over,
+    train = functools.partial(
+        jaxsat.train, data=data.train, test=data.test, epochs=options.epochs, batch_size=options.batch_size,
         seeds=options.seeds, root_seed=options.root_seed, record=["off_units", "dead_fraction", "loss", "test_accuracy"],
-        record_every=sorted({0, *np.unique(np.geomspace(1, steps, 12).astype(int)).tolist()}),
-        probe=len(data.train[0]), store=command.part(options, NAME, "training"),
+        record_every=sorted({0, *np.unique(np.geomspace(1, steps, 12).astype(int)).tolist()}), probe=len(data.train[0]),
     )  # fmt: skip
+    rates, biases = sorted(options.rates), sorted(options.bias_scales)
+    over = {"activation": _names(options), "bias_scale": biases, "learning_rate": rates}
+    dataset = train(net, optimizer=optax.sgd, over=over, store=command.part(options, NAME, "training"))
+    clipped = train(
+        dataclasses.replace(net, activation=options.activations[0], bias_scale=biases[0]), over={"learning_rate": rates},
+        optimizer=lambda rate: optax.chain(optax.clip_by_global_norm(options.clip), optax.sgd(rate)),
+        store=command.part(options, NAME, "clipped"),
+    )  # fmt: skip
+    return dataset.assign({f"clipped_{name}": clipped[name] for name in clipped.data_vars})
 
 
 def draw(options: Options, dataset):
@@ -108,9 +113,11 @@ def draw(options: Options, dataset):
 
     from jaxsat import estimates, plotting
 
-    names, rates = [str(n) for n in dataset.activation.values], dataset.learning_rate.values
+    rates = dataset.learning_rate.values
     layers, steps = dataset.layer.values, dataset.step.values
+    labels = [*options.activations, *(f"leak {leak:g}" for leak in options.leaks)]
     found = _counted(dataset)
+    clipped = _counted(dataset[[f"clipped_{n}" for n in COUNTED]].rename({f"clipped_{n}": n for n in COUNTED}))
     close = found.isel(activation=0)
     plain = found.isel(bias_scale=0)
     middle = close.isel(bias_scale=-1).sel(learning_rate=options.shown_rate)
@@ -122,59 +129,62 @@ def draw(options: Options, dataset):
             _against_rate(ends, one, "end", i, rf"$\sigma_b$ = {bias:g}")
             ends.axhline(float(one.born.mean()), color=plotting.COLORS[i], ls=":", lw=0.8)
             for name, ls, filled in (("blocked", "-", True), ("diverged", "--", False)):
-                count = one[name].sum("seed").transpose("learning_rate")
-                share = estimates.share_interval(count.values, options.seeds)
+                lost_count = one[name].sum("seed").transpose("learning_rate")
+                share = estimates.share_interval(lost_count.values, options.seeds)
                 color = plotting.COLORS[i]
                 lost.errorbar(
                     rates, share.estimate, (share.estimate - share.low, share.high - share.estimate), color=color, ls=ls,
                     marker=plotting.MARKERS[i], mfc=color if filled else "white", mew=0.7, elinewidth=0.6, lw=0.9,
                 )  # fmt: skip
+        count = dataset.sizes["bias_scale"]
+        _against_rate(ends, clipped, "end", count, rf"$\sigma_b$ = {dataset.bias_scale.values[0]:g}, clipped")
         ends.plot([], [], color="0.4", ls=":", lw=0.8, label="born dead")
         lost.plot([], [], color="0.4", label="a layer dead")
         lost.plot([], [], color="0.4", ls="--", label="diverged")
         colors = plotting.scale_colors(rates)
-        for j, rate in enumerate(rates):
-            values = close.isel(bias_scale=0, learning_rate=j).course.transpose("step", "seed").values
-            mean, low, high, count = estimates.mean_interval(values)
-            hollow = count[0] < options.seeds
-            course.plot(steps, mean, color=colors.to_rgba(rate), ls="--" if hollow else "-", label=f"{rate:g}")
+        for rate in rates:
+            values = close.isel(bias_scale=0).sel(learning_rate=rate).course.transpose("step", "seed").values
+            mean, low, high, sound = estimates.mean_interval(values)
+            hollow = sound[0] < options.seeds
+            course.plot(steps, mean, color=colors.to_rgba(rate), ls="--" if hollow else "-")
             course.fill_between(steps, low, high, color=colors.to_rgba(rate), alpha=0.2, lw=0)
         for i, (name, label) in enumerate(KINDS.items()):
             _points(kinds, layers, middle[name].transpose("layer", "seed").values, i, label)
-        for i, name in enumerate(names):
+        for i, label in enumerate(labels):
             values = found.isel(activation=i, bias_scale=-1).sel(learning_rate=options.shown_rate).back
-            _points(revived, layers, values.transpose("layer", "seed").values, i, name, shift=0.12 * i)
-            _against_rate(leaks, plain.isel(activation=i), "end", i, name)
-            _against_rate(learnt, plain.isel(activation=i), "accuracy", i, name)
-        for i in range(dataset.sizes["bias_scale"]):
-            one = close.isel(bias_scale=i)
+            _points(revived, layers, values.transpose("layer", "seed").values, i, label, shift=0.12 * i)
+            _against_rate(leaks, plain.isel(activation=i), "end", i, label)
+            _against_rate(learnt, plain.isel(activation=i), "accuracy", i, label)
+        for i, one in enumerate([*(close.isel(bias_scale=i) for i in range(count)), clipped]):
             cost.plot(
                 one.end.values.ravel(), one.accuracy.values.ravel(), ls="none", marker=plotting.MARKERS[i], ms=2.2,
                 mfc="none", mec=plotting.COLORS[i], mew=0.5,
             )  # fmt: skip
-        relu, rate = names[0], f"rate {options.shown_rate:g}"
-        widest = rf"$\sigma_b$ = {dataset.bias_scale.values[-1]:g}"
-        for ax, ylabel in ((ends, "share of units"), (lost, "share of networks"), (leaks, "share of units"),
-                           (learnt, "test accuracy")):  # fmt: skip
-            ax.set(xscale="log", xlabel="learning rate", ylabel=ylabel, ylim=(-0.03, 1.03))
-        for ax, title in (
-            (ends, f"{relu}: dead at the end"), (lost, f"{relu}: networks lost"), (course, f"{relu}: dead units"),
-            (kinds, f"{relu}, {widest}"), (revived, "came back"), (leaks, "off at the end"), (learnt, "learnt"),
-            (cost, f"{relu}: what it costs"),
-        ):  # fmt: skip
+        unit = f"share of {labels[0]} units"
+        for ax, ylabel in (
+            (ends, unit),
+            (lost, "share of networks"),
+            (leaks, "share of units"),
+            (learnt, "test accuracy"),
+        ):
+            ax.set(xscale="log", xlabel="learning rate", ylabel=ylabel, ylim=(-0.04, 1.04))
+        titles = ("dead at the end", "networks lost", "dead units", "by layer", "came back", "off at the end", "learnt")
+        for ax, title in zip(axes.flat, (*titles, "what it costs"), strict=True):
             ax.set_title(title)
-        course.set(xscale="symlog", xlabel="updates", ylabel="share of units", xlim=(0, None), ylim=(-0.01, None))
-        kinds.set(xlabel="layer", ylabel="share of units", xticks=layers)
-        revived.set(xlabel="layer", ylabel="share of units once off", xticks=layers, ylim=(-0.03, 1.03))
-        cost.set(xlabel="share of dead units", ylabel="test accuracy", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-        for ax in (ends, lost, kinds, revived, leaks, learnt):
-            ax.legend(loc="best")
-        course.legend(title="rate", title_fontsize=6.5, loc="upper left", ncols=2, columnspacing=0.8)
+        course.set(xscale="symlog", xlabel="updates", ylabel=unit, xlim=(0, None), ylim=(-0.01, None))
+        fig.colorbar(colors, ax=course, label="learning rate", pad=0.02, aspect=30)
+        kinds.set(xlabel="layer", ylabel=unit, xticks=layers, ylim=(None, 1.7 * kinds.get_ylim()[1]))
+        revived.set(xlabel="layer", ylabel="share of units once off", xticks=layers, ylim=(-0.04, 1.04))
+        cost.set(xlabel=f"dead {labels[0]} units", ylabel="test accuracy", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+        for ax, where in ((ends, "upper left"), (lost, "center left"), (kinds, "upper left"), (revived, "lower right"),
+                          (leaks, "upper left"), (learnt, "lower left")):  # fmt: skip
+            ax.legend(loc=where, handlelength=1.2, borderaxespad=0.1)
         plotting.panel_letters(list(axes.flat))
-        plotting.footnote(fig, _footer(options, dataset, close, middle, rate, widest))
+        plotting.footnote(fig, _footer(options, dataset, close, clipped))
     return fig
 
 
+COUNTED = ("off_units", "diverged_at", "test_accuracy")
 KINDS = {"born": "born dead", "kept": "born dead, still so", "died": "died in training"}
 
 
@@ -230,32 +240,36 @@ def _points(ax, layers, values, i, label, shift=0.0):
     )  # fmt: skip
 
 
-def _footer(options: Options, dataset, close, middle, rate: str, widest: str) -> str:
-    from jaxsat import estimates
-
+def _footer(options: Options, dataset, close, clipped) -> str:
     once, back = (close[n].sum([d for d in close[n].dims if d != "layer"]).values for n in ("once_off", "came_back"))
-    deeper = f"{back[1:].sum()} of {once[1:].sum()} deeper ones did" if len(once) > 1 else "there are no deeper ones"
-    ends = close.isel(bias_scale=0)
-    whole = [r for r in range(ends.sizes["learning_rate"]) if not ends.diverged.isel(learning_rate=r).any()]
-    if len(whole) > 1:
-        first, last = (ends.isel(learning_rate=r) for r in (whole[0], whole[-1]))
-        change = estimates.mean_interval((last.end - first.end).values)
-        effect = (
-            f"dead units at rate {float(last.learning_rate):g}, the largest at which none diverged, less those at "
-            f"{float(first.learning_rate):g}: {float(change.estimate):.3f} [{float(change.low):.3f}, {float(change.high):.3f}]"
-        )
-    else:
-        effect = "fewer than two rates without divergence"
-    networks = dataset.diverged_at.size
+    plain, first = close.isel(bias_scale=0), options.activations[0]
+    whole = ~plain.diverged.any("seed")
+    sound = plain.isel(learning_rate=whole.values)
+    gone = int((dataset.diverged_at >= 0).sum()) + int((dataset.clipped_diverged_at >= 0).sum())
     return (
-        f"{networks} networks, L = {options.depth}, n = {options.width}, gaussian weights with sigma_w = {options.weight_scale:.4g}, digits; "
-        f" plain gradient descent, batch {options.batch_size}, {options.epochs} epochs; {options.seeds} seeds (root {options.root_seed}); means with 95 % intervals over seeds, shares of networks with Wilson's.\n"
-        "Dead or off: pre-activation at most 0 for every training input (for relu slope 0). Came back: off at one recorded step, on at a later one. "
-        f"{int((dataset.diverged_at >= 0).sum())} diverged networks are left out of all but b; hollow, dashed: some did; x: all did.\n"
-        f"d, e: {widest}, {rate}; c, f, g: the smallest sigma_b. {close.activation.item()}, all rates and biases: of {once[0]} first-layer units once dead {back[0]} came back (theory: 0), {deeper}.\n"
-        f"Without biases at the start, {effect}. "
+        f"{dataset.diverged_at.size + dataset.clipped_diverged_at.size} networks, L = {options.depth}, n = {options.width}, gaussian weights, sigma_w = {options.weight_scale:.4g}, on digits; plain gradient descent, batch {options.batch_size}, {options.epochs} epochs; "
+        f"{options.seeds} seeds (root {options.root_seed}).\n"
+        "Means with 95 % intervals over seeds; shares of networks with Wilson's. Dead or off: pre-activation at most 0 for every training input (for relu: slope 0). "
+        "Came back: off at one recorded step,\n"
+        f"on at a later one. The {gone} networks that diverged are left out of all but b; hollow and dashed: some did; x: all did. a to d, h: {first}; c, f, g: sigma_b = {dataset.bias_scale.values[0]:g}; "
+        f"d, e: sigma_b = {dataset.bias_scale.values[-1]:g}, rate {options.shown_rate:g};\n"
+        f"clipped: gradients of norm at most {options.clip:g}. {first}, all rates and biases, unclipped: {back[0]} of {once[0]} first-layer units once dead came back (theory: none), "
+        f"{back[1:].sum()} of {once[1:].sum()} deeper ones.\n"
+        f"Dead units, largest less smallest rate at the smallest sigma_b: {_effect(sound)} where no network diverged, {_effect(clipped)} clipped. "
         f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
     )
+
+
+def _effect(one) -> str:
+    """Of the learning rate on dead units, seed by seed, with its interval."""
+    from jaxsat import estimates
+
+    if one.sizes["learning_rate"] < 2:
+        return "unknown (fewer than two rates)"
+    ends = one.isel(learning_rate=[0, -1])
+    change = estimates.mean_interval(ends.end.diff("learning_rate").values.ravel())
+    low, high = ends.learning_rate.values
+    return f"{change.estimate:.3f} [{change.low:.3f}, {change.high:.3f}] ({low:g} to {high:g})"
 
 
 if __name__ == "__main__":

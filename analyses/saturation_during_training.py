@@ -129,4 +129,6 @@ def measure(options: Options):
         start_of_training.histograms(net, INITIALISATIONS, options.start_seeds, options.root_seed, few),
         start_of_training.theory(first, options.depth, INITIALISATIONS, float(np.mean(few[0] ** 2))),
     ]
-    return xarray.merge(found, combine_attrs="drop_conflicts", join="exact", compat="no_conflicts").assign_attrs(others.attrs)
+    return xarray.merge(found, combine_attrs="drop_conflicts", join="exact", compat="no_conflicts").assign_attrs(
+        others.attrs
+    )

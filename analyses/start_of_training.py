@@ -55,9 +55,7 @@ def histograms(net, scales, seeds: int, root_seed: int, examples):
         for kind, entries in (("signal", lambda seed, layer: signals[seed, :, layer]), ("weight", weights)):
             widest = max(np.sqrt(np.mean(entries(0, layer) ** 2)) for layer in range(net.depth))
             edges = np.linspace(-REACH * widest, REACH * widest, BINS + 1)
-            densities = [
-                [_density(entries(seed, layer), edges) for layer in range(net.depth)] for seed in range(seeds)
-            ]
+            densities = [[_density(entries(seed, layer), edges) for layer in range(net.depth)] for seed in range(seeds)]
             found[f"{kind}_density"].append(densities)
             found[f"{kind}_edge"].append(edges)
     dims = {"density": ("initialisation", "start_seed", "layer", "bin"), "edge": ("initialisation", "edge")}
