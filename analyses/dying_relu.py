@@ -144,7 +144,7 @@ def draw(options: Options, dataset):
         colors = plotting.scale_colors(rates)
         for rate in rates:
             values = close.isel(bias_scale=0).sel(learning_rate=rate).course.transpose("step", "seed").values
-            mean, low, high, sound = estimates.mean_interval(values)
+            mean, low, high, sound = _shares(values)
             hollow = sound[0] < options.seeds
             course.plot(steps, mean, color=colors.to_rgba(rate), ls="--" if hollow else "-")
             course.fill_between(steps, low, high, color=colors.to_rgba(rate), alpha=0.2, lw=0)
@@ -160,22 +160,29 @@ def draw(options: Options, dataset):
                 one.end.values.ravel(), one.accuracy.values.ravel(), ls="none", marker=plotting.MARKERS[i], ms=2.2,
                 mfc="none", mec=plotting.COLORS[i], mew=0.5,
             )  # fmt: skip
-        unit = f"share of {labels[0]} units"
+        unit = f"dead {labels[0]} units, share"
         for ax, ylabel in (
             (ends, unit),
             (lost, "share of networks"),
-            (leaks, "share of units"),
+            (leaks, "share of units off"),
             (learnt, "test accuracy"),
         ):
-            ax.set(xscale="log", xlabel="learning rate", ylabel=ylabel, ylim=(-0.04, 1.04))
-        titles = ("dead at the end", "networks lost", "dead units", "by layer", "came back", "off at the end", "learnt")
+            ax.set(xscale="log", xlabel="learning rate", ylabel=ylabel)
+        for ax in (ends, leaks):
+            ax.set(ylim=(None, 1.5 * ax.get_ylim()[1]))
+        for ax in (lost, learnt):
+            ax.set(ylim=(-0.04, 1.04))
+        titles = ("at the end", "networks lost", "in time", "by layer", "came back", "with a leak", "learnt")
         for ax, title in zip(axes.flat, (*titles, "what it costs"), strict=True):
             ax.set_title(title)
-        course.set(xscale="symlog", xlabel="updates", ylabel=unit, xlim=(0, None), ylim=(-0.01, None))
-        fig.colorbar(colors, ax=course, label="learning rate", pad=0.02, aspect=30)
+        course.set(
+            xscale="symlog", xlabel="updates", ylabel=unit, xlim=(0, None), ylim=(-0.01, 1.5 * course.get_ylim()[1])
+        )
+        bar = fig.colorbar(colors, cax=course.inset_axes((0.08, 0.94, 0.6, 0.035)), orientation="horizontal")
+        bar.set_label("learning rate", labelpad=0)
         kinds.set(xlabel="layer", ylabel=unit, xticks=layers, ylim=(None, 1.7 * kinds.get_ylim()[1]))
         revived.set(xlabel="layer", ylabel="share of units once off", xticks=layers, ylim=(-0.04, 1.04))
-        cost.set(xlabel=f"dead {labels[0]} units", ylabel="test accuracy", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
+        cost.set(xlabel=unit, ylabel="test accuracy", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
         for ax, where in ((ends, "upper left"), (lost, "center left"), (kinds, "upper left"), (revived, "lower right"),
                           (leaks, "upper left"), (learnt, "lower left")):  # fmt: skip
             ax.legend(loc=where, handlelength=1.2, borderaxespad=0.1)
@@ -211,14 +218,24 @@ def _counted(dataset):
     return found
 
 
+def _shares(values):
+    """Mean over networks of shares with its interval, which ends at 0 and 1."""
+    import numpy as np
+
+    from jaxsat import estimates
+
+    mean, low, high, count = estimates.mean_interval(values)
+    return mean, np.maximum(low, 0), np.minimum(high, 1), count
+
+
 def _against_rate(ax, one, name, i, label):
     """Means over networks with their intervals; hollow where some diverged, a cross where all did."""
     import numpy as np
 
-    from jaxsat import estimates, plotting
+    from jaxsat import plotting
 
     rates = one.learning_rate.values
-    mean, low, high, count = estimates.mean_interval(one[name].transpose("learning_rate", "seed").values)
+    mean, low, high, count = _shares(one[name].transpose("learning_rate", "seed").values)
     color, marker = plotting.COLORS[i], plotting.MARKERS[i]
     ax.plot(rates, mean, color=color, lw=0.9)
     ax.errorbar(rates, mean, (mean - low, high - mean), color=color, ls="none", elinewidth=0.7)
@@ -231,9 +248,9 @@ def _against_rate(ax, one, name, i, label):
 
 
 def _points(ax, layers, values, i, label, shift=0.0):
-    from jaxsat import estimates, plotting
+    from jaxsat import plotting
 
-    mean, low, high, _ = estimates.mean_interval(values)
+    mean, low, high, _ = _shares(values)
     ax.errorbar(
         layers + shift, mean, (mean - low, high - mean), color=plotting.COLORS[i], marker=plotting.MARKERS[i], lw=0.6,
         ls=":", elinewidth=0.8, label=label,
