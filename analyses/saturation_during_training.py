@@ -132,3 +132,99 @@ def measure(options: Options):
     return xarray.merge(found, combine_attrs="drop_conflicts", join="exact", compat="no_conflicts").assign_attrs(
         others.attrs
     )
+
+
+def draw(options: Options, dataset):
+    """The figure, from the dataset alone."""
+    from matplotlib import pyplot as plt
+
+    from analyses import saturation_panels as panels
+    from jaxsat import plotting
+
+    names, kinds = [str(name) for name in dataset.activation.values], list(INITIALISATIONS)
+    count, rows = max(options.depth, *options.shown), 3 + len(names)
+    with plotting.style():
+        fig, axes = plt.subplots(rows, 4, figsize=(plotting.PAGE, 1.62 * rows), layout="constrained")
+        shown = [(options.shown[0], kinds[0]), (options.shown[0], kinds[1]), (options.shown[1], kinds[0])]
+        for ax, (depth, kind) in zip(axes[0], shown, strict=False):
+            panels.fate(ax, dataset.sel(depth=depth, initialisation=kind), depth, count)
+            ax.set_title(f"{depth} sigmoid, {kind[:4]}.")
+        axes[0, 0].set(ylabel="activation")
+        panels.escapes(axes[0, 3], dataset, options.sigmoid_epochs)
+        highest = dataset.assign(highest=dataset.activation_percentiles.sel(percentile=98.0))
+        for row, name in zip(axes[1:], names, strict=False):
+            for kind, course, end in zip(kinds, row[:2], row[2:], strict=True):
+                of = highest.sel(activation=name, initialisation=kind)
+                panels.lines(course, of, "activation_std", "-")
+                panels.lines(course, of, "highest", "--")
+                course.set(ylim=(0, 1.02))
+                panels.activations_of(end, of, -1, name)
+                end.set(xlabel="activation at the end")
+                for ax in (course, end):
+                    ax.set_title(f"{name}, {kind[:4]}.")
+            row[0].set(ylabel="activation")
+            row[2].set(ylabel="density")
+        axes[1, 0].plot([], [], color="0.4", label="s.d.")
+        axes[1, 0].plot([], [], color="0.4", ls="--", label="98th percentile")
+        axes[1, 0].legend(loc="lower right", borderaxespad=0.1)
+        start, last = axes[-2], axes[-1]
+        of = dataset.sel(activation=names[0])
+        for i, kind in enumerate(kinds):
+            one = of.sel(initialisation=kind)
+            panels.activations_of(start[i], one, 0, names[0])
+            panels.theory_of(start[i], one, names[0])
+            start[i].set(xlabel="activation at the start")
+            panels.entries(start[2 + i], one, "signal")
+            start[2 + i].set(xlabel=r"$\partial E/\partial h$ at the start")
+            panels.lines(last[2 + i], one, "weight_gradient", "-")
+            last[2 + i].set(yscale="log")
+            for ax in (start[i], start[2 + i], last[2 + i]):
+                ax.set_title(f"{names[0]}, {kind[:4]}.")
+        panels.entries(last[0], of.sel(initialisation=kinds[0]), "weight")
+        last[0].set(xlabel=r"$\partial E/\partial W$ at the start")
+        last[0].set_title(f"{names[0]}, {kinds[0][:4]}.")
+        panels.ratios(last[1], of)
+        last[1].set_title(f"{names[0]}, start")
+        last[2].set(ylabel=r"$\partial E/\partial W$, r.m.s.")
+        for ax in (start[0], start[2], last[0]):
+            ax.set(ylabel="density")
+        handles = [plt.Line2D([], [], color=color) for color in panels.colors(count)]
+        labels = [f"layer {i + 1}" for i in range(count)]
+        fig.legend(handles, labels, loc="outside upper center", ncols=count)
+        plotting.panel_letters(list(axes.flat))
+        plotting.footnote(fig, _footer(options, dataset))
+    return fig
+
+
+def _footer(options: Options, dataset) -> str:
+    from analyses import saturation_verdicts as verdicts
+
+    first, (standard, normalised) = str(dataset.activation.values[0]), INITIALISATIONS
+    fates = [
+        verdicts.fate(dataset, depth, kind)
+        for depth, kind in ((options.shown[0], standard), (options.shown[0], normalised), (options.shown[1], standard), (options.shown[1], normalised))
+    ]  # fmt: skip
+    orders = [verdicts.order(dataset, str(name), standard) for name in dataset.activation.values]
+    at_start = [
+        f"{what} {verdicts.ratio_at_start(dataset, first, standard, name)} {standard}, "
+        f"{verdicts.ratio_at_start(dataset, first, normalised, name)} {normalised}"
+        for what, name in (("dE/dh", "signal"), ("dE/dW", "weight_gradient"))
+    ]
+    lines = [
+        f"Glorot & Bengio 2010, figures 2 (a to d), 3, 4, 6 to 9. {options.data}, n = {options.width}, uniform weights, sigma_w = 1/sqrt(3) ({standard}) or 1 ({normalised}), no biases at the start; plain gradient descent, batch {options.batch_size},",
+        f"rate {options.sigmoid_rate:g} (sigmoid), {options.rate:g} (others); {options.seeds} seeds (root {options.root_seed}), histograms of gradients {options.start_seeds}; bands: 95 % intervals over seeds; a to c: mean +- s.d. over units and examples of one network, top layer of others.",
+        "Rule: sunk where the s.d. of the top layer is below half of its start, escaped where it is above its start again. Sigmoid, "
+        + fates[0]
+        + ";",
+        "; ".join(fates[1:3]) + ";",
+        f"{fates[3]}. Order in which the slope at the 98th percentile falls to a quarter:",
+        "; ".join(orders) + ".",
+        f"Start, {first}, first over last layer, r.m.s.: " + "; ".join(at_start) + ".",
+        f"dE/dW in training, largest over smallest layer: {verdicts.spread_in_training(dataset, first, standard)} {standard}, {verdicts.spread_in_training(dataset, first, normalised)} {normalised}. "
+        f"Dotted, lines: mean field, infinite width. {dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}.",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    command.run(Options, main, __doc__)

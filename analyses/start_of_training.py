@@ -82,12 +82,12 @@ def theory(activation, depth: int, scales, mean_square: float):
 
     from jaxsat import theory
 
-    rows = {name: [] for name in ("theory_length", "theory_signal", "theory_weight")}
+    rows = {name: [] for name in ("theory_length", "theory_signal", "theory_weight_gradient")}
     for scale in scales.values():
         q = np.asarray(theory.length_trajectory(activation, depth, scale, mean_square=mean_square))
         signal = np.asarray(theory.log_gradient_norms(activation, depth, scale, mean_square=mean_square))
         below = np.log(q) / 2  # ln of the root mean square of x_{l-1}, but for ln sigma_w
         rows["theory_length"].append(q)
         rows["theory_signal"].append(np.exp(signal - signal[-1]))
-        rows["theory_weight"].append(np.exp(signal - signal[-1] + below - below[-1]))
+        rows["theory_weight_gradient"].append(np.exp(signal - signal[-1] + below - below[-1]))
     return xarray.Dataset({name: (("initialisation", "layer"), np.array(values)) for name, values in rows.items()})
