@@ -9,6 +9,7 @@ that diverge are counted apart, since they are left as they were.
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 
 from analyses import command
 
@@ -168,8 +169,8 @@ def draw(options: Options, dataset):
             (learnt, "test accuracy"),
         ):
             ax.set(xscale="log", xlabel="learning rate", ylabel=ylabel)
-        for ax in (ends, leaks):
-            ax.set(ylim=(None, 1.5 * ax.get_ylim()[1]))
+        for ax, room in ((ends, 1.9), (leaks, 1.5)):
+            ax.set(ylim=(None, room * ax.get_ylim()[1]))
         for ax in (lost, learnt):
             ax.set(ylim=(-0.04, 1.04))
         titles = ("at the end", "networks lost", "in time", "by layer", "came back", "with a leak", "learnt")
@@ -263,18 +264,17 @@ def _footer(options: Options, dataset, close, clipped) -> str:
     whole = ~plain.diverged.any("seed")
     sound = plain.isel(learning_rate=whole.values)
     gone = int((dataset.diverged_at >= 0).sum()) + int((dataset.clipped_diverged_at >= 0).sum())
-    return (
+    text = (
         f"{dataset.diverged_at.size + dataset.clipped_diverged_at.size} networks, L = {options.depth}, n = {options.width}, gaussian weights, sigma_w = {options.weight_scale:.4g}, on digits; plain gradient descent, batch {options.batch_size}, {options.epochs} epochs; "
-        f"{options.seeds} seeds (root {options.root_seed}).\n"
-        "Means with 95 % intervals over seeds; shares of networks with Wilson's. Dead or off: pre-activation at most 0 for every training input (for relu: slope 0). "
-        "Came back: off at one recorded step,\n"
-        f"on at a later one. The {gone} networks that diverged are left out of all but b; hollow and dashed: some did; x: all did. a to d, h: {first}; c, f, g: sigma_b = {dataset.bias_scale.values[0]:g}; "
-        f"d, e: sigma_b = {dataset.bias_scale.values[-1]:g}, rate {options.shown_rate:g};\n"
-        f"clipped: gradients of norm at most {options.clip:g}. {first}, all rates and biases, unclipped: {back[0]} of {once[0]} first-layer units once dead came back (theory: none), "
-        f"{back[1:].sum()} of {once[1:].sum()} deeper ones.\n"
+        f"{options.seeds} seeds (root {options.root_seed}). Means with 95 % intervals over seeds; shares of networks with Wilson's. Dead or off: pre-activation at most 0 for every training input "
+        "(for relu: slope 0). Came back: off at one recorded step, on at a later one. "
+        f"The {gone} networks that diverged are left out of all but b; hollow and dashed: some did; x: all did. a to d, h: {first}; c, f, g: sigma_b = {dataset.bias_scale.values[0]:g}; "
+        f"d, e: sigma_b = {dataset.bias_scale.values[-1]:g}, rate {options.shown_rate:g}; clipped: gradients of norm at most {options.clip:g}. {first}, all rates and biases, unclipped: "
+        f"{back[0]} of {once[0]} first-layer units once dead came back (theory: none), {back[1:].sum()} of {once[1:].sum()} deeper ones. "
         f"Dead units, largest less smallest rate at the smallest sigma_b: {_effect(sound)} where no network diverged, {_effect(clipped)} clipped. "
         f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
     )
+    return textwrap.fill(text, 185)
 
 
 def _effect(one) -> str:

@@ -10,6 +10,7 @@ endless stream of Shapeset-3x2; here they are small and see the digits (or `data
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from typing import Literal
 
 from analyses import command
@@ -26,7 +27,7 @@ class Options(command.Output):
     training, too."""
     data: Literal["digits", "shapes"] = "digits"
     """What is learnt: scikit-learn's digits, or 2000 images of 16 x 16 pixels like Shapeset-3x2."""
-    depths: tuple[int, ...] = (1, 2, 3, 4, 5)
+    depths: tuple[int, ...] = (2, 3, 4, 5)
     """Hidden layers of the sigmoid networks."""
     shown: tuple[int, int] = (4, 5)
     """The two of depths whose layers are shown: the one that escapes and the one that does not in Glorot & Bengio."""
@@ -137,19 +138,21 @@ def measure(options: Options):
 def draw(options: Options, dataset):
     """The figure, from the dataset alone."""
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import NullFormatter
 
     from analyses import saturation_panels as panels
     from jaxsat import plotting
 
     names, kinds = [str(name) for name in dataset.activation.values], list(INITIALISATIONS)
     count, rows = max(options.depth, *options.shown), 3 + len(names)
-    with plotting.style():
+    with plotting.style(), plt.rc_context({"axes.titlesize": 7}):
         fig, axes = plt.subplots(rows, 4, figsize=(plotting.PAGE, 1.62 * rows), layout="constrained")
         shown = [(options.shown[0], kinds[0]), (options.shown[0], kinds[1]), (options.shown[1], kinds[0])]
         for ax, (depth, kind) in zip(axes[0], shown, strict=False):
             panels.fate(ax, dataset.sel(depth=depth, initialisation=kind), depth, count)
-            ax.set_title(f"{depth} sigmoid, {kind[:4]}.")
-        axes[0, 0].set(ylabel="activation")
+            ax.set_title(f"{depth} layers, {kind}")
+        axes[0, 0].set(ylabel="sigmoid activation")
+        axes[0, 3].set_title("sigmoid, top layer")
         panels.escapes(axes[0, 3], dataset, options.sigmoid_epochs)
         highest = dataset.assign(highest=dataset.activation_percentiles.sel(percentile=98.0))
         for row, name in zip(axes[1:], names, strict=False):
@@ -161,7 +164,7 @@ def draw(options: Options, dataset):
                 panels.activations_of(end, of, -1, name)
                 end.set(xlabel="activation at the end")
                 for ax in (course, end):
-                    ax.set_title(f"{name}, {kind[:4]}.")
+                    ax.set_title(f"{name}, {kind}")
             row[0].set(ylabel="activation")
             row[2].set(ylabel="density")
         axes[1, 0].plot([], [], color="0.4", label="s.d.")
@@ -177,14 +180,19 @@ def draw(options: Options, dataset):
             panels.entries(start[2 + i], one, "signal")
             start[2 + i].set(xlabel=r"$\partial E/\partial h$ at the start")
             panels.lines(last[2 + i], one, "weight_gradient", "-")
-            last[2 + i].set(yscale="log")
             for ax in (start[i], start[2 + i], last[2 + i]):
-                ax.set_title(f"{names[0]}, {kind[:4]}.")
+                ax.set_title(f"{names[0]}, {kind}")
         panels.entries(last[0], of.sel(initialisation=kinds[0]), "weight")
         last[0].set(xlabel=r"$\partial E/\partial W$ at the start")
-        last[0].set_title(f"{names[0]}, {kinds[0][:4]}.")
+        last[0].set_title(f"{names[0]}, {kinds[0]}")
         panels.ratios(last[1], of)
-        last[1].set_title(f"{names[0]}, start")
+        last[1].set_title(f"{names[0]}, at the start")
+        for ax in last[2:]:
+            ax.set(yscale="log")
+        ends = [end for ax in last[2:] for end in ax.get_ylim()]
+        for ax in last[2:]:
+            ax.set(ylim=(min(ends), max(ends)))
+            ax.yaxis.set_minor_formatter(NullFormatter())
         last[2].set(ylabel=r"$\partial E/\partial W$, r.m.s.")
         for ax in (start[0], start[2], last[0]):
             ax.set(ylabel="density")
@@ -210,20 +218,16 @@ def _footer(options: Options, dataset) -> str:
         f"{verdicts.ratio_at_start(dataset, first, normalised, name)} {normalised}"
         for what, name in (("dE/dh", "signal"), ("dE/dW", "weight_gradient"))
     ]
-    lines = [
-        f"Glorot & Bengio 2010, figures 2 (a to d), 3, 4, 6 to 9. {options.data}, n = {options.width}, uniform weights, sigma_w = 1/sqrt(3) ({standard}) or 1 ({normalised}), no biases at the start; plain gradient descent, batch {options.batch_size},",
-        f"rate {options.sigmoid_rate:g} (sigmoid), {options.rate:g} (others); {options.seeds} seeds (root {options.root_seed}), histograms of gradients {options.start_seeds}; bands: 95 % intervals over seeds; a to c: mean +- s.d. over units and examples of one network, top layer of others.",
-        "Rule: sunk where the s.d. of the top layer is below half of its start, escaped where it is above its start again. Sigmoid, "
-        + fates[0]
-        + ";",
-        "; ".join(fates[1:3]) + ";",
-        f"{fates[3]}. Order in which the slope at the 98th percentile falls to a quarter:",
-        "; ".join(orders) + ".",
-        f"Start, {first}, first over last layer, r.m.s.: " + "; ".join(at_start) + ".",
-        f"dE/dW in training, largest over smallest layer: {verdicts.spread_in_training(dataset, first, standard)} {standard}, {verdicts.spread_in_training(dataset, first, normalised)} {normalised}. "
-        f"Dotted, lines: mean field, infinite width. {dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}.",
-    ]
-    return "\n".join(lines)
+    text = (
+        f"Glorot & Bengio 2010, figures 2 (a to d), 3, 4, 6 to 9. On {options.data}, n = {options.width}, uniform weights, sigma_w = 1/sqrt(3) ({standard}) or 1 ({normalised}), no biases at the start; plain gradient descent, batch {options.batch_size}, "
+        f"rate {options.sigmoid_rate:g} (sigmoid), {options.rate:g} (others); {options.seeds} seeds (root {options.root_seed}), for histograms of gradients {options.start_seeds}. Bands: 95 % intervals over seeds; "
+        f"a to c: mean and s.d. over units and {PROBE} training examples in one network, and the top layer of others. m, n dotted, r lines: mean field, infinite width; r filled: dE/dh, hollow: dE/dW of single examples. "
+        f"Sunk: s.d. of the top layer below half of its start; escaped: then above its start. Sigmoid: {'; '.join(fates)}. "
+        f"Order in which the slope at the 98th percentile falls to a quarter: {'; '.join(orders)}. First over last layer at the start, r.m.s., {first}: {'; '.join(at_start)}. "
+        f"Largest over smallest layer's dE/dW in training: {verdicts.spread_in_training(dataset, first, standard)} {standard}, {verdicts.spread_in_training(dataset, first, normalised)} {normalised}. "
+        f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+    )
+    return textwrap.fill(text, 195)
 
 
 if __name__ == "__main__":

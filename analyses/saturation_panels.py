@@ -41,8 +41,9 @@ def escapes(ax, dataset, epochs: int) -> None:
             middles.append(np.median(at) if len(at) == seeds else np.nan)
         ax.plot(depths + (i - 0.5) * 0.3, middles, color=color, lw=0.8, marker=marker, ms=2.3, label=str(kind))
     ax.axhline(1.25 * epochs, color="0.5", lw=0.6, ls=":")
-    ax.text(depths[0] - 0.4, 1.3 * epochs, "not yet", fontsize=6, color="0.35", va="bottom")
-    ax.set(yscale="log", xlabel="hidden layers", ylabel="epoch of escape", xticks=depths, ylim=(None, 2.6 * epochs))
+    ax.text(depths[0] - 0.3, 1.3 * epochs, "not yet", fontsize=6, color="0.35", va="bottom")
+    ax.set(yscale="log", xlabel="hidden layers", ylabel="epoch of escape", xticks=depths,
+           xlim=(depths[0] - 0.5, depths[-1] + 0.5), ylim=(None, 2.6 * epochs))  # fmt: skip
     ax.legend(loc="lower right", borderaxespad=0.1)
 
 
@@ -102,7 +103,7 @@ def ratios(ax, of) -> None:
                 layers, mean, (mean - low, high - mean), color=plotting.COLORS[i], marker=plotting.MARKERS[i], ls="none",
                 mfc=fill, mew=0.7, elinewidth=0.7,
             )  # fmt: skip
-    ax.set(yscale="log", xlabel="layer", ylabel="r.m.s. over last layer's", xticks=layers)
+    ax.set(yscale="log", xlabel="layer", ylabel="r.m.s. over last", xticks=layers)
 
 
 def _densities(ax, places, values) -> None:
