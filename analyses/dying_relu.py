@@ -68,6 +68,8 @@ def main(options: Options) -> None:
         raise ValueError(f"shown_rate: must be one of rates {options.rates}; got {options.shown_rate:g}.")
     if options.seeds < 2:
         raise ValueError(f"seeds: must be at least 2 for an interval; got {options.seeds}.")
+    if not options.clip > 0:
+        raise ValueError(f"clip: must be positive; got {options.clip:g}.")
     command.produce(options, NAME, measure, draw)
 
 
@@ -171,8 +173,8 @@ def draw(options: Options, dataset):
             ax.set(xscale="log", xlabel="learning rate", ylabel=ylabel)
         for ax, room in ((ends, 1.9), (leaks, 1.5)):
             ax.set(ylim=(None, room * ax.get_ylim()[1]))
-        for ax in (lost, learnt):
-            ax.set(ylim=(-0.04, 1.04))
+        learnt.set(ylim=(-0.04, 1.04))
+        lost.set(ylim=(-0.04, 1.4), yticks=(0, 0.5, 1))
         titles = ("at the end", "networks lost", "in time", "by layer", "came back", "with a leak", "learnt")
         for ax, title in zip(axes.flat, (*titles, "what it costs"), strict=True):
             ax.set_title(title)
@@ -184,7 +186,7 @@ def draw(options: Options, dataset):
         kinds.set(xlabel="layer", ylabel=unit, xticks=layers, ylim=(None, 1.7 * kinds.get_ylim()[1]))
         revived.set(xlabel="layer", ylabel="share of units once off", xticks=layers, ylim=(-0.04, 1.04))
         cost.set(xlabel=unit, ylabel="test accuracy", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
-        for ax, where in ((ends, "upper left"), (lost, "center left"), (kinds, "upper left"), (revived, "lower right"),
+        for ax, where in ((ends, "upper left"), (lost, "upper left"), (kinds, "upper left"), (revived, "lower right"),
                           (leaks, "upper left"), (learnt, "lower left")):  # fmt: skip
             ax.legend(loc=where, handlelength=1.2, borderaxespad=0.1)
         plotting.panel_letters(list(axes.flat))

@@ -74,7 +74,8 @@ def main(options: Options) -> None:
     if not set(options.shown) <= set(options.depths):
         raise ValueError(f"shown: must be two of depths {options.depths}; got {options.shown}.")
     if min(options.seeds, options.start_seeds) < 2:
-        raise ValueError("seeds, start_seeds: must be at least 2 for an interval.")
+        found = f"{options.seeds} and {options.start_seeds}"
+        raise ValueError(f"seeds, start_seeds: must be at least 2 for an interval; got {found}.")
     command.produce(options, NAME, measure, draw)
 
 
@@ -150,7 +151,7 @@ def draw(options: Options, dataset):
         shown = [(options.shown[0], kinds[0]), (options.shown[0], kinds[1]), (options.shown[1], kinds[0])]
         for ax, (depth, kind) in zip(axes[0], shown, strict=False):
             panels.fate(ax, dataset.sel(depth=depth, initialisation=kind), depth, count)
-            ax.set_title(f"{depth} layers, {kind}")
+            ax.set_title(f"L = {depth}, {kind}")
         axes[0, 0].set(ylabel="sigmoid activation")
         axes[0, 3].set_title("sigmoid, top layer")
         panels.escapes(axes[0, 3], dataset, options.sigmoid_epochs)
@@ -167,9 +168,9 @@ def draw(options: Options, dataset):
                     ax.set_title(f"{name}, {kind}")
             row[0].set(ylabel="activation")
             row[2].set(ylabel="density")
-        axes[1, 0].plot([], [], color="0.4", label="s.d.")
-        axes[1, 0].plot([], [], color="0.4", ls="--", label="98th percentile")
-        axes[1, 0].legend(loc="lower right", borderaxespad=0.1)
+        axes[1, 1].plot([], [], color="0.4", label="s.d.")
+        axes[1, 1].plot([], [], color="0.4", ls="--", label="98th percentile")
+        axes[1, 1].legend(loc="lower right", borderaxespad=0.1)
         start, last = axes[-2], axes[-1]
         of = dataset.sel(activation=names[0])
         for i, kind in enumerate(kinds):
@@ -221,7 +222,7 @@ def _footer(options: Options, dataset) -> str:
     text = (
         f"Glorot & Bengio 2010, figures 2 (a to d), 3, 4, 6 to 9. On {options.data}, n = {options.width}, uniform weights, sigma_w = 1/sqrt(3) ({standard}) or 1 ({normalised}), no biases at the start; plain gradient descent, batch {options.batch_size}, "
         f"rate {options.sigmoid_rate:g} (sigmoid), {options.rate:g} (others); {options.seeds} seeds (root {options.root_seed}), for histograms of gradients {options.start_seeds}. Bands: 95 % intervals over seeds; "
-        f"a to c: mean and s.d. over units and {PROBE} training examples in one network, and the top layer of others. m, n dotted, r lines: mean field, infinite width; r filled: dE/dh, hollow: dE/dW of single examples. "
+        f"a to c: mean and s.d. over units and {PROBE} training examples in one network, and the top layer of others. m, n dotted, r lines: mean field, infinite width; r (colours of d) filled: dE/dh, hollow: dE/dW of single examples. "
         f"Sunk: s.d. of the top layer below half of its start; escaped: then above its start. Sigmoid: {'; '.join(fates)}. "
         f"Order in which the slope at the 98th percentile falls to a quarter: {'; '.join(orders)}. First over last layer at the start, r.m.s., {first}: {'; '.join(at_start)}. "
         f"Largest over smallest layer's dE/dW in training: {verdicts.spread_in_training(dataset, first, standard)} {standard}, {verdicts.spread_in_training(dataset, first, normalised)} {normalised}. "

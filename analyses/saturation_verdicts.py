@@ -35,7 +35,8 @@ def fate(dataset, depth: int, kind: str) -> str:
     lowest = mean[:, :depth].min(-1)
     sank, left = dict(zip(of.depth.values.tolist(), escapes(of), strict=True))[depth]
     escaped = np.isfinite(left)
-    share = f"{escaped.sum()} of {np.isfinite(sank).sum()} that sank escape"
+    sunk = int(np.isfinite(sank).sum())
+    share = f"{escaped.sum()} of {sunk} that sank escape" if sunk else "none sinks"
     when = f", at epoch {interval(left[escaped], '.0f')}" if escaped.sum() > 1 else ""
     others = f" (others: {lowest[:, :-1].min():.2f} at least)" if depth > 1 else ""
     return f"{depth} layers, {kind}: top mean falls to {interval(lowest[:, -1], '.3f')}{others}; {share}{when}"
@@ -49,9 +50,9 @@ def order(dataset, name: str, kind: str) -> str:
     reached = np.isfinite(at).all(1)
     ranked = [str(i + 1) for i in np.argsort(np.median(at, axis=1), kind="stable") if reached[i]]
     never = [str(i + 1) for i in np.flatnonzero(~reached)]
-    first = int((at[0] < at[1:].min(0)).sum()) if len(at) > 1 else at.shape[1]
+    first, all_in_order = int((at[:1] < at[1:]).all(0).sum()), int((at[:-1] < at[1:]).all(0).sum())
     tail = f", not in all networks: {', '.join(never)}" if never else ""
-    return f"{name}, {kind}: {' '.join(ranked) or 'none'}{tail} (layer 1 first in {first} of {at.shape[1]})"
+    return f"{name}, {kind}: {' '.join(ranked) or 'none'}{tail} (layer 1 first in {first}, from the input up in {all_in_order} of {at.shape[1]})"
 
 
 def ratio_at_start(dataset, name: str, kind: str, variable: str) -> str:
