@@ -56,7 +56,7 @@ class Options(command.Output):
 QUICK = {"depths": (2, 4), "shown": (2, 4), "sigmoid_epochs": 40, "epochs": 12, "seeds": 3, "start_seeds": 8}
 INITIALISATIONS = {"standard": 3**-0.5, "normalised": 1.0}
 PROBE = 300  # training examples on which layers are looked at
-RECORD = ("activation_percentiles", "pre_activation_percentiles", "activation_histogram", "log_gradient_norm",
+RECORD = ("pre_activation_percentiles", "activation_histogram", "log_gradient_norm",
           "log_weight_gradient_norm")  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def measure(options: Options):
 
     def train(activation, depth, epochs, rate, record, part):
         steps = epochs * per_epoch
-        times = np.concatenate([[0], np.geomspace(per_epoch / 20, steps, 30), np.linspace(0, steps, 41)])
+        times = np.concatenate([[0], np.geomspace(per_epoch / 20, steps, 24), np.linspace(0, steps, 31)])
         net = jaxsat.MLP(depth, options.width, ensemble="uniform", inputs=inputs, outputs=classes)
         found = jaxsat.train(
             net, data.train, data.test, optimizer=optax.sgd(rate), epochs=epochs, batch_size=options.batch_size,
@@ -116,20 +116,30 @@ def measure(options: Options):
     sigmoid = xarray.concat(parts, "depth", combine_attrs="override")
     names = [activations.get(name).name for name in options.activations]
     others = train(names, options.depth, options.epochs, options.rate, RECORD, "others")
-    fans = np.array([inputs] + [options.width] * (options.depth - 1)) * options.width
-    others["weight_gradient"] = np.exp(others.log_weight_gradient_norm) / np.sqrt(fans)
-    others["signal"] = np.exp(others.log_gradient_norm) / np.sqrt(options.width)
+    sizes = np.array([inputs] + [options.width] * (options.depth - 1)) * options.width
+    for name, what, log, size in (
+        ("signal", "dE/dh_l", others.log_gradient_norm, options.width),
+        ("weight_gradient", "dE/dW_l", others.log_weight_gradient_norm, sizes),
+    ):
+        told = {"long_name": f"{what} of single examples, root mean square entry", "units": "1"}
+        others[name] = (np.exp(log) / np.sqrt(size)).assign_attrs(told)
     highest = others.pre_activation_percentiles.sel(percentile=98.0, drop=True)
-    shares = [phi.slope(highest[i].values) / phi.max_slope for i, phi in enumerate(map(activations.get, names))]
-    others["slope_share"] = (highest.dims, np.stack([np.asarray(share) for share in shares]))
+    # The activations increase, so that percentiles of activations are activations of percentiles.
+    told = {
+        "highest": (lambda phi, h: phi(h), "98th percentile of activations"),
+        "slope_share": (lambda phi, h: phi.slope(h) / phi.max_slope, "slope there over the largest"),
+    }
+    for name, (of, long_name) in told.items():
+        values = np.stack([np.asarray(of(activations.get(n), highest[i].values)) for i, n in enumerate(names)])
+        others[name] = (highest.dims, values, {"long_name": long_name, "units": "1"})
     first = names[0]
     net = jaxsat.MLP(options.depth, options.width, first, ensemble="uniform", inputs=inputs, outputs=classes)
     few = data.train[0][:PROBE], data.train[1][:PROBE]
     found = [
-        sigmoid.rename({**{name: f"sigmoid_{name}" for name in (*sigmoid.data_vars, "step", "epoch", "layer")}}),
+        sigmoid.rename({name: f"sigmoid_{name}" for name in (*sigmoid.data_vars, "step", "epoch", "layer")}),
         others,
         start_of_training.histograms(net, INITIALISATIONS, options.start_seeds, options.root_seed, few),
-        start_of_training.theory(first, options.depth, INITIALISATIONS, float(np.mean(few[0] ** 2))),
+        start_of_training.mean_field(first, options.depth, INITIALISATIONS, float(np.mean(few[0] ** 2))),
     ]
     return xarray.merge(found, combine_attrs="drop_conflicts", join="exact", compat="no_conflicts").assign_attrs(
         others.attrs
@@ -155,10 +165,9 @@ def draw(options: Options, dataset):
         axes[0, 0].set(ylabel="sigmoid activation")
         axes[0, 3].set_title("sigmoid, top layer")
         panels.escapes(axes[0, 3], dataset, options.sigmoid_epochs)
-        highest = dataset.assign(highest=dataset.activation_percentiles.sel(percentile=98.0))
         for row, name in zip(axes[1:], names, strict=False):
             for kind, course, end in zip(kinds, row[:2], row[2:], strict=True):
-                of = highest.sel(activation=name, initialisation=kind)
+                of = dataset.sel(activation=name, initialisation=kind)
                 panels.lines(course, of, "activation_std", "-")
                 panels.lines(course, of, "highest", "--")
                 course.set(ylim=(0, 1.02))

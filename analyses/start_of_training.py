@@ -59,13 +59,12 @@ def histograms(net, scales, seeds: int, root_seed: int, examples):
             found[f"{kind}_density"].append(densities)
             found[f"{kind}_edge"].append(edges)
     dims = {"density": ("initialisation", "start_seed", "layer", "bin"), "edge": ("initialisation", "edge")}
-    told = {"signal": "dE/dh_l", "weight": "dE/dW_l"}
-    return xarray.Dataset(
-        {
-            name: (dims[name.split("_")[1]], np.array(values), {"long_name": f"entries of {told[name.split('_')[0]]}"})
-            for name, values in found.items()
-        }
-    )
+    dataset = xarray.Dataset()
+    for name, values in found.items():
+        kind, what = name.split("_")
+        told = f"{what} of entries of {'dE/dh_l' if kind == 'signal' else 'dE/dW_l'}"
+        dataset[name] = (dims[what], np.array(values), {"long_name": told, "units": "1"})
+    return dataset
 
 
 def _density(values, edges):
@@ -75,7 +74,7 @@ def _density(values, edges):
     return np.histogram(values, edges)[0] / values.size / np.diff(edges)
 
 
-def theory(activation, depth: int, scales, mean_square: float):
+def mean_field(activation, depth: int, scales, mean_square: float):
     """Mean field: lengths q_l, and root mean square entries of dE/dh_l and dE/dW_l over those of the last layer."""
     import numpy as np
     import xarray
@@ -90,4 +89,17 @@ def theory(activation, depth: int, scales, mean_square: float):
         rows["theory_length"].append(q)
         rows["theory_signal"].append(np.exp(signal - signal[-1]))
         rows["theory_weight_gradient"].append(np.exp(signal - signal[-1] + below - below[-1]))
-    return xarray.Dataset({name: (("initialisation", "layer"), np.array(values)) for name, values in rows.items()})
+    told = {
+        "theory_length": "mean squared pre-activation",
+        "theory_signal": "dE/dh_l, r.m.s. over that of the last layer",
+    }
+    return xarray.Dataset(
+        {
+            name: (
+                ("initialisation", "layer"),
+                np.array(values),
+                {"long_name": told.get(name, "dE/dW_l, r.m.s. entry over that of the last layer"), "units": "1"},
+            )
+            for name, values in rows.items()
+        }
+    )
