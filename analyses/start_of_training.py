@@ -89,17 +89,12 @@ def mean_field(activation, depth: int, scales, mean_square: float):
         rows["theory_length"].append(q)
         rows["theory_signal"].append(np.exp(signal - signal[-1]))
         rows["theory_weight_gradient"].append(np.exp(signal - signal[-1] + below - below[-1]))
-    told = {
-        "theory_length": "mean squared pre-activation",
-        "theory_signal": "dE/dh_l, r.m.s. over that of the last layer",
-    }
-    return xarray.Dataset(
-        {
-            name: (
-                ("initialisation", "layer"),
-                np.array(values),
-                {"long_name": told.get(name, "dE/dW_l, r.m.s. entry over that of the last layer"), "units": "1"},
-            )
-            for name, values in rows.items()
-        }
+    told = (
+        "mean squared pre-activation",
+        "dE/dh_l, r.m.s. over the last layer's",
+        "dE/dW_l, r.m.s. over the last layer's",
     )
+    dataset = xarray.Dataset()
+    for (name, values), long_name in zip(rows.items(), told, strict=True):
+        dataset[name] = (("initialisation", "layer"), np.array(values), {"long_name": long_name, "units": "1"})
+    return dataset
