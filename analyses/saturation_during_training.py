@@ -149,6 +149,7 @@ def measure(options: Options):
 def draw(options: Options, dataset):
     """The figure, from the dataset alone."""
     from matplotlib import pyplot as plt
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import NullFormatter
 
     from analyses import saturation_panels as panels
@@ -206,7 +207,7 @@ def draw(options: Options, dataset):
         last[2].set(ylabel=r"$\partial E/\partial W$, r.m.s.")
         for ax in (start[0], start[2], last[0]):
             ax.set(ylabel="density")
-        handles = [plt.Line2D([], [], color=color) for color in panels.colors(count)]
+        handles = [Line2D([], [], color=color) for color in panels.colors(count)]
         labels = [f"layer {i + 1}" for i in range(count)]
         fig.legend(handles, labels, loc="outside upper center", ncols=count)
         plotting.panel_letters(list(axes.flat))

@@ -47,9 +47,9 @@ def order(dataset, name: str, kind: str) -> str:
     of = dataset.sel(activation=name, initialisation=kind)
     bent = (of.slope_share <= QUARTER).transpose("layer", "seed", "step").values
     at = np.stack([np.where(np.isnan(t := _first(of.epoch.values, layer)), np.inf, t) for layer in bent])
-    reached = np.isfinite(at).all(1)
-    ranked = [str(i + 1) for i in np.argsort(np.median(at, axis=1), kind="stable") if reached[i]]
-    never = [str(i + 1) for i in np.flatnonzero(~reached)]
+    reached = set(np.flatnonzero(np.isfinite(at).all(1)))
+    ranked = [str(i + 1) for i in np.argsort(np.median(at, axis=1), kind="stable") if i in reached]
+    never = [str(i + 1) for i in range(len(at)) if i not in reached]
     first, all_in_order = int((at[:1] < at[1:]).all(0).sum()), int((at[:-1] < at[1:]).all(0).sum())
     tail = f", not in all networks: {', '.join(never)}" if never else ""
     return f"{name}, {kind}: {' '.join(ranked) or 'none'}{tail} (layer 1 first in {first}, from the input up in {all_in_order} of {at.shape[1]})"
