@@ -60,7 +60,8 @@ def lines(ax, of, name: str, ls: str) -> None:
 def activations_of(ax, of, step: int, name: str) -> None:
     """Densities of the activations of each layer over the range of the activation."""
     phi = activations.get(name)
-    assert phi.left_limit is not None and phi.right_limit is not None
+    assert phi.left_limit is not None
+    assert phi.right_limit is not None
     low, high = float(phi.left_limit), float(phi.right_limit)
     shares = of.activation_histogram.isel(step=step).transpose("layer", "seed", "place").values
     places = low + (high - low) * of.place.values
