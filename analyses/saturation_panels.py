@@ -43,7 +43,7 @@ def escapes(ax, dataset, epochs: int) -> None:
     ax.axhline(1.25 * epochs, color="0.5", lw=0.6, ls=":")
     ax.text(depths[0] - 0.3, 1.3 * epochs, "not yet", fontsize=6, color="0.35", va="bottom")
     ax.set(yscale="log", xlabel="hidden layers", ylabel="epoch of escape", xticks=depths,
-           xlim=(depths[0] - 0.5, depths[-1] + 0.5), ylim=(None, 2.6 * epochs))  # fmt: skip
+           xlim=(depths[0] - 0.5, depths[-1] + 0.5), ylim=(0.03, 2.6 * epochs))  # fmt: skip
     ax.legend(loc="lower right", borderaxespad=0.1)
 
 

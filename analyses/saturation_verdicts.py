@@ -37,7 +37,7 @@ def fate(dataset, depth: int, kind: str) -> str:
     escaped = np.isfinite(left)
     sunk = int(np.isfinite(sank).sum())
     share = f"{escaped.sum()} of {sunk} that sank escape" if sunk else "none sinks"
-    when = f", at epoch {interval(left[escaped], '.0f')}" if escaped.sum() > 1 else ""
+    when = f", those at epoch {interval(left[escaped], '.0f')}" if escaped.sum() > 1 else ""
     others = f" (others: {lowest[:, :-1].min():.2f} at least)" if depth > 1 else ""
     return f"{depth} layers, {kind}: top mean falls to {interval(lowest[:, -1], '.3f')}{others}; {share}{when}"
 
