@@ -270,7 +270,7 @@ def _footer(options: Options, dataset, close, clipped) -> str:
         f"{dataset.diverged_at.size + dataset.clipped_diverged_at.size} networks, L = {options.depth}, n = {options.width}, gaussian weights, sigma_w = {options.weight_scale:.4g}, on digits; plain gradient descent, batch {options.batch_size}, {options.epochs} epochs; "
         f"{options.seeds} seeds (root {options.root_seed}). Means with 95 % intervals over seeds; shares of networks with Wilson's. Dead or off: pre-activation at most 0 for every training input "
         "(for relu: slope 0). Came back: off at one recorded step, on at a later one. "
-        f"The {gone} networks that diverged are left out of all but b; hollow and dashed: some did; x: all did. a to d, h: {first}; c, f, g: sigma_b = {dataset.bias_scale.values[0]:g}; "
+        f"The {gone} networks that diverged are left out of all but b; hollow and dashed: some did (no bar: one network is left); x: all did. a to d, h: {first}; c, f, g: sigma_b = {dataset.bias_scale.values[0]:g}; "
         f"d, e: sigma_b = {dataset.bias_scale.values[-1]:g}, rate {options.shown_rate:g}; clipped: gradients of norm at most {options.clip:g}. {first}, all rates and biases, unclipped: "
         f"{back[0]} of {once[0]} first-layer units once dead came back (theory: none), {back[1:].sum()} of {once[1:].sum()} deeper ones. "
         f"Dead units, largest less smallest rate at the smallest sigma_b: {_effect(sound)} where no network diverged, {_effect(clipped)} clipped. "
