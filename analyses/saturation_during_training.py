@@ -168,7 +168,7 @@ def draw(options: Options, dataset):
 
     names, kinds = [str(name) for name in dataset.activation.values], list(INITIALISATIONS)
     count, rows = max(options.depth, *options.shown), 3 + len(names)
-    with plotting.style(), plt.rc_context({"axes.titlesize": 7}):
+    with plotting.style(), plt.rc_context({"axes.titlesize": 6.5}):
         fig, axes = plt.subplots(rows, 4, figsize=(plotting.PAGE, 1.62 * rows), layout="constrained")
         shown = [(options.shown[0], kinds[0]), (options.shown[0], kinds[1]), (options.shown[1], kinds[0])]
         for ax, (depth, kind) in zip(axes[0], shown, strict=False):
@@ -189,9 +189,6 @@ def draw(options: Options, dataset):
                     ax.set_title(f"{name}, {kind}")
             row[0].set(ylabel="activation")
             row[2].set(ylabel="density")
-        axes[1, 1].plot([], [], color="0.4", label="s.d.")
-        axes[1, 1].plot([], [], color="0.4", ls="--", label="98th percentile")
-        axes[1, 1].legend(loc="lower right", borderaxespad=0.1)
         start, last = axes[-2], axes[-1]
         of = dataset.sel(activation=names[0])
         for i, kind in enumerate(kinds):
@@ -219,8 +216,9 @@ def draw(options: Options, dataset):
         for ax in (start[0], start[2], last[0]):
             ax.set(ylabel="density")
         handles = [Line2D([], [], color=color) for color in panels.colors(count)]
-        labels = [f"layer {i + 1}" for i in range(count)]
-        fig.legend(handles, labels, loc="outside upper center", ncols=count)
+        handles += [Line2D([], [], color="0.4"), Line2D([], [], color="0.4", ls="--")]
+        labels = [*(f"layer {i + 1}" for i in range(count)), "standard deviation", "98th percentile"]
+        fig.legend(handles, labels, loc="outside upper center", ncols=len(handles))
         plotting.panel_letters(list(axes.flat))
         plotting.footnote(fig, _footer(options, dataset))
     return fig
