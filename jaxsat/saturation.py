@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxsat import activations
 from jaxsat.activations import Activation
@@ -50,6 +50,18 @@ def dead_fraction(activation: ActivationLike, pre_activations: Float[ArrayLike, 
     0.25
     """
     return _always(activation, pre_activations, 0.0)
+
+
+def off_units(pre_activations: Float[ArrayLike, "*batch width"]) -> Bool[Array, " width"]:
+    """Which units (last axis) have no pre-activation above 0, for any input (all other axes).
+
+    For relu these are the dead ones. With a leak they are not dead: this is where the leak is all that moves them.
+
+    >>> off_units(jnp.array([[-1.0, -1.0, 2.0], [-2.0, 3.0, 1.0]])).tolist()
+    [True, False, False]
+    """
+    h = jnp.asarray(pre_activations)
+    return jnp.all(h.reshape(-1, h.shape[-1]) <= 0, axis=0)
 
 
 def always_saturated_fraction(
@@ -95,9 +107,23 @@ def activation_entropy(
     >>> round(float(activation_entropy("tanh", jnp.array([-9.0, 9.0]))), 4)
     0.6931
     """
-    scaled, index = _binned(activation, pre_activations, bins)
-    share = jnp.sum(index[None, :] == jnp.arange(bins)[:, None], axis=1).astype(scaled.dtype) / scaled.size
+    share = activation_histogram(activation, pre_activations, bins)
     return -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0))
+
+
+def activation_histogram(
+    activation: ActivationLike, pre_activations: Float[ArrayLike, "*shape"], bins: int = 40
+) -> Float[Array, " bins"]:
+    """Share of activations in each of `bins` equal parts of the range of phi, from its lower end.
+
+    Raises:
+        ValueError: an activation without a finite limit on both sides; bins below 1.
+
+    >>> activation_histogram("tanh", jnp.array([-9.0, 0.1, 0.2, 9.0]), 4).tolist()
+    [0.25, 0.0, 0.5, 0.25]
+    """
+    scaled, index = _binned(activation, pre_activations, bins)
+    return jnp.sum(index[None, :] == jnp.arange(bins)[:, None], axis=1).astype(scaled.dtype) / scaled.size
 
 
 def activation_percentiles(

@@ -1,6 +1,7 @@
 """Each analysis as its user runs it, at the smallest sizes."""
 
 import importlib
+import re
 import subprocess
 import sys
 
@@ -32,6 +33,14 @@ TINY = {
         "--activations", "tanh", "--scales", "1.0", "4.0", "--widths", "2", "3", "--depth", "6", "--seeds", "100",
         "--saturation-seeds", "4", "--saturation-width", "16",
     ],
+    "dying_relu": [
+        "--leaks", "0.1", "--rates", "0.1", "1e4", "--bias-scales", "0.0", "2.0", "--seeds", "2", "--epochs", "1",
+        "--depth", "2", "--width", "8",
+    ],
+    "saturation_during_training": [
+        "--activations", "tanh", "--depths", "1", "2", "--shown", "1", "2", "--depth", "2", "--sigmoid-epochs", "1",
+        "--epochs", "1", "--seeds", "2", "--start-seeds", "2", "--width", "8",
+    ],
     "correlations_converge": ["--activations", "tanh", "--scales", "1.3", "--seeds", "4", "--depth", "4", "--width", "16"],
 }  # fmt: skip
 
@@ -39,7 +48,8 @@ TINY = {
 # Compiling them takes half a minute each; `make figures-quick`, too, runs them.
 SLOW = {
     "spectra_against_free_probability", "jacobian_spectra_with_depth", "finite_width_fluctuations",
-    "gradients_vanish_with_depth", "correlations_converge", "phase_diagram", "lyapunov_exponents",
+    "gradients_vanish_with_depth", "correlations_converge", "phase_diagram", "lyapunov_exponents", "dying_relu",
+    "saturation_during_training",
 }  # fmt: skip
 
 
@@ -149,6 +159,24 @@ def test_a_dataset_of_somebody_else_is_not_written_over(tmp_path, monkeypatch, c
 def test_bad_sizes(arguments, message, tmp_path, monkeypatch, capsys):
     assert in_process(monkeypatch, "gradients_vanish_with_depth", "--output", tmp_path, *arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("dying_relu", ["--shown-rate", "0.3"], "shown_rate: must be one of rates"),
+        ("dying_relu", ["--seeds", "1"], "seeds: must be at least 2 for an interval; got 1"),
+        ("dying_relu", ["--activations"], "activations: must name at least one; got none"),
+        ("dying_relu", ["--clip", "0"], "clip: must be positive; got 0"),
+        ("saturation_during_training", ["--activations"], "activations: must name at least one; got none"),
+        ("saturation_during_training", ["--activations", "relu"], "activations: must be bounded.*; got relu"),
+        ("saturation_during_training", ["--shown", "4", "6"], "shown: must be two of depths"),
+        ("saturation_during_training", ["--start-seeds", "1"], "must be at least 2 for an interval; got 8 and 1"),
+    ],
+)
+def test_bad_choices(name, arguments, message, tmp_path, monkeypatch, capsys):
+    assert in_process(monkeypatch, name, "--output", tmp_path, *arguments) == 2
+    assert re.search(message, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("name", TINY)

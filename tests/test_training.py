@@ -222,6 +222,7 @@ def test_what_is_recorded_is_what_the_library_says_of_the_network():
             "boundary_measure": np.abs(a).mean(), "pre_activation_std": h.std(), "activation_mean": a.mean(),
             "activation_std": a.std(), "pre_activation_percentiles": np.percentile(h, [2, 50, 98]),
             "activation_percentiles": np.percentile(a, [2, 50, 98]),
+            "activation_histogram": np.histogram(a, 40, (-1, 1))[0] / a.size, "off_units": (h <= 0).all(0),
         }  # fmt: skip
         for name, value in expected.items():
             np.testing.assert_allclose(at[name], value, atol=1e-12, err_msg=name)
@@ -236,6 +237,14 @@ def test_what_is_recorded_is_what_the_library_says_of_the_network():
     norms = jnp.sqrt(jnp.mean(jnp.sum(signals**2, axis=2), axis=0))
     np.testing.assert_allclose(ds.gradient_norm, norms, rtol=1e-10)
     np.testing.assert_allclose(ds.log_gradient_norm, jnp.log(norms), atol=1e-10)
+
+    def loss_of_weights(params, x, y):
+        outputs = net.apply(params, x)
+        return jax.nn.logsumexp(outputs) - outputs[y]
+
+    slopes = [jax.grad(loss_of_weights)(params.scaled(), jnp.asarray(x), y) for x, y in zip(X[:8], Y[:8], strict=True)]
+    squares = [[jnp.sum(w**2) for w in (one.first, *one.hidden)] for one in slopes]
+    np.testing.assert_allclose(ds.log_weight_gradient_norm, np.log(np.mean(squares, axis=0)) / 2, atol=1e-10)
     jacobians = [jax.jacfwd(lambda x: net.apply(params, x))(jnp.asarray(x)) for x in X[:4]]
     logs = np.mean([np.log(np.linalg.svd(j, compute_uv=False)) for j in jacobians], axis=0)
     np.testing.assert_allclose(ds.log_singular_values, logs, atol=1e-9)

@@ -49,6 +49,7 @@ def labelled(
         "seed": (np.arange(seeds), "seed", "1"),
         "step": (steps, "optimiser steps done", "steps"),
         "layer": (np.arange(1, dataset.sizes.get("layer", 0) + 1), "layer, counted from the input", "layers"),
+        "unit": (np.arange(1, dataset.sizes.get("unit", 0) + 1), "unit of a layer", "1"),
         "index": (np.arange(1, dataset.sizes.get("index", 0) + 1), "rank by size", "1"),
     }
     for name, (values, long_name, units) in described.items():

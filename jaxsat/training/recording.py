@@ -19,6 +19,7 @@ from jaxsat.measures import Variable
 from jaxsat.network import MLP, Params, Trace
 
 PERCENTILES = (2.0, 50.0, 98.0)
+BINS = 40  # of histograms of activations, over the range of the activation
 JACOBIANS = 4  # inputs whose Jacobian is looked at: each costs a decomposition of a product
 
 Batch = tuple[Array, Array]
@@ -46,21 +47,38 @@ class Snapshot:
         return jax.vmap(lambda x: self.net.trace(self.params, x))(self.probe[0])
 
     @functools.cached_property
-    def log_gradient_norm(self) -> Array:
-        """ln ||dE/dh_l|| of each probe example's own loss E, root mean square over them."""
+    def log_signal_norms(self) -> Array:
+        """ln ||dE/dh_l|| of each probe example's own loss E, (probe, depth)."""
         outputs = jax.vmap(lambda x: self.net.apply(self.params, x))(self.probe[0])
         wanted = jax.nn.one_hot(self.probe[1], outputs.shape[1], dtype=outputs.dtype)
 
         def of_example(trace, cotangent):
             return gradients.signal_of_trace(self.net, self.params, trace, cotangent, keep=gradients.log_norms)
 
-        norms = jax.vmap(of_example)(self.trace, jax.nn.softmax(outputs) - wanted)
-        return (jax.nn.logsumexp(2 * norms, axis=0) - float(np.log(len(norms)))) / 2
+        return jax.vmap(of_example)(self.trace, jax.nn.softmax(outputs) - wanted)
+
+    @functools.cached_property
+    def log_gradient_norm(self) -> Array:
+        return _log_root_mean_square(self.log_signal_norms)
+
+    @functools.cached_property
+    def log_weight_gradient_norm(self) -> Array:
+        """Of one example dE/dW_l is dE/dh_l times x_{l-1}, so that its norm is the product of theirs."""
+        below = [
+            jnp.linalg.norm(self.probe[0], axis=1)[:, None],
+            jnp.linalg.norm(self.trace.activations[:, :-1], axis=2),
+        ]
+        return _log_root_mean_square(self.log_signal_norms + jnp.log(jnp.concatenate(below, axis=1)))
 
     @functools.cached_property
     def log_singular_values(self) -> Array:
         few = self.probe[0][:JACOBIANS]
         return jnp.mean(jax.vmap(lambda x: log_singular_values(self.net, self.params, x))(few), axis=0)
+
+
+def _log_root_mean_square(logs: Array) -> Array:
+    """Over examples, the first axis."""
+    return (jax.nn.logsumexp(2 * logs, axis=0) - float(np.log(len(logs)))) / 2
 
 
 def losses(
@@ -136,6 +154,20 @@ def _percentiles(what: str, part: str) -> Record:
     return Record(labels, record.of)
 
 
+def _histogram() -> Record:
+    record = _per_layer(
+        f"share of activations in each of {BINS} parts of their range",
+        lambda phi, h: saturation.activation_histogram(phi, h, BINS),
+    )
+    centres = [(i + 0.5) / BINS for i in range(BINS)]
+    return Record(Variable(("layer", "place"), record.variable.long_name, coordinates={"place": centres}), record.of)
+
+
+def _off_units() -> Record:
+    record = _per_layer("units without a pre-activation above 0", lambda phi, h: saturation.off_units(h))
+    return Record(Variable(("layer", "unit"), "whether a unit is never above 0, over probe examples"), record.of)
+
+
 _CATALOGUE: dict[str, Record] = {
     "loss": Record(Variable((), "cross-entropy on the training data", "nat"), lambda s: s.on_train[0]),
     "accuracy": Record(Variable((), "accuracy on the training data"), lambda s: s.on_train[1]),
@@ -157,12 +189,18 @@ _CATALOGUE: dict[str, Record] = {
     "activation_mean": _per_layer("mean of activations", lambda phi, a: jnp.mean(a), "activations"),
     "activation_std": _per_layer("standard deviation of activations", lambda phi, a: jnp.std(a), "activations"),
     "activation_percentiles": _percentiles("activations", "activations"),
+    "activation_histogram": _histogram(),
+    "off_units": _off_units(),
     "log_gradient_norm": Record(
         Variable(("layer",), "ln ||dE/dh_l||, root mean square over probe examples"), lambda s: s.log_gradient_norm
     ),
     "gradient_norm": Record(
         Variable(("layer",), "||dE/dh_l||, root mean square over probe examples; 0 where it underflows"),
         lambda s: jnp.exp(s.log_gradient_norm),
+    ),
+    "log_weight_gradient_norm": Record(
+        Variable(("layer",), "ln ||dE/dW_l|| of single examples, root mean square over probe examples"),
+        lambda s: s.log_weight_gradient_norm,
     ),
     "update_ratio": Record(
         Variable(("layer",), "norm of the last update of W_l over the norm of W_l; NaN before the first"),
