@@ -27,7 +27,7 @@ class Options(command.Output):
     """A smaller study in half a minute: fewer depths, scales and seeds (their options are ignored)."""
     activations: tuple[str, ...] = ("tanh",)
     """Names from jaxsat.activations.names(); one row of panels each."""
-    depths: tuple[int, ...] = (4, 8, 12, 16, 24, 32, 48, 64, 96)
+    depths: tuple[int, ...] = (4, 8, 16, 24, 32, 64, 96)
     """Layers."""
     scales: tuple[float, ...] = (0.7, 0.85, 1.0, 1.1, 1.2, 1.33, 1.5, 1.7, 2.0, 2.35, 2.7, 3.0)
     """Weight scales sigma_w."""
@@ -220,7 +220,7 @@ def draw(options: Options, dataset):
                 xscale="log", xlabel=r"depth over depth scale, $L / \xi_c$", ylabel="training accuracy", ylim=(0, 1.03)
             )
             end.set_title("all networks")
-            end.legend(loc="lower left")
+            end.legend(loc="center left", bbox_to_anchor=(0, 0.42))
         plotting.panel_letters(list(axes.flat))
         steps, stopped = int(dataset.step[-1]), int((dataset.diverged_at.values >= 0).sum())
         footer = (
