@@ -24,7 +24,8 @@ class Case:
 
     Attributes:
         rate: the learning rate chosen on the other seeds.
-        ratios, conditions: (step, seed), before and after training: ln gradient ratio, ln condition of the Jacobian.
+        ratios: (step, seed), before and after training: ln gradient ratio.
+        conditions: (seed,), before training: ln s_1 / s_10 of the Jacobian.
         accuracies: (seed,) on test data, after training; `accuracy` is their mean.
         at_rates: mean test accuracy at every learning rate.
     """
@@ -92,6 +93,6 @@ def table(options: Options, dataset: xarray.Dataset) -> list[dict[str, Any]]:
             "rate": worse.rate,
             "works": f"{(worse.at_rates >= bar).sum()} of {len(worse.at_rates)}",
             "ln gradient ratio": float(np.median(worse.ratios[0])),
-            "ln condition": float(np.median(worse.conditions[0])),
+            "ln condition": float(np.median(worse.conditions)),
         })  # fmt: skip
     return rows

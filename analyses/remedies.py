@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analyses import command
+
+if TYPE_CHECKING:
+    import xarray
 
 NAME = "remedies"
 OWN = "its own"  # the ailment of a remedy that sets the scale of weights itself: there is none
@@ -35,7 +38,7 @@ class Options(command.Output):
     """Largest norm of a clipped gradient."""
     optimizers: tuple[str, ...] = ("clipping", "adam", "normalised steps")
     """Tried instead of plain gradient descent."""
-    rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3)
     """Learning rates to choose from; a thirtieth of them for adam."""
     choosing: int = 3
     """Seeds on which a remedy's learning rate is chosen: the lowest median training loss after the last step."""
@@ -54,7 +57,7 @@ class Options(command.Output):
 
 
 QUICK = {
-    "activations": ("relu",), "optimizers": ("adam",), "rates": (0.01, 0.03, 0.1), "choosing": 2, "seeds": 4, "epochs": 10,
+    "activations": ("relu",), "optimizers": ("adam",), "rates": (0.03, 0.1), "choosing": 1, "seeds": 4, "width": 32, "epochs": 8,
 }  # fmt: skip
 
 
@@ -122,7 +125,7 @@ def catalogue(options: Options) -> list[Remedy]:
     return tried + [Remedy(name, bad, optimizer=name) for name in options.optimizers]
 
 
-def measure(options: Options):
+def measure(options: Options) -> xarray.Dataset:
     """Train every remedy at every learning rate; what differs in the scale of weights alone is trained together."""
     import functools
 
@@ -141,39 +144,67 @@ def measure(options: Options):
     run = functools.partial(
         jaxsat.train, data=train, test=test, epochs=options.epochs, batch_size=options.batch_size,
         seeds=options.choosing + options.seeds, root_seed=options.root_seed, record_every=[0, steps],
-        record=["loss", "test_accuracy", "log_gradient_norm", "log_singular_values"],
+        record=["loss", "test_accuracy", "log_gradient_norm"],
     )  # fmt: skip
     programs: dict[tuple, list[Remedy]] = {}
     for remedy in tried:
         programs.setdefault((remedy.optimizer, *remedy.fields.items()), []).append(remedy)
-    cases = []
+    spread = _spreads(options, train[0][0])
+    attributes = {"long_name": "ln s_1 - ln s_10 of dx_L/dx_0 before training", "units": "nat"}
+    cases: list[xarray.Dataset] = []
     for number, alike in enumerate(programs.values()):
         first = alike[0]
+        changed = dataclasses.replace(net, **first.fields)
         rates = np.asarray(options.rates) / (30 if first.optimizer == "adam" else 1)
-        scales = sorted({scale for remedy in alike for scale in remedy.scales.values()})
+        scales = tuple(sorted({scale for remedy in alike for scale in remedy.scales.values()}))
         found = run(
-            dataclasses.replace(net, **first.fields), optimizer=_optimizers(options)[first.optimizer],
+            changed, optimizer=_optimizers(options)[first.optimizer],
             over={"weight_scale": scales, "learning_rate": rates}, store=command.part(options, NAME, f"train-{number}"),
         )  # fmt: skip
+        norms = found.log_gradient_norm
+        found["log_gradient_ratio"] = norms.isel(layer=0) - norms.isel(layer=-1)
+        spreads = [[spread(changed, scale, seed) for seed in found.seed.values] for scale in scales]
+        found["log_condition"] = ("weight_scale", "seed"), np.array(spreads), attributes
+        found = found.drop_dims("layer").swap_dims(learning_rate="rate").reset_coords("learning_rate")
         for remedy in alike:
             for ailment, scale in remedy.scales.items():
-                case = (
-                    found.isel(weight_scale=scales.index(scale))
-                    .swap_dims(learning_rate="rate")
-                    .reset_coords("learning_rate")
-                )
-                about = {"remedy": remedy.name, "ailment": ailment, "place": tried.index(remedy)}
-                cases.append(case.assign_coords(about))
+                case = found.isel(weight_scale=scales.index(scale))
+                cases.append(case.assign_coords(remedy=remedy.name, ailment=ailment, place=tried.index(remedy)))
     cases.sort(key=lambda case: int(case.place))
-    whole = xarray.concat(cases, "case", combine_attrs="override", coords="different", compat="equals", join="exact")
-    norms = whole.log_gradient_norm
-    ratio = norms.isel(layer=0) - norms.isel(layer=-1)
-    spread = whole.log_singular_values.isel(index=0) - whole.log_singular_values.isel(index=-1)
-    new = {
-        "log_gradient_ratio": ratio.assign_attrs(long_name="ln ||dE/dh_1|| - ln ||dE/dh_L||", units="nat"),
-        "log_condition": spread.assign_attrs(long_name="ln s_1 - ln s_10 of dy/dx", units="nat"),
-    }
-    return whole.drop_vars(["log_gradient_norm", "log_singular_values"]).drop_dims(["layer", "index"]).assign(new)
+    whole: xarray.Dataset = xarray.concat(
+        cases, "case", combine_attrs="override", coords="different", compat="equals", join="exact"
+    )
+    whole.log_gradient_ratio.attrs.update(long_name="ln ||dE/dh_1|| - ln ||dE/dh_L||", units="nat")
+    return whole
+
+
+def _spreads(options: Options, x):
+    """(network, weight scale, seed) -> ln s_1 - ln s_10 of dx_L/dx_0 at one image, of the network `train` starts from.
+
+    The decomposition takes layers as plain matrices and is compiled once for all remedies.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from jaxsat import spectrum
+    from jaxsat.jacobian import factors
+
+    root = jax.random.key(options.root_seed)
+
+    @jax.jit
+    def layers(net, seed):
+        found = factors(net, net.init(jax.random.fold_in(root, seed)), x)
+        return jnp.concatenate([found.first[None], found.hidden]), found.log_abs_slopes, found.slope_signs
+
+    @jax.jit
+    def logs(weights, slopes, signs):
+        return spectrum.log_singular_values_of_product(weights, slopes, signs)
+
+    def spread(net, scale, seed):
+        found = logs(*layers(dataclasses.replace(net, weight_scale=scale), seed))
+        return float(found[0] - found[9])
+
+    return spread
 
 
 def draw(options: Options, dataset):
@@ -195,8 +226,9 @@ def draw(options: Options, dataset):
             for case in cases:
                 color, marker, _ = kinds[case.ailment]
                 y = row + {AILMENTS[0]: -0.14, AILMENTS[1]: 0.14}.get(case.ailment, 0.0)
-                for ax, values in zip(axes, (case.ratios, case.conditions, case.accuracies[None]), strict=True):
-                    for when, of_seeds in enumerate(values, start=2 - len(values)):
+                shown = (case.ratios, case.conditions[None], case.accuracies[None])
+                for ax, values, starts in zip(axes, shown, (0, 0, 1), strict=True):
+                    for when, of_seeds in enumerate(values, start=starts):
                         finite = np.where(np.isfinite(of_seeds), of_seeds, np.nan)
                         middle, low, high, _ = estimates.mean_interval(finite)
                         ax.errorbar(
@@ -211,7 +243,7 @@ def draw(options: Options, dataset):
         axes[0].axvline(0, color="0.6", lw=0.6)
         axes[2].axvline(bar, color="0.6", lw=0.6, ls="--")
         axes[0].set(xlabel=r"$\ln\,\|\delta_1\| / \|\delta_L\|$ (nats)", title="gradient, first over last layer")
-        axes[1].set(xlabel=r"$\ln\,s_1 / s_{10}$ (nats)", title="spread of the Jacobian")
+        axes[1].set(xlabel=r"$\ln\,s_1 / s_{10}$ (nats)", title="Jacobian, before training")
         axes[2].set(xlabel="test accuracy", xlim=(0, 1.02), title="after training")
         for kind, (color, marker, label) in kinds.items():
             label = label or rf"weights {kind}, $\sigma_w$ = {scales[kind]:g}"
