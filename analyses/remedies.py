@@ -75,7 +75,7 @@ def main(options: Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
-    for name, least in (("choosing", 1), ("seeds", 2)):
+    for name, least in (("choosing", 1), ("seeds", 2), ("depth", 2), ("width", 10)):
         if getattr(options, name) < least:
             raise ValueError(f"{name}: must be at least {least}; got {getattr(options, name)}.")
     if not 0 < options.scales[0] < options.scales[1]:
@@ -150,7 +150,7 @@ def measure(options: Options) -> xarray.Dataset:
     for remedy in tried:
         programs.setdefault((remedy.optimizer, *remedy.fields.items()), []).append(remedy)
     spread = _spreads(options, train[0][0])
-    attributes = {"long_name": "ln s_1 - ln s_10 of dx_L/dx_0 before training", "units": "nat"}
+    attributes = {"long_name": "ln s_1 - ln s_10 of dx_L/dx_1 before training", "units": "nat"}
     cases: list[xarray.Dataset] = []
     for number, alike in enumerate(programs.values()):
         first = alike[0]
@@ -179,7 +179,7 @@ def measure(options: Options) -> xarray.Dataset:
 
 
 def _spreads(options: Options, x):
-    """(network, weight scale, seed) -> ln s_1 - ln s_10 of dx_L/dx_0 at one image, of the network `train` starts from.
+    """(network, weight scale, seed) -> ln s_1 - ln s_10 of dx_L/dx_1 at one image, of the network `train` starts from.
 
     The decomposition takes layers as plain matrices and is compiled once for all remedies.
     """
@@ -194,7 +194,7 @@ def _spreads(options: Options, x):
     @jax.jit
     def layers(net, seed):
         found = factors(net, net.init(jax.random.fold_in(root, seed)), x)
-        return jnp.concatenate([found.first[None], found.hidden]), found.log_abs_slopes, found.slope_signs
+        return found.hidden, found.log_abs_slopes[1:], found.slope_signs[1:]
 
     @jax.jit
     def logs(weights, slopes, signs):
@@ -242,7 +242,7 @@ def draw(options: Options, dataset):
         axes[0].set_ylim(len(order) - 0.5, -0.5)
         axes[0].axvline(0, color="0.6", lw=0.6)
         axes[2].axvline(bar, color="0.6", lw=0.6, ls="--")
-        axes[0].set(xlabel=r"$\ln\,\|\delta_1\| / \|\delta_L\|$ (nats)", title="gradient, first over last layer")
+        axes[0].set(xlabel=r"$\ln\,\|\delta_1\| / \|\delta_L\|$ (nats)", title="gradient, first / last layer")
         axes[1].set(xlabel=r"$\ln\,s_1 / s_{10}$ (nats)", title="Jacobian, before training")
         axes[2].set(xlabel="test accuracy", xlim=(0, 1.02), title="after training")
         for kind, (color, marker, label) in kinds.items():
@@ -254,10 +254,12 @@ def draw(options: Options, dataset):
         stopped = int((dataset.diverged_at.values >= 0).sum())
         footer = (
             f"{options.ailing} network of {options.depth} layers, n = {options.width}, on digits (8 x 8), batch {options.batch_size}, {int(dataset.step[-1])} steps, "
-            f"each remedy at the best of {dataset.sizes['rate']} learning rates (lowest median training loss\non {options.choosing} other seeds). "
+            f"each remedy at the best of {dataset.sizes['rate']} learning rates (lowest\nmedian training loss on {options.choosing} other seeds). "
             f"Mean and 95 % interval over {options.seeds} seeds (root {options.root_seed}). Rows by test accuracy in the worse case. "
-            r"$\delta_l$: dE/dh$_l$, root mean square over examples; s: singular values of dy/dx."
-            f"\nDashed: {judged_remedies.RECOVERED:.0%} of the way from chance to the first row. {stopped} of {dataset.loss.isel(step=-1).size} networks diverged (at some rate). "
+            r"$\delta_l$: dE/dh$_l$,"
+            "\n"
+            r"root mean square over examples; $s_1 .. s_{10}$: the ten largest singular values of dx$_L$/dx$_1$ at one image. "
+            f"Dashed: {judged_remedies.RECOVERED:.0%} of the way from chance to the\nfirst row. {stopped} of {dataset.loss.isel(step=-1).size} networks diverged, at any rate. "
             f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)
