@@ -42,6 +42,11 @@ TINY = {
         "--epochs", "1", "--seeds", "2", "--start-seeds", "2", "--width", "8",
     ],
     "correlations_converge": ["--activations", "tanh", "--scales", "1.3", "--seeds", "4", "--depth", "4", "--width", "16"],
+    "trainability": ["--depths", "2", "4", "--scales", "0.5", "1.3", "--seeds", "2", "--width", "8", "--epochs", "1"],
+    "remedies": [
+        "--activations", "relu", "--optimizers", "adam", "--rates", "0.1", "--choosing", "1", "--seeds", "2", "--depth", "4",
+        "--width", "12", "--epochs", "1",
+    ],
 }  # fmt: skip
 
 
@@ -49,7 +54,7 @@ TINY = {
 SLOW = {
     "spectra_against_free_probability", "jacobian_spectra_with_depth", "finite_width_fluctuations",
     "gradients_vanish_with_depth", "correlations_converge", "phase_diagram", "lyapunov_exponents", "dying_relu",
-    "saturation_during_training",
+    "saturation_during_training", "trainability", "remedies",
 }  # fmt: skip
 
 

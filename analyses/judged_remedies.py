@@ -1,0 +1,98 @@
+"""From networks trained with every remedy to an order in which to try them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxsat import estimates
+
+if TYPE_CHECKING:
+    import xarray
+
+    from analyses.remedies import Options
+
+CHANCE = 0.1
+RECOVERED = 0.9  # share of the accuracy between chance and the best remedy from which on a network counts as trained
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One remedy against one ailment, at its own learning rate, on the reported seeds.
+
+    Attributes:
+        rate: the learning rate chosen on the other seeds.
+        ratios: (step, seed), before and after training: ln gradient ratio.
+        conditions: (seed,), before training: ln s_1 / s_10 of the Jacobian.
+        accuracies: (seed,) on test data, after training; `accuracy` is their mean.
+        at_rates: mean test accuracy at every learning rate.
+    """
+
+    remedy: str
+    ailment: str
+    rate: float
+    ratios: np.ndarray
+    conditions: np.ndarray
+    accuracies: np.ndarray
+    at_rates: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.accuracies.mean())
+
+    def trains(self, bar: float) -> bool:
+        """Whether the 95 % interval of the mean accuracy lies above."""
+        return bool(estimates.mean_interval(self.accuracies).low >= bar)
+
+
+def judged(options: Options, dataset: xarray.Dataset) -> tuple[list[list[Case]], float]:
+    """Cases of each remedy, the worse first, remedies in the order of the table; and the accuracy that counts as trained."""
+    last = dataset.isel(step=-1)
+    choosing, reported = slice(0, options.choosing), slice(options.choosing, None)
+    loss = last.loss.where(last.diverged_at < 0, np.inf).isel(seed=choosing).fillna(np.inf).median("seed")
+    found: dict[str, list[Case]] = {}
+    for i, best in enumerate(loss.transpose("case", "rate").values.argmin(1)):
+        rates = dataset.isel(case=i, seed=reported)
+        one = rates.isel(rate=int(best)).transpose("step", "seed")
+        at_rates = rates.test_accuracy.isel(step=-1).mean("seed").values
+        case = Case(
+            str(one.remedy.values), str(one.ailment.values), float(one.learning_rate), one.log_gradient_ratio.values,
+            one.log_condition.values, one.test_accuracy.values[-1], at_rates,
+        )  # fmt: skip
+        found.setdefault(case.remedy, []).append(case)
+    each = [sorted(cases, key=lambda case: case.accuracy) for cases in found.values()]
+    order = sorted(each, key=lambda cases: -cases[0].accuracy)
+    return order, CHANCE + RECOVERED * (order[0][0].accuracy - CHANCE)
+
+
+def table(options: Options, dataset: xarray.Dataset) -> list[dict[str, Any]]:
+    """What to try first: remedies by mean test accuracy in the worse of two cases, weights too small and too large, each at
+    the learning rate that gave the lowest median training loss on other seeds. Low, high: its 95 % interval over seeds.
+    Trains: cases in which the low end is above nine tenths of the way from chance to the first remedy's accuracy. Behind:
+    mean difference in accuracy from the first remedy, seed by seed, * where its 95 % interval leaves out 0. Works: number
+    of learning rates at which the mean accuracy is above the same nine tenths. Rate, works, and the medians at the start of
+    ln |dE/dh_1| / |dE/dh_L| and of the Jacobian's ln s_1 / s_10 are of the worse case."""
+    order, bar = judged(options, dataset)
+    rows = []
+    for place, cases in enumerate(order, start=1):
+        worse = cases[0]
+        accuracy = estimates.mean_interval(worse.accuracies)
+        behind = estimates.mean_interval(order[0][0].accuracies - worse.accuracies)
+        differs = not behind.low <= 0 <= behind.high
+        rows.append({
+            "try": place,
+            "remedy": worse.remedy,
+            "accuracy": worse.accuracy,
+            "low": float(accuracy.low),
+            "high": float(accuracy.high),
+            "worse case": worse.ailment,
+            "trains": ", ".join(case.ailment for case in cases if case.trains(bar)) or "no",
+            "behind": f"{behind.estimate:.3f}{' *' if differs else ''}",
+            "rate": worse.rate,
+            "works": f"{(worse.at_rates >= bar).sum()} of {len(worse.at_rates)}",
+            "ln gradient ratio": float(np.median(worse.ratios[0])),
+            "ln condition": float(np.median(worse.conditions)),
+        })  # fmt: skip
+    return rows
