@@ -184,7 +184,6 @@ def _spreads(options: Options, x):
     The decomposition takes layers as plain matrices and is compiled once for all remedies.
     """
     import jax
-    import jax.numpy as jnp
 
     from jaxsat import spectrum
     from jaxsat.jacobian import factors
