@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import inspect
+import io
 import json
 import pathlib
 import shlex
@@ -65,11 +68,18 @@ def part(options: Output, name: str, of: str = "sweep") -> pathlib.Path | None:
 def produce(
     options: Options, name: str, measure: Callable[[Options], xarray.Dataset],
     draw: Callable[[Options, xarray.Dataset], Figure],
+    tables: Callable[[Options, xarray.Dataset], list[dict[str, Any]]] | None = None,
 ) -> None:  # fmt: skip
-    """Measure, draw and write; or draw again what was written."""
+    """Measure, draw and write; or draw again what was written.
+
+    `tables` makes rows from the dataset alone, one dict of strings and numbers each, all with the same columns. They are
+    written as NAME.md and NAME.csv and printed; its docstring says by which rule they were made, and stands below them.
+    """
     from jaxsat import storage
 
     path = options.output / f"{name}.zarr"
+    if tables is not None:
+        _replaceable_table(options, name)
     if options.draw_only:
         dataset = _written(path, name)
         options = dataclasses.replace(options, **_told(dataset.attrs["options"]))
@@ -82,6 +92,8 @@ def produce(
         storage.write(dataset.drop_encoding(), path, mode="w")
         print(path)
     _save(options, name, figure)
+    if tables is not None:
+        _save_table(options, name, tables(options, dataset), inspect.getdoc(tables))
 
 
 def _save(options: Output, name: str, figure: Figure) -> None:
@@ -91,6 +103,44 @@ def _save(options: Output, name: str, figure: Figure) -> None:
         about = {"Title": name, "Software" if extension == "png" else "Creator": f"jaxsat: {shlex.join(sys.argv)}"}
         figure.savefig(path, bbox_inches="tight", metadata=about)
         print(path)
+
+
+def _save_table(options: Output, name: str, rows: list[dict[str, Any]], rule: str | None) -> None:
+    """Write rows as Markdown, rounded for reading, and as CSV, in full; print the Markdown, and say where they are."""
+    columns = list(rows[0])
+    lines = [columns, ["---"] * len(columns), *([_cell(row[column]) for column in columns] for row in rows)]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    if rule:
+        text += f"\n\n{rule}"
+    print(f"\n{text}\n")
+    full = io.StringIO(newline="")
+    writer = csv.DictWriter(full, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    # The Markdown first: it says whose both are, so that a run killed between the two is no obstacle to the next.
+    for extension, content in (("md", f"{text}\n\n{_mark(name)}\n"), ("csv", full.getvalue())):
+        path = options.output / f"{name}.{extension}"
+        path.write_text(content, encoding="utf-8", newline="")
+        print(path)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value).replace("|", r"\|").replace("\n", " ")
+
+
+def _mark(name: str) -> str:
+    """What the last line of a table's Markdown says of its author."""
+    return f"<!-- written by analyses.{name}, and replaced by it; {name}.csv has every digit -->"
+
+
+def _replaceable_table(options: Output, name: str) -> None:
+    """Only a table that this analysis wrote itself may be written over: before any long work."""
+    markdown, table = (options.output / f"{name}.{extension}" for extension in ("md", "csv"))
+    if markdown.is_file() and markdown.read_text(encoding="utf-8", errors="replace").rstrip().endswith(_mark(name)):
+        return
+    for path in (markdown, table):
+        if path.exists():
+            raise ValueError(f"output: {path} exists and was not written by this analysis. Choose another --output.")
 
 
 def _telling(options: Output) -> dict[str, Any]:
