@@ -48,7 +48,9 @@ class Options(command.Output):
     """Root of all randomness."""
 
 
-QUICK = {"seeds": 8, "epochs": 30, "looks": 16, "drawn_seeds": 16, "drawn_depth": 12}
+QUICK = {
+    "seeds": 8, "epochs": 25, "looks": 12, "learning_rates": (0.1, 1.0), "drawn_seeds": 16, "drawn_depth": 12,
+}  # fmt: skip
 
 
 def main(options: Options) -> None:
@@ -62,7 +64,14 @@ def main(options: Options) -> None:
     for phi in map(activations.get, options.activations):
         if phi.left_limit is None or phi.right_limit is None:
             raise ValueError(f"activations: must be bounded on both sides; got {phi.name!r}.")
-    for name, least in (("depth", 3), ("drawn_depth", 3), ("seeds", 2), ("drawn_seeds", 2), ("epochs", 1), ("looks", 2)):
+    for name, least in (
+        ("depth", 3),
+        ("drawn_depth", 3),
+        ("seeds", 2),
+        ("drawn_seeds", 2),
+        ("epochs", 1),
+        ("looks", 2),
+    ):
         if getattr(options, name) < least:
             raise ValueError(f"{name}: must be at least {least}; got {getattr(options, name)}.")
     if not 100 <= options.examples < 1797:
@@ -94,7 +103,11 @@ def measure(options: Options):
         values[place, : len(row.values)] = row.values
     for name, long_name in (("estimate", "effect"), ("low", "lower end of its 95 % interval"), ("high", "upper end"), ("expected", "what theory says")):  # fmt: skip
         dataset[name] = "row", [getattr(row, name) for _, row in rows], {"long_name": long_name}
-    dataset["effect_of_seed"] = ("row", "network"), values, {"long_name": "effect in one network; NaN: none, or computed"}
+    dataset["effect_of_seed"] = (
+        ("row", "network"),
+        values,
+        {"long_name": "effect in one network; NaN: none, or computed"},
+    )
     texts = {"key": "key", "wording": "wording", "experiment": "experiment", "effect": "effect"}
     dataset = dataset.assign_coords(
         condition=("row", [row.condition for _, row in rows]),
@@ -153,19 +166,25 @@ def tables(options: Options, dataset):
 
 def draw(options: Options, dataset):
     """One panel for each claim, from the dataset alone."""
-    import numpy as np
     from matplotlib import pyplot as plt
 
     from analyses import verdicts
     from jaxsat import plotting
 
-    looks = {True: (plotting.COLORS[0], "o", "full"), False: (plotting.COLORS[1], "X", "full"), None: ("0.4", "s", "none")}
+    blue, red, grey = plotting.COLORS[0], plotting.COLORS[1], "0.4"
+    looks = {True: (blue, "o", "full"), False: (red, "X", "full"), None: (grey, "s", "none")}
+    colors = {
+        verdicts.HOLDS: blue,
+        verdicts.DOES_NOT_HOLD: red,
+        verdicts.UNDECIDED: grey,
+        verdicts.UNDER_CONDITIONS: "k",
+    }
     found = list(judged(dataset))
     with plotting.style():
-        lines = [1.6 + max(len(effects) for _, _, effects, _ in found[i : i + 2]) * 0.75 for i in range(0, len(found), 2)]
+        lines = [5 + max(len(effects) for _, _, effects, _ in found[i : i + 2]) for i in range(0, len(found), 2)]
         fig, axes = plt.subplots(
-            len(lines), 2, figsize=(plotting.PAGE, 0.17 * sum(lines) + 2.2), layout="constrained",
-            gridspec_kw={"height_ratios": lines},
+            len(lines), 2, figsize=(plotting.PAGE, 0.125 * sum(lines) + 0.4), layout="constrained",
+            gridspec_kw={"height_ratios": [n - 4 for n in lines]},
         )  # fmt: skip
         for ax, (rows, wanted, effects, verdict) in zip(axes.flat, found, strict=False):
             for place, effect in enumerate(effects):
@@ -173,21 +192,40 @@ def draw(options: Options, dataset):
                 middle = float(rows.estimate[place])
                 ax.errorbar(
                     middle, place, xerr=[[middle - effect.low], [effect.high - middle]], color=color, marker=marker,
-                    fillstyle=fill, ms=3.5, mew=0.6, elinewidth=1.0, ls="none",
+                    fillstyle=fill, ms=3.2, mew=0.6, elinewidth=1.0, ls="none",
                 )  # fmt: skip
-                ax.plot(rows.expected[place], place, marker="|", ms=8, mew=0.8, color="k")
-            ax.set_yticks(range(len(effects)), [effect.condition for effect in effects])
+                ax.plot(rows.expected[place], place, marker="|", ms=7, mew=0.8, color="k")
+            ax.set_yticks(range(len(effects)), [effect.condition for effect in effects], fontsize=6)
             ax.set_ylim(len(effects) - 0.4, -0.6)
             if rows.logarithmic:
                 ax.set_xscale("log")
             ax.axvline(wanted.threshold, color="0.5", lw=0.7, ls="--", zorder=0)
-            ax.set_xlabel(f"{rows.effect.values} (wanted: {wanted})")
-            title = textwrap.fill(f"{rows.key.values}  {rows.wording.values}", 58)
-            ax.set_title(f"{title}\n{verdict.word}", loc="left", x=-0.55)
+            ax.set_xlabel(f"{rows.effect.values} (wanted: {wanted})", fontsize=6.5)
+            count = f": {len(verdict.met)} of {len(effects)}" if verdict.word == verdicts.UNDER_CONDITIONS else ""
+            title = textwrap.fill(f"{rows.key.values}  {rows.wording.values}", 56)
+            ax.set_title(title, loc="left", x=-0.6, y=1, pad=13)
+            ax.annotate(
+                verdict.word + count, (-0.6, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", weight="bold",
+                color=colors[verdict.word], fontsize=7,
+            )  # fmt: skip
         for ax in axes.flat[len(found) :]:
             ax.axis("off")
-        np.empty(0)
-        footer = f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+            for (color, marker, fill), text in zip(
+                looks.values(), ("meets what is wanted", "misses it", "open"), strict=True
+            ):
+                ax.plot([], [], color=color, marker=marker, fillstyle=fill, ms=3.2, mew=0.6, ls="none", label=text)
+            ax.plot([], [], marker="|", ms=7, mew=0.8, color="k", ls="none", label="theory, or exact")
+            ax.plot([], [], color="0.5", lw=0.7, ls="--", label="threshold")
+            ax.legend(loc="center", title="95 % interval under one condition:")
+        diverged = (dataset.diverged_at >= 0).sum(("scale", "learning_rate", "seed"))
+        gone = ", ".join(f"{int(n)} {a}" for a, n in zip(dataset.activation.values, diverged.values, strict=True) if n)
+        footer = (
+            f"A claim holds where every condition meets the threshold, under conditions where some do, does not hold where every one misses it; else undecided. Thresholds were set beforehand.\n"
+            f"Trained: {options.depth} layers of {options.width}, {options.examples} digits, {options.epochs} epochs, batch {options.batch_size}, SGD, {options.seeds} seeds (root {options.root_seed}); standard: weight scale 1 "
+            f"(relu 1.41), large: {options.factor:g} times that. Diverged, and left as they were: {gone or 'none'} of {dataset.diverged_at[0].size} each.\n"
+            f"Start: {options.drawn_depth} layers of {options.width}, {options.drawn_seeds} seeds, gaussian weights, no biases. Saturated: slope at most 5 % of the largest (relu: 0). Means over seeds, 1.96 standard errors. "
+            f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+        )
         plotting.footnote(fig, footer)
     return fig
 

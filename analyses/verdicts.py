@@ -78,8 +78,5 @@ def judge(effects: Sequence[Effect], wanted: Wanted) -> Verdict:
         raise ValueError("judge: `effects` must be at least one; got none.")
     found = [(meets(effect.low, effect.high, wanted), effect.condition) for effect in effects]
     met, missed, left = (tuple(c for state, c in found if state is kind) for kind in (True, False, None))
-    if met:
-        word = UNDER_CONDITIONS if missed or left else HOLDS
-    else:
-        word = UNDECIDED if left else DOES_NOT_HOLD
-    return Verdict(word, met, missed, left)
+    with_some, without = (UNDER_CONDITIONS if missed or left else HOLDS), (UNDECIDED if left else DOES_NOT_HOLD)
+    return Verdict(with_some if met else without, met, missed, left)

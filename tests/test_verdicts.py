@@ -56,5 +56,5 @@ def test_infinite_effects_are_judged():
 def test_mistakes():
     with pytest.raises(ValueError, match="at least one; got none"):
         judge([], AT_LEAST)
-    with pytest.raises(ValueError, match="`low` must be at most `high`; got 2.0 and 1.0"):
+    with pytest.raises(ValueError, match=r"`low` must be at most `high`; got 2\.0 and 1\.0"):
         meets(2.0, 1.0, AT_LEAST)

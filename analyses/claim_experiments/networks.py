@@ -33,7 +33,9 @@ class Networks:
         from jaxsat import theory
 
         with jax.enable_x64(True):
-            return {a: float(theory.critical_weight_scale(a)) for a in [*self.sigmoidal, "relu"]}
+            return {a: float(theory.critical_weight_scale(a)) for a in self.sigmoidal} | {
+                "relu": self.scale("relu")  # the edge itself
+            }
 
     def scale(self, activation: str, label: str = STANDARD) -> float:
         """sigma_w: LeCun's 1, for relu He's sqrt 2; the large one is a multiple of it."""
@@ -93,6 +95,13 @@ class Networks:
             root_seed=options.root_seed,
             store=command.part(options, self.name, "drawn"),
         ).transpose("activation", "weight_scale", "seed", "layer")
+
+    @functools.cached_property
+    def sound_rate(self) -> float:
+        """The largest learning rate at which all networks of the standard weight scale stay finite; else the smallest."""
+        diverged = (self.trained.diverged_at.sel(scale=STANDARD) >= 0).any(("activation", "seed")).values
+        rates = np.asarray(self.options.learning_rates)
+        return float(np.max(rates[~diverged], initial=rates.min()))
 
     def drawn_at(self, variable: str, activation: str, weight_scale: float) -> np.ndarray:
         """Of the networks before training: seeds x layers."""

@@ -22,7 +22,7 @@ class Row(NamedTuple):
     low: float
     high: float
     expected: float = float("nan")
-    values: np.ndarray = np.empty(0)  # noqa: RUF012 (never written to)
+    values: np.ndarray = np.empty(0)
 
 
 class Claim(NamedTuple):

@@ -26,11 +26,16 @@ def _rise(networks: Networks, variable: str, activation: str, label: str, rate: 
 
 
 def sigmoidal_units_saturate(networks: Networks) -> list[Row]:
-    return [
-        of_seeds(f"{name}, {label}, rate {rate:g}", _rise(networks, "saturated_fraction", name, label, rate))
-        for name in networks.sigmoidal
-        for label, rate in _settings(networks)
-    ]
+    """Mean over layers at the end, for each setting; and the layer and epoch that saturate most, at the largest rate."""
+    rows, fastest = [], max(networks.options.learning_rates)
+    for name in networks.sigmoidal:
+        for label, rate in _settings(networks):
+            rise = _rise(networks, "saturated_fraction", name, label, rate)
+            rows.append(of_seeds(f"{name}, {label}, rate {rate:g}", rise))
+        share = networks.trained_at("saturated_fraction", name, STANDARD, fastest)
+        most = (share - share[:, :1]).max((1, 2))
+        rows.append(of_seeds(f"{name}, standard, rate {fastest:g}, worst layer", most))
+    return rows
 
 
 def relu_can_die(networks: Networks) -> list[Row]:
@@ -49,17 +54,20 @@ def large_weights_saturate(networks: Networks) -> list[Row]:
     from jaxsat import theory
 
     options, rows = networks.options, []
-    with jax.enable_x64(True):
-        for name in [*networks.sigmoidal, "relu"]:
-            small = networks.scale(name)
-            for large in (networks.scale(name, LARGE), 10.0):
-                measured, expected = [], []
-                for scale in (small, large):
-                    q = theory.length_trajectory(name, options.drawn_depth, scale)[-1]
-                    expected.append(float(theory.saturated_probability(name, q, 0.05)))
-                    measured.append(networks.drawn_at("saturated_fraction", name, scale)[:, -1])
-                condition = f"{name}, {small:.3g} to {large:.3g}, start"
-                rows.append(of_seeds(condition, measured[1] - measured[0], expected[1] - expected[0]))
+
+    def expected(name, scale):
+        if name == "relu":
+            return 0.5  # of slopes are 0 at every scale
+        with jax.enable_x64(True):
+            q = theory.length_trajectory(name, options.drawn_depth, scale)[-1]
+            return float(theory.saturated_probability(name, q))
+
+    for name in [*networks.sigmoidal, "relu"]:
+        small = networks.scale(name)
+        for large in (networks.scale(name, LARGE), 10.0):
+            before, after = (networks.drawn_at("saturated_fraction", name, s)[:, -1] for s in (small, large))
+            condition = f"{name}, {small:.3g} to {large:.3g}, start"
+            rows.append(of_seeds(condition, after - before, expected(name, large) - expected(name, small)))
     rate = min(options.learning_rates)
     for name in networks.sigmoidal:
         small, large = (
@@ -71,13 +79,13 @@ def large_weights_saturate(networks: Networks) -> list[Row]:
 
 
 def relu_avoids_saturation(networks: Networks) -> list[Row]:
-    rows, rates = [], networks.options.learning_rates
+    rows, rate = [], networks.sound_rate
     for name in networks.sigmoidal:
         for what, scales in (("standard", networks.scale), ("critical", networks.critical.__getitem__)):
             share, of_relu = (networks.drawn_at("saturated_fraction", a, scales(a)).mean(-1) for a in (name, "relu"))
             rows.append(of_seeds(f"{name}, {what}, start", share - of_relu))
-        rise, of_relu = (_rise(networks, "saturated_fraction", a, STANDARD, max(rates)) for a in (name, "relu"))
-        rows.append(of_seeds(f"{name}, standard, rise at rate {max(rates):g}", rise - of_relu))
+        rise, of_relu = (_rise(networks, "saturated_fraction", a, STANDARD, rate) for a in (name, "relu"))
+        rows.append(of_seeds(f"{name}, standard, rise at rate {rate:g}", rise - of_relu))
     return rows
 
 
@@ -92,12 +100,12 @@ def relu_avoids_vanishing(networks: Networks) -> list[Row]:
                 estimates.growth_rates(networks.drawn_at("log_gradient_norms", a, scales(a))) for a in (name, "relu")
             )
             rows.append(of_seeds(f"{name}, {what}, start", of_relu - growth))
-        rate = min(networks.options.learning_rates)
+        rate = networks.sound_rate
         growth, of_relu = (
             estimates.growth_rates(networks.trained_at("log_gradient_norm", a, STANDARD, rate)[:, -1], margin=0)
             for a in (name, "relu")
         )
-        rows.append(of_seeds(f"{name}, standard, trained", of_relu - growth))
+        rows.append(of_seeds(f"{name}, standard, trained at rate {rate:g}", of_relu - growth))
     return rows
 
 
@@ -139,7 +147,6 @@ def _pushed(networks: Networks, name: str) -> np.ndarray:
         key = jax.random.fold_in(jax.random.key(options.root_seed), seed)
         params = net.init(key).scaled()
         outwards = jax.random.rademacher(jax.random.fold_in(key, 2**31 + 3), (net.width,), x.dtype)
-        # Without biases the scale of params is 0 until it is folded in: here they are what is trained
         params = params._replace(biases=params.biases.at[layer].add(shift * outwards))
         slope = jax.grad(lambda p: jnp.mean(losses(net, p, x, y)[0]))(params)
         sizes = [
@@ -183,4 +190,3 @@ def _mean(values: np.ndarray, axis: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.nanmean(values, axis=axis)
-

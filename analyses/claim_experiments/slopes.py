@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from analyses.claim_experiments.networks import LARGE, Networks
 from analyses.claim_experiments.rows import Row, of_seeds
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-SOME, DEEP = 5.0, 50.0  # scales of biases: units in saturation, and so far in that float32 loses the product of slopes
+SOME, FAR = 30.0, 200.0  # by which ln of the slopes' product falls: in float32's range, and far beyond it
 
 
 def slope_is_at_most_a_quarter(networks: Networks) -> list[Row]:
@@ -21,11 +23,17 @@ def slope_is_at_most_a_quarter(networks: Networks) -> list[Row]:
 
     options, sigmoid, rows = networks.options, activations.get("sigmoid"), []
     with jax.enable_x64(True):
-        for dtype in ("float16", "float64"):
-            every = np.arange(2**16, dtype=np.uint16).view(np.float16)
-            x = jnp.asarray(every[np.isfinite(every)] if dtype == "float16" else np.linspace(-40, 40, 800_001))
-            largest = float(np.max(np.asarray(sigmoid.slope(x), np.float64)))
-            rows.append(Row(f"slope, {dtype}", *[np.log(largest / 0.25)] * 3, expected=0.0))
+        every = np.arange(2**16, dtype=np.uint16).view(np.float16)
+        half, double = jnp.asarray(every[np.isfinite(every)]), jnp.asarray(np.linspace(-40, 40, 800_001))
+        slopes = {
+            "s (1 - s), float64": sigmoid(double) * (1 - sigmoid(double)),
+            "s (1 - s), float16": sigmoid(half) * (1 - sigmoid(half)),
+            "jaxsat's slope, float64": sigmoid.slope(double),
+            "jaxsat's slope, float16": sigmoid.slope(half),
+        }
+        for condition, slope in slopes.items():
+            largest = float(np.max(np.asarray(slope, np.float64)))
+            rows.append(Row(condition, *[np.log(largest / 0.25)] * 3))
     if "sigmoid" not in networks.sigmoidal:
         return rows
     net = jaxsat.MLP(depth=options.drawn_depth, width=options.width)
@@ -53,45 +61,43 @@ def upstream_does_not_reach_downstream(networks: Networks) -> list[Row]:
     import jaxsat
 
     options, rows = networks.options, []
+    draw = jaxsat.MLP(depth=options.depth, width=options.width, bias_scale=1.0)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(options.root_seed), np.arange(options.seeds))
+
+    @jax.vmap
+    def drawn(key):
+        return draw.init(key), jaxsat.network.gaussian_input(draw, key), jaxsat.gradients.unit_cotangent(draw, key)
 
     def in_logs(net, params, x, upstream):
-        return jnp.exp(
-            jaxsat.log_gradient_norms(net, params, x, 2 * upstream)[0]
-            - jaxsat.log_gradient_norms(net, params, x, upstream)[0]
-        )
+        twice, once = (jaxsat.log_gradient_norms(net, params, x, u)[0] for u in (2 * upstream, upstream))
+        return jnp.exp(twice - once)
 
     def by_autodiff(net, params, x, upstream):
-        shifts = jnp.zeros((net.depth, net.width), x.dtype)
-        back = jax.vjp(lambda s: net.apply(params, x, s), shifts)[1]
-        return jnp.stack([back(2 * upstream)[0][0], back(upstream)[0][0]])
+        back = jax.vjp(lambda s: net.apply(params, x, s), jnp.zeros((net.depth, net.width), x.dtype))[1]
+        twice, once = (jnp.max(jnp.abs(back(u)[0][0])) for u in (2 * upstream, upstream))
+        return jnp.where((twice == 0) & (once == 0), 1, twice / once)
 
-    def values(net, dtype, how):
-        def one(seed):
-            key = jax.random.fold_in(jax.random.key(options.root_seed), seed)
-            params = net.init(key, dtype)
-            x = jaxsat.network.gaussian_input(net, key).astype(dtype)
-            upstream = jaxsat.gradients.unit_cotangent(net, key).astype(dtype)
-            return how(net, params, x, upstream)
-
-        seeds = jnp.arange(options.seeds, dtype=jnp.int32)
-        return np.asarray(jax.jit(jax.vmap(one))(seeds), np.float64)
-
+    parts = drawn(keys)
     for name in networks.sigmoidal:
-        for what, biases, dtype in (
-            ("saturated", SOME, "float32"), ("far", DEEP, "float64"), ("far", DEEP, "float32"), ("far", DEEP, "in logs")
-        ):  # fmt: skip
-            net = jaxsat.MLP(depth=options.depth, width=options.width, activation=name, bias_scale=biases)
-            with jax.enable_x64(dtype == "float64"):
-                if dtype == "in logs":
-                    ratio = values(net, jnp.float32, in_logs)
-                else:
-                    # In float64 with the largest taken out, or the squares of small gradients would underflow here
-                    pair = values(net, jnp.dtype(dtype), by_autodiff)
-                    size = np.abs(pair).max((1, 2), keepdims=True)
-                    twice, once = np.moveaxis(np.linalg.norm(pair / np.where(size > 0, size, 1.0), axis=-1), 1, 0)
-                    ratio = np.where(once > 0, twice / np.where(once > 0, once, 1.0), np.where(twice > 0, np.inf, 1.0))
-            rows.append(of_seeds(f"{name}, {what}, {dtype}", ratio, expected=2.0))
+        net = jaxsat.MLP(depth=options.depth, width=options.width, activation=name)
+        sizes = jnp.asarray([_bias_for(net.phi, fall / options.depth) for fall in (SOME, FAR)], parts[1].dtype)
+        for how, of in (("float32", by_autodiff), ("in logs", in_logs)):
+
+            def one(params, x, upstream, size):
+                pushed = params._replace(biases=size * jnp.sign(params.biases))
+                return of(net, pushed, x, upstream)
+
+            ratios = jax.jit(jax.vmap(jax.vmap(one, (0, 0, 0, None)), (None, None, None, 0)))(*parts, sizes)
+            for what, ratio in zip(("saturated", "far in it"), np.asarray(ratios, float), strict=True):
+                rows.append(of_seeds(f"{name}, {what}, {how}", ratio, expected=2.0))
     return rows
+
+
+def _bias_for(phi: Any, fall: float) -> float:
+    """Where ln |slope| has fallen by so much from its largest."""
+    x = np.geomspace(0.1, 1e6, 4001)
+    fallen = np.asarray(phi.log_abs_slope(x)) <= np.log(phi.max_slope) - fall
+    return float(x[np.argmax(fallen)] if fallen.any() else x[-1])
 
 
 def cannot_be_told_apart(networks: Networks) -> list[Row]:
@@ -107,6 +113,7 @@ def cannot_be_told_apart(networks: Networks) -> list[Row]:
         for what, function in (("value", sigmoid), ("ln slope", sigmoid.log_abs_slope)):
             for name in DTYPES:
                 dtype = jnp.dtype(name)
+                apart = jax.jit(lambda x: function(x) != function(x + jnp.ones((), x.dtype)))
                 info = ml_dtypes.finfo(dtype)
                 if what == "value":
                     expected = precision.underflow_points("sigmoid", dtype).rounds_to_limit
@@ -114,8 +121,8 @@ def cannot_be_told_apart(networks: Networks) -> list[Row]:
                     expected = 4 / float(info.eps)
                 low, high = 1.0, min(float(info.max) / 2, 1e20)
                 for _ in range(6):
-                    x = jnp.asarray(np.unique(np.geomspace(low, high, 20_001).astype(dtype)))
-                    told = np.flatnonzero(np.asarray(function(x) != function(x + jnp.ones((), dtype))))
+                    x = jnp.asarray(np.geomspace(low, high, 20_001).astype(dtype))
+                    told = np.flatnonzero(apart(x))
                     if not told.size or told[-1] == len(x) - 1:
                         break
                     low, high = (float(x[told[-1] + i]) for i in (0, 1))
