@@ -128,7 +128,7 @@ def judged(dataset):
     for number in range(dataset.sizes["claim"]):
         claim = dataset.isel(claim=number)
         rows = claim.isel(row=(dataset.claim_of_row == number).values)
-        wanted = verdicts.Wanted(str(claim.side.values), float(claim.threshold))
+        wanted = verdicts.Wanted(claim.side.item(), claim.threshold.item())
         effects = [
             verdicts.Effect(str(c), float(low), float(high))
             for c, low, high in zip(rows.condition.values, rows.low.values, rows.high.values, strict=True)

@@ -33,13 +33,17 @@ TINY = {
         "--saturation-seeds", "4", "--saturation-width", "16",
     ],
     "correlations_converge": ["--activations", "tanh", "--scales", "1.3", "--seeds", "4", "--depth", "4", "--width", "16"],
+    "claims": [
+        "--activations", "sigmoid", "--learning-rates", "0.5", "--epochs", "2", "--looks", "2", "--examples", "100", "--depth", "3",
+        "--width", "12", "--seeds", "3", "--drawn-depth", "4", "--drawn-seeds", "4",
+    ],
 }  # fmt: skip
 
 
 # Compiling them takes half a minute each; `make figures-quick`, too, runs them.
 SLOW = {
     "spectra_against_free_probability", "jacobian_spectra_with_depth", "finite_width_fluctuations",
-    "gradients_vanish_with_depth", "correlations_converge", "phase_diagram",
+    "gradients_vanish_with_depth", "correlations_converge", "phase_diagram", "claims",
 }  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from analyses.claim_experiments.networks import CONTRASTS, LARGE, STANDARD, Networks
@@ -34,7 +36,7 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
 
     slopes = jax.jit(jax.vmap(jax.grad(loss)))
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(options.root_seed), np.arange(options.seeds))
-    start = jax.vmap(lambda key: net.init(key).scaled())(keys)._replace(weight_scale=None, bias_scale=None)
+    start: Any = jax.vmap(lambda key: net.init(key).scaled())(keys)._replace(weight_scale=None, bias_scale=None)
 
     def sizes(tree):
         """Of the layer's weights and of the read-out's biases, for each seed."""
@@ -46,6 +48,7 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
         "adam": optax.adam(0.1 * rate),
         "sgd, weight decay": optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(rate)),
     }
+    weights: Any
     for name, optimizer in optimizers.items():
         weights, state, moved = start, optimizer.init(start), []
         for step in range(ALIVE + 1):
@@ -53,7 +56,7 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
                 weights = weights._replace(biases=weights.biases.at[:, DEAD].set(KILL))
             slope = slopes(weights)
             update, state = optimizer.update(slope, state, weights)
-            weights = optax.apply_updates(weights, update)
+            weights = jax.tree.map(jnp.add, weights, update)
             moved.append(sizes(update))
         layer, readout = (after / before for before, after in zip(*moved[-2:], strict=True))
         without = sizes(slope)[0] == 0  # else the claim is not of this case

@@ -178,8 +178,8 @@ def _residual(values: np.ndarray) -> np.ndarray:
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Pearson's, along the last axis; NaN where one of them does not vary or is not finite."""
-    finite = np.isfinite(a).all(-1) & np.isfinite(b).all(-1)
-    a, b = (np.where(finite[..., None], v, 0.0) for v in (a, b))
+    finite = np.all(np.isfinite(a) & np.isfinite(b), axis=-1, keepdims=True)
+    a, b = (np.where(finite, v, 0.0) for v in (a, b))
     a, b = (v - v.mean(-1, keepdims=True) for v in (a, b))
     size = np.sqrt((a * a).sum(-1) * (b * b).sum(-1))
     return np.where(size > 1e-12, (a * b).sum(-1) / np.where(size > 1e-12, size, 1.0), np.nan)
