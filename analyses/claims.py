@@ -108,11 +108,15 @@ def measure(options: Options):
         values,
         {"long_name": "effect in one network; NaN: none, or computed"},
     )
-    texts = {"key": "key", "wording": "wording", "experiment": "experiment", "effect": "effect"}
+    fastest = [networks.fastest(str(name)) for name in dataset.activation.values]
     dataset = dataset.assign_coords(
         condition=("row", [row.condition for _, row in rows]),
         claim_of_row=("row", [number for number, _ in rows]),
-        **{name: ("claim", [getattr(claim, name) for claim in CLAIMS]) for name in texts},
+        **{
+            name: ("claim", [getattr(claim, name) for claim in CLAIMS])
+            for name in ("key", "wording", "experiment", "effect")
+        },
+        fastest=("activation", [f"{label}, rate {rate:g}" for label, rate in fastest]),
         side=("claim", [claim.wanted.side for claim in CLAIMS]),
         threshold=("claim", [claim.wanted.threshold for claim in CLAIMS]),
         logarithmic=("claim", [claim.logarithmic for claim in CLAIMS]),
@@ -219,10 +223,12 @@ def draw(options: Options, dataset):
             ax.legend(loc="center", title="95 % interval under one condition:")
         diverged = (dataset.diverged_at >= 0).sum(("scale", "learning_rate", "seed"))
         gone = ", ".join(f"{int(n)} {a}" for a, n in zip(dataset.activation.values, diverged.values, strict=True) if n)
+        fastest = "; ".join(f"{a} {f}" for a, f in zip(dataset.activation.values, dataset.fastest.values, strict=True))
         footer = (
-            f"A claim holds where every condition meets the threshold, under conditions where some do, does not hold where every one misses it; else undecided. Thresholds were set beforehand.\n"
+            f"A claim holds where every condition meets the threshold, under conditions where some do, does not hold where every one misses it; else undecided.\n"
             f"Trained: {options.depth} layers of {options.width}, {options.examples} digits, {options.epochs} epochs, batch {options.batch_size}, SGD, {options.seeds} seeds (root {options.root_seed}); standard: weight scale 1 "
-            f"(relu 1.41), large: {options.factor:g} times that. Diverged, and left as they were: {gone or 'none'} of {dataset.diverged_at[0].size} each.\n"
+            f"(relu 1.41), large: {options.factor:g} times that. Diverged, and left as they were: {gone or 'none'} of {dataset.diverged_at[0].size} each. "
+            f"8: {fastest}.\n"
             f"Start: {options.drawn_depth} layers of {options.width}, {options.drawn_seeds} seeds, gaussian weights, no biases. Saturated: slope at most 5 % of the largest (relu: 0). Means over seeds, 1.96 standard errors. "
             f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )

@@ -1,8 +1,8 @@
 """Experiments on the claims that this project was started with: one small function each, from networks to rows.
 
 ``rows``: what an experiment hands back. ``networks``: the networks that several are made on. ``saturating``, ``slopes``,
-``learning``: the experiments. ``CLAIMS``: each claim as it was made, with what it says its effect must be; thresholds were
-set before anything was measured.
+``learning``: the experiments. ``CLAIMS``: each claim as it was made, with what it says its effect must be; thresholds are
+round numbers, and were not changed for what was measured.
 """
 
 from analyses.claim_experiments import learning, saturating, slopes

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analyses.claim_experiments.networks import CONTRASTS, LARGE, STANDARD, Networks
+from analyses.claim_experiments.networks import CONTRASTS, Networks
 from analyses.claim_experiments.rows import Row, of_seeds
 
 ALIVE, KILL = 30, -1e3  # steps before a layer is switched off, and the biases that do it
@@ -77,23 +77,9 @@ def constant_gradient_overfits(networks: Networks) -> list[Row]:
     return rows
 
 
-def _fastest(networks: Networks, name: str) -> tuple[str, float]:
-    """The setting under which networks of a kind reach the level of training accuracy first."""
-    options = networks.options
-
-    def steps(setting):
-        reached = networks.trained_at("accuracy", name, *setting) >= options.level
-        first = np.where(reached.any(-1), reached.argmax(-1), reached.shape[-1])
-        return float(
-            np.mean(networks.trained.step.values.take(first, mode="clip") + (first == reached.shape[-1]) * 1e9)
-        )
-
-    return min(((label, rate) for label in (STANDARD, LARGE) for rate in options.learning_rates), key=steps)
-
-
 def _gap_at_level(networks: Networks, name: str) -> np.ndarray:
     """Where training accuracy first passes the level, linear between looks; NaN for seeds that never do."""
-    level, setting = networks.options.level, _fastest(networks, name)
+    level, setting = networks.options.level, networks.fastest(name)
     train, test = (networks.trained_at(v, name, *setting).astype(float) for v in ("accuracy", "test_accuracy"))
     gaps = np.full(len(train), np.nan)
     for seed in np.flatnonzero((train >= level).any(-1) & (train[:, 0] < level)):
@@ -105,7 +91,7 @@ def _gap_at_level(networks: Networks, name: str) -> np.ndarray:
 
 
 def _gap_at_end(networks: Networks, name: str) -> np.ndarray:
-    setting = _fastest(networks, name)
+    setting = networks.fastest(name)
     return (networks.trained_at("accuracy", name, *setting) - networks.trained_at("test_accuracy", name, *setting))[
         :, -1
     ]

@@ -103,6 +103,16 @@ class Networks:
         rates = np.asarray(self.options.learning_rates)
         return float(np.max(rates[~diverged], initial=rates.min()))
 
+    def fastest(self, activation: str) -> tuple[str, float]:
+        """Scale and learning rate with which training accuracy comes first to the level, on average over seeds."""
+        steps = self.trained.step.values.astype(float)
+
+        def first(setting):
+            reached = self.trained_at("accuracy", activation, *setting) >= self.options.level
+            return np.where(reached.any(-1), steps[reached.argmax(-1)], 10 * steps[-1]).mean()
+
+        return min(((label, rate) for label in (STANDARD, LARGE) for rate in self.options.learning_rates), key=first)
+
     def drawn_at(self, variable: str, activation: str, weight_scale: float) -> np.ndarray:
         """Of the networks before training: seeds x layers."""
         chosen = self.drawn[variable].sel(activation=activation).sel(weight_scale=weight_scale, method="nearest")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -17,6 +17,13 @@ def _settings(networks: Networks) -> Iterator[tuple[str, float]]:
     for label in (STANDARD, LARGE):
         for rate in networks.options.learning_rates:
             yield label, rate
+
+
+def _starts(networks: Networks, name: str) -> list[tuple[str, Callable[[str], float]]]:
+    """Weight scales of an activation that ReLU is compared with at its own: once where the standard one is critical."""
+    standard, critical = ("standard", networks.scale), ("critical", networks.critical.__getitem__)
+    same = np.isclose(networks.scale(name), networks.critical[name])
+    return [("standard and critical", networks.scale)] if same else [standard, critical]
 
 
 def _rise(networks: Networks, variable: str, activation: str, label: str, rate: float) -> np.ndarray:
@@ -81,7 +88,7 @@ def large_weights_saturate(networks: Networks) -> list[Row]:
 def relu_avoids_saturation(networks: Networks) -> list[Row]:
     rows, rate = [], networks.sound_rate
     for name in networks.sigmoidal:
-        for what, scales in (("standard", networks.scale), ("critical", networks.critical.__getitem__)):
+        for what, scales in _starts(networks, name):
             share, of_relu = (networks.drawn_at("saturated_fraction", a, scales(a)).mean(-1) for a in (name, "relu"))
             rows.append(of_seeds(f"{name}, {what}, start", share - of_relu))
         rise, of_relu = (_rise(networks, "saturated_fraction", a, STANDARD, rate) for a in (name, "relu"))
@@ -95,7 +102,7 @@ def relu_avoids_vanishing(networks: Networks) -> list[Row]:
 
     rows = []
     for name in networks.sigmoidal:
-        for what, scales in (("standard", networks.scale), ("critical", networks.critical.__getitem__)):
+        for what, scales in _starts(networks, name):
             growth, of_relu = (
                 estimates.growth_rates(networks.drawn_at("log_gradient_norms", a, scales(a))) for a in (name, "relu")
             )
