@@ -148,10 +148,10 @@ def tables(options: Options, dataset):
     """
     from analyses import verdicts
 
-    words = {True: "meets", False: "misses", None: "open"}
+    words = {True: "yes", False: "no", None: "open"}
     return [
         {
-            "": str(rows.key.values),
+            "no.": str(rows.key.values),
             "claim": str(rows.wording.values),
             "condition": effect.condition,
             "effect": str(rows.effect.values),
@@ -159,7 +159,7 @@ def tables(options: Options, dataset):
             "low": effect.low,
             "high": effect.high,
             "wanted": str(wanted),
-            "condition's": words[verdicts.meets(effect.low, effect.high, wanted)],
+            "meets it": words[verdicts.meets(effect.low, effect.high, wanted)],
             "verdict": verdict.word,
             "experiment": str(rows.experiment.values),
         }
@@ -198,6 +198,10 @@ def draw(options: Options, dataset):
                     middle, place, xerr=[[middle - effect.low], [effect.high - middle]], color=color, marker=marker,
                     fillstyle=fill, ms=3.2, mew=0.6, elinewidth=1.0, ls="none",
                 )  # fmt: skip
+                if rows.logarithmic:
+                    ax.annotate(
+                        f"{middle:.3g}", (middle, place), (5, 0), textcoords="offset points", va="center", fontsize=5.5
+                    )
                 ax.plot(rows.expected[place], place, marker="|", ms=7, mew=0.8, color="k")
             ax.set_yticks(range(len(effects)), [effect.condition for effect in effects], fontsize=6)
             ax.set_ylim(len(effects) - 0.4, -0.6)

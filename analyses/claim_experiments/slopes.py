@@ -110,12 +110,12 @@ def cannot_be_told_apart(networks: Networks) -> list[Row]:
 
     sigmoid, rows = activations.get("sigmoid"), []
     with jax.enable_x64(True):
-        for what, function in (("value", sigmoid), ("ln slope", sigmoid.log_abs_slope)):
+        for what, function in (("sigma", sigmoid), ("ln sigma'", sigmoid.log_abs_slope)):
             for name in DTYPES:
                 dtype = jnp.dtype(name)
                 apart = jax.jit(lambda x: function(x) != function(x + jnp.ones((), x.dtype)))
                 info = ml_dtypes.finfo(dtype)
-                if what == "value":
+                if what == "sigma":
                     expected = precision.underflow_points("sigmoid", dtype).rounds_to_limit
                 else:  # a number half as far from x as its neighbours rounds to x, or away from an odd x
                     expected = 4 / float(info.eps)
