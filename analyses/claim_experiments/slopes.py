@@ -77,7 +77,7 @@ def upstream_does_not_reach_downstream(networks: Networks) -> list[Row]:
         twice, once = (jnp.max(jnp.abs(back(u)[0][0])) for u in (2 * upstream, upstream))
         return jnp.where((twice == 0) & (once == 0), 1, twice / once)
 
-    parts = drawn(keys)
+    parts = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), drawn(keys))
     for name in networks.sigmoidal:
         net = jaxsat.MLP(depth=options.depth, width=options.width, activation=name)
         sizes = jnp.asarray([_bias_for(net.phi, fall / options.depth) for fall in (SOME, FAR)], parts[1].dtype)
