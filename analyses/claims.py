@@ -229,11 +229,10 @@ def draw(options: Options, dataset):
         gone = ", ".join(f"{int(n)} {a}" for a, n in zip(dataset.activation.values, diverged.values, strict=True) if n)
         fastest = "; ".join(f"{a} {f}" for a, f in zip(dataset.activation.values, dataset.fastest.values, strict=True))
         footer = (
-            f"A claim holds where every condition meets the threshold, under conditions where some do, does not hold where every one misses it; else undecided.\n"
-            f"Trained: {options.depth} layers of {options.width}, {options.examples} digits, {options.epochs} epochs, batch {options.batch_size}, SGD, {options.seeds} seeds (root {options.root_seed}); standard: weight scale 1 "
-            f"(relu 1.41), large: {options.factor:g} times that. Diverged, and left as they were: {gone or 'none'} of {dataset.diverged_at[0].size} each. "
-            f"8: {fastest}.\n"
-            f"Start: {options.drawn_depth} layers of {options.width}, {options.drawn_seeds} seeds, gaussian weights, no biases. Saturated: slope at most 5 % of the largest (relu: 0). Means over seeds, 1.96 standard errors. "
+            f"A claim holds where every condition meets the threshold, under conditions where some do, does not hold where every one misses it; else it is undecided.\n"
+            f"Trained: {options.depth} layers of {options.width}, {options.examples} digits, {options.epochs} epochs, batch {options.batch_size}, SGD, {options.seeds} seeds (root {options.root_seed}); weight scale standard: 1 (relu 1.41), large: {options.factor:g} times that.\n"
+            f"Diverged, and left as they were then: {gone or 'none'} of {dataset.diverged_at[0].size} each. 8 compares {fastest}.\n"
+            f"Start: {options.drawn_depth} layers of {options.width}, {options.drawn_seeds} seeds, gaussian weights, no biases. Saturated: slope at most 5 % of the largest (relu: 0). Means over seeds, 1.96 standard errors.\n"
             f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
         )
         plotting.footnote(fig, footer)

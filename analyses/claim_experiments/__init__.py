@@ -13,7 +13,8 @@ from analyses.verdicts import Wanted
 CLAIMS = (
     Claim(
         "1", "after some epochs sigmoidal units saturate",
-        "trained on digits by SGD: share of saturated slopes, mean over layers, at the end less at the start",
+        "trained on digits by SGD: share of saturated slopes, mean over layers, at the end less at the start; worst layer: "
+        "the largest rise of any layer at any look",
         "rise of saturated share", Wanted("at least", 0.05), saturating.sigmoidal_units_saturate,
     ),
     Claim(
