@@ -200,7 +200,13 @@ def draw(options: Options, dataset):
                 )  # fmt: skip
                 if rows.logarithmic:
                     ax.annotate(
-                        f"{middle:.3g}", (middle, place), (5, 0), textcoords="offset points", va="center", fontsize=5.5
+                        f"{middle:.3g}",
+                        (middle, place),
+                        (5, 0),
+                        textcoords="offset points",
+                        va="center",
+                        fontsize=5.5,
+                        bbox={"facecolor": "w", "edgecolor": "none", "pad": 0.3},
                     )
                 ax.plot(rows.expected[place], place, marker="|", ms=7, mew=0.8, color="k")
             ax.set_yticks(range(len(effects)), [effect.condition for effect in effects], fontsize=6)
