@@ -171,6 +171,7 @@ def tables(options: Options, dataset):
 def draw(options: Options, dataset):
     """One panel for each claim, from the dataset alone."""
     from matplotlib import pyplot as plt
+    from matplotlib.lines import Line2D
 
     from analyses import verdicts
     from jaxsat import plotting
@@ -216,7 +217,7 @@ def draw(options: Options, dataset):
             ax.axvline(wanted.threshold, color="0.5", lw=0.7, ls="--", zorder=0)
             ax.set_xlabel(f"{rows.effect.values} (wanted: {wanted})", fontsize=6.5)
             count = f": {len(verdict.met)} of {len(effects)}" if verdict.word == verdicts.UNDER_CONDITIONS else ""
-            title = textwrap.fill(f"{rows.key.values}  {rows.wording.values}", 56)
+            title = textwrap.fill(f"{rows.key.values}  {rows.wording.values}", 48)
             ax.set_title(title, loc="left", x=-0.6, y=1, pad=13)
             ax.annotate(
                 verdict.word + count, (-0.6, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", weight="bold",
@@ -224,13 +225,24 @@ def draw(options: Options, dataset):
             )  # fmt: skip
         for ax in axes.flat[len(found) :]:
             ax.axis("off")
-            for (color, marker, fill), text in zip(
-                looks.values(), ("meets what is wanted", "misses it", "open"), strict=True
-            ):
-                ax.plot([], [], color=color, marker=marker, fillstyle=fill, ms=3.2, mew=0.6, ls="none", label=text)
-            ax.plot([], [], marker="|", ms=7, mew=0.8, color="k", ls="none", label="theory, or exact")
-            ax.plot([], [], color="0.5", lw=0.7, ls="--", label="threshold")
-            ax.legend(loc="center", title="95 % interval under one condition:")
+        legend = {"meets what is wanted": True, "misses it": False, "open": None}
+        marks = [
+            Line2D(
+                [],
+                [],
+                color=color,
+                marker=marker,
+                mfc=color if fill == "full" else "none",
+                ms=3.2,
+                mew=0.6,
+                ls="none",
+                label=text,
+            )
+            for text, (color, marker, fill) in ((text, looks[state]) for text, state in legend.items())
+        ]
+        marks.append(Line2D([], [], marker="|", ms=7, mew=0.8, color="k", ls="none", label="theory, or exact"))
+        marks.append(Line2D([], [], color="0.5", lw=0.7, ls="--", label="threshold"))
+        fig.legend(handles=marks, loc="outside upper center", ncols=5, title="95 % interval under one condition")
         diverged = (dataset.diverged_at >= 0).sum(("scale", "learning_rate", "seed"))
         gone = ", ".join(f"{int(n)} {a}" for a, n in zip(dataset.activation.values, diverged.values, strict=True) if n)
         fastest = "; ".join(f"{a} {f}" for a, f in zip(dataset.activation.values, dataset.fastest.values, strict=True))

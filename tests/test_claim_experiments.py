@@ -56,15 +56,25 @@ def test_doubling_is_linear_until_float32_underflows(networks):
     }
 
 
+def test_the_logistic_slope_is_a_quarter_at_most(networks):
+    assert {row.condition: row.high for row in slopes.slope_is_at_most_a_quarter(networks)} == {
+        "s (1 - s), float16": 0.0,
+        "s (1 - s), bfloat16": 0.0,
+        "s (1 - s), float64": 0.0,
+        "exp(-x) / (1 + exp(-x))^2, float64": 0.0,
+    }
+
+
 def test_from_where_on_dtypes_cannot_tell(networks):
-    found = {row.condition: row for row in slopes.cannot_be_told_apart(networks)}
-    for dtype, eps in (("float16", 2.0**-10), ("bfloat16", 2.0**-7), ("float32", 2.0**-23), ("float64", 2.0**-52)):
-        row = found[f"sigma, {dtype}"]
-        assert row.low <= row.estimate == row.high
-        assert row.expected == pytest.approx(np.log(4 / eps - 1), rel=1e-12)
+    values, logs = slopes.values_cannot_be_told_apart(networks), slopes.log_slopes_cannot_be_told_apart(networks)
+    sizes = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
+    for value, log, (dtype, eps) in zip(values, logs, sizes.items(), strict=True):
+        assert (value.condition, log.condition) == (f"sigma, {dtype}", f"ln sigma', {dtype}")
+        assert value.low <= value.estimate == value.high
+        assert value.expected == pytest.approx(np.log(4 / eps - 1), rel=1e-12)
         # 1 / (1 + exp(-x)) is 1 as soon as exp(-x) is lost beside 1: up to ln 2 before the exact value rounds to 1
-        assert row.expected - np.log(2) - 0.05 <= row.estimate <= row.expected + 0.05
-        assert found[f"ln sigma', {dtype}"].estimate == pytest.approx(4 / eps, rel=0.01)
+        assert value.expected - np.log(2) - 0.05 <= value.estimate <= value.expected + 0.05
+        assert log.estimate == pytest.approx(4 / eps, rel=0.01)
 
 
 @pytest.mark.slow
