@@ -25,7 +25,7 @@ def slope_is_at_most_a_quarter(networks: Networks) -> list[Row]:
 
     sigmoid, every = activations.get("sigmoid"), np.arange(2**16, dtype=np.uint16)
     with jax.enable_x64(True):
-        double, slopes = jnp.arange(-400_000, 400_001) / 1e4, {}
+        double, slopes = jnp.asarray(np.arange(-400_000, 400_001) / 1e4), {}
         for x in (*(jnp.asarray(every.view(dtype)) for dtype in (np.float16, jnp.bfloat16)), double):
             s = sigmoid(x[jnp.isfinite(x)])
             slopes[f"s (1 - s), {s.dtype}"] = s * (1 - s)
