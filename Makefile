@@ -8,7 +8,7 @@ WORKERS ?= 2
 .PHONY: figures figures-quick test test-all lint bench clean
 ANALYSES := activations_saturate gradients_vanish_with_depth jacobian_spectra_with_depth lyapunov_exponents \
 	phase_diagram correlations_converge spectra_against_free_probability finite_width_fluctuations born_dead \
-	saturation_during_training dying_relu trainability remedies
+	saturation_during_training dying_relu trainability remedies claims
 
 figures: $(VENV)/ready
 	@for name in $(ANALYSES); do $(BIN)/python -m analyses.$$name --output $(OUTPUT) $(FLAGS) || exit $$?; done

@@ -47,6 +47,10 @@ TINY = {
         "--activations", "relu", "--optimizers", "adam", "--rates", "0.1", "--choosing", "1", "--seeds", "2", "--depth", "4",
         "--width", "12", "--epochs", "1",
     ],
+    "claims": [
+        "--activations", "sigmoid", "--learning-rates", "0.5", "--epochs", "2", "--looks", "2", "--examples", "100", "--depth", "3",
+        "--width", "12", "--seeds", "3", "--drawn-depth", "4", "--drawn-seeds", "4",
+    ],
 }  # fmt: skip
 
 
@@ -54,7 +58,7 @@ TINY = {
 SLOW = {
     "spectra_against_free_probability", "jacobian_spectra_with_depth", "finite_width_fluctuations",
     "gradients_vanish_with_depth", "correlations_converge", "phase_diagram", "lyapunov_exponents", "dying_relu",
-    "saturation_during_training", "trainability", "remedies",
+    "saturation_during_training", "trainability", "remedies", "claims",
 }  # fmt: skip
 
 

@@ -1,0 +1,97 @@
+"""Claims on what gradients do to learning: none without them, and over-fitting where they are constantly 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analyses.claim_experiments.networks import CONTRASTS, Networks
+from analyses.claim_experiments.rows import Row, of_seeds
+
+ALIVE, KILL = 30, -1e3  # steps before a layer is switched off, and the biases that do it
+DEAD = 1  # the layer, counted from 0
+
+
+def no_gradient_no_learning(networks: Networks) -> list[Row]:
+    """How far a relu layer that is switched off for every example moves in the next step, over how far in the step before.
+
+    Its weights have a gradient of exactly 0 then; the read-out's biases do not.
+    """
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    import jaxsat
+    from jaxsat.training.recording import losses
+
+    options, rate, rows = networks.options, 0.05, []
+    net = jaxsat.MLP(depth=3, width=options.width, activation="relu", weight_scale="he", inputs=64, outputs=10)
+    x, y = (jnp.asarray(a[:100]) for a in networks.digits.train)
+    x = x.astype(jnp.result_type(float))
+
+    def loss(weights):
+        one = jnp.ones((), x.dtype)
+        return jnp.mean(losses(net, weights._replace(weight_scale=one, bias_scale=one), x, y)[0])
+
+    slopes = jax.jit(jax.vmap(jax.grad(loss)))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(options.root_seed), np.arange(options.seeds))
+    start: Any = jax.vmap(lambda key: net.init(key).scaled())(keys)._replace(weight_scale=None, bias_scale=None)
+
+    def sizes(tree):
+        """Of the layer's weights and of the read-out's biases, for each seed."""
+        return np.linalg.norm(tree.hidden[:, DEAD - 1], axis=(1, 2)), np.linalg.norm(tree.readout_bias, axis=1)
+
+    optimizers = {
+        "sgd": optax.sgd(rate),
+        "sgd, momentum 0.9": optax.sgd(rate, momentum=0.9),
+        "adam": optax.adam(0.1 * rate),
+        "sgd, weight decay": optax.chain(optax.add_decayed_weights(1e-2), optax.sgd(rate)),
+    }
+    weights: Any
+    for name, optimizer in optimizers.items():
+        weights, state, moved = start, optimizer.init(start), []
+        for step in range(ALIVE + 1):
+            if step == ALIVE:
+                weights = weights._replace(biases=weights.biases.at[:, DEAD].set(KILL))
+            slope = slopes(weights)
+            update, state = optimizer.update(slope, state, weights)
+            weights = jax.tree.map(jnp.add, weights, update)
+            moved.append(sizes(update))
+        layer, readout = (after / before for before, after in zip(*moved[-2:], strict=True))
+        without = sizes(slope)[0] == 0  # else the claim is not of this case
+        rows.append(of_seeds(f"{name}: the layer", np.where(without, layer, np.nan)))
+        if name == "sgd":
+            rows.append(of_seeds("sgd: read-out bias above it", readout))
+    return rows
+
+
+def constant_gradient_overfits(networks: Networks) -> list[Row]:
+    """Training less test accuracy: that of linear and relu networks less that of sigmoidal ones of the same seed."""
+    level, rows = networks.options.level, []
+    for other in networks.sigmoidal:
+        for name in reversed(CONTRASTS):
+            kind = "linear" if name == "identity" else name
+            for label, gap in ((f"{level:.0%} in training", _gap_at_level), ("last epoch", _gap_at_end)):
+                rows.append(of_seeds(f"{kind} - {other}, {label}", gap(networks, name) - gap(networks, other)))
+    return rows
+
+
+def _gap_at_level(networks: Networks, name: str) -> np.ndarray:
+    """Where training accuracy first passes the level, linear between looks; NaN for seeds that never do."""
+    level, setting = networks.options.level, networks.fastest(name)
+    train, test = (networks.trained_at(v, name, *setting).astype(float) for v in ("accuracy", "test_accuracy"))
+    gaps = np.full(len(train), np.nan)
+    for seed in np.flatnonzero((train >= level).any(-1) & (train[:, 0] < level)):
+        after = int((train[seed] >= level).argmax())
+        low, high = train[seed, after - 1], train[seed, after]
+        share = (level - low) / (high - low)
+        gaps[seed] = level - (test[seed, after - 1] + share * (test[seed, after] - test[seed, after - 1]))
+    return gaps
+
+
+def _gap_at_end(networks: Networks, name: str) -> np.ndarray:
+    setting = networks.fastest(name)
+    return (networks.trained_at("accuracy", name, *setting) - networks.trained_at("test_accuracy", name, *setting))[
+        :, -1
+    ]

@@ -1,0 +1,163 @@
+"""Claims on slopes and their products: the logistic's quarter, the chain rule, and where a dtype stops telling apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analyses.claim_experiments.networks import LARGE, Networks
+from analyses.claim_experiments.rows import Row, of_seeds
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+SOME, FAR = 30.0, 200.0  # by which ln of the slopes' product falls: in float32's range, and far beyond it
+
+
+def slope_is_at_most_a_quarter(networks: Networks) -> list[Row]:
+    """ln of 4 s', over every finite number of the small dtypes, 800 001 of float64.
+
+    What is computed by the formula of the claim; jaxsat's own slope rounds to 1/4 (1 + eps) in float16 at some numbers.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from jaxsat import activations
+
+    sigmoid, every = activations.get("sigmoid"), np.arange(2**16, dtype=np.uint16)
+    with jax.enable_x64(True):
+        double, slopes = jnp.asarray(np.arange(-400_000, 400_001) / 1e4), {}
+        for x in (*(jnp.asarray(every.view(dtype)) for dtype in (np.float16, jnp.bfloat16)), double):
+            s = sigmoid(x[jnp.isfinite(x)])
+            slopes[f"s (1 - s), {s.dtype}"] = s * (1 - s)
+        slopes["exp(-x) / (1 + exp(-x))^2, float64"] = sigmoid.slope(double)
+    largest = {
+        condition: float(np.log(4 * np.max(np.asarray(slope, np.float64)))) for condition, slope in slopes.items()
+    }
+    return [Row(condition, found, found, found) for condition, found in largest.items()]
+
+
+def product_has_quarter_and_weights(networks: Networks) -> list[Row]:
+    """ln of a layer's growth over 1/4 ||W||, in the layer where it is largest."""
+    import jax
+    import jax.numpy as jnp
+
+    import jaxsat
+
+    options = networks.options
+    net = jaxsat.MLP(depth=options.drawn_depth, width=options.width)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(options.root_seed), jnp.arange(options.drawn_seeds))
+    draws = np.asarray(jax.vmap(lambda key: net.init(key).hidden)(keys), np.float64)
+    log_norm, rows = np.log(np.linalg.norm(draws, ord=2, axis=(-2, -1))), []
+    for name, scale, quarter in _scales(networks):
+        norms = networks.drawn_at("log_gradient_norms", name, scale).astype(float)
+        excess = norms[:, :-1] - norms[:, 1:] - np.log(quarter * scale) - log_norm
+        rows.append(of_seeds(f"{name}, weight scale {scale:.3g}", excess.max(-1)))
+    return rows
+
+
+def product_has_quarter_alone(networks: Networks) -> list[Row]:
+    """ln of the mean growth per layer over 1/4."""
+    from jaxsat import estimates
+
+    return [
+        of_seeds(
+            f"{name}, weight scale {scale:.3g}",
+            estimates.growth_rates(networks.drawn_at("log_gradient_norms", name, scale)) - np.log(quarter),
+        )
+        for name, scale, quarter in _scales(networks)
+    ]
+
+
+def _scales(networks: Networks) -> list[tuple[str, float, float]]:
+    """Activation, weight scale (standard, large, critical) and the largest slope: 1/4 for the logistic function."""
+    from jaxsat import activations
+
+    name = "sigmoid" if "sigmoid" in networks.sigmoidal else networks.sigmoidal[0]
+    scales = {networks.scale(name), networks.scale(name, LARGE), networks.critical[name]}
+    return [(name, scale, activations.get(name).max_slope) for scale in sorted(scales)]
+
+
+def upstream_does_not_reach_downstream(networks: Networks) -> list[Row]:
+    """||dE/dh_1|| for twice the gradient at the output, over what it is for that gradient; 1 where both are 0."""
+    import jax
+    import jax.numpy as jnp
+
+    import jaxsat
+
+    options, rows = networks.options, []
+    draw = jaxsat.MLP(depth=options.depth, width=options.width, bias_scale=1.0)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(options.root_seed), np.arange(options.seeds))
+
+    @jax.vmap
+    def drawn(key):
+        return draw.init(key), jaxsat.network.gaussian_input(draw, key), jaxsat.gradients.unit_cotangent(draw, key)
+
+    def in_logs(net, params, x, upstream):
+        twice, once = (jaxsat.log_gradient_norms(net, params, x, u)[0] for u in (2 * upstream, upstream))
+        return jnp.exp(twice - once)
+
+    def by_autodiff(net, params, x, upstream):
+        back = jax.vjp(lambda s: net.apply(params, x, s), jnp.zeros((net.depth, net.width), x.dtype))[1]
+        twice, once = (jnp.max(jnp.abs(back(u)[0][0])) for u in (2 * upstream, upstream))
+        return jnp.where((twice == 0) & (once == 0), 1, twice / once)
+
+    parts = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), drawn(keys))
+    for name in networks.sigmoidal:
+        net = jaxsat.MLP(depth=options.depth, width=options.width, activation=name)
+        sizes = jnp.asarray([_bias_for(net.phi, fall / options.depth) for fall in (SOME, FAR)], parts[1].dtype)
+        for how, of in (("float32", by_autodiff), ("in logs", in_logs)):
+
+            def one(params, x, upstream, size):
+                pushed = params._replace(biases=size * jnp.sign(params.biases))
+                return of(net, pushed, x, upstream)
+
+            ratios = jax.jit(jax.vmap(jax.vmap(one, (0, 0, 0, None)), (None, None, None, 0)))(*parts, sizes)
+            for what, ratio in zip(("saturated", "far in it"), np.asarray(ratios, float), strict=True):
+                rows.append(of_seeds(f"{name}, {what}, {how}", ratio, expected=2.0))
+    return rows
+
+
+def _bias_for(phi: Any, fall: float) -> float:
+    """Where ln |slope| has fallen by so much from its largest."""
+    x = np.geomspace(0.1, 1e6, 4001)
+    fallen = np.asarray(phi.log_abs_slope(x)) <= np.log(phi.max_slope) - fall
+    return float(x[np.argmax(fallen)] if fallen.any() else x[-1])
+
+
+def values_cannot_be_told_apart(networks: Networks) -> list[Row]:
+    from jaxsat import activations, precision
+
+    sigmoid = activations.get("sigmoid")
+    return _from_where_on("sigma", sigmoid, lambda dtype: precision.underflow_points("sigmoid", dtype).rounds_to_limit)
+
+
+def log_slopes_cannot_be_told_apart(networks: Networks) -> list[Row]:
+    """ln sigma'(x) is -x for large x: told apart until x + 1 rounds to x, from twice where numbers are 2 apart."""
+    import ml_dtypes
+
+    from jaxsat import activations
+
+    sigmoid = activations.get("sigmoid")
+    return _from_where_on("ln sigma'", sigmoid.log_abs_slope, lambda dtype: 4 / float(ml_dtypes.finfo(dtype).eps))
+
+
+def _from_where_on(what: str, function: Any, expected: Any) -> list[Row]:
+    """The x from which on f(x) = f(x + 1), in each dtype; the interval is between neighbours of a grid."""
+    import jax
+    import jax.numpy as jnp
+    import ml_dtypes
+
+    rows = []
+    with jax.enable_x64(True):
+        for name in DTYPES:
+            dtype = jnp.dtype(name)
+            apart = jax.jit(lambda x: function(x) != function(x + jnp.ones((), x.dtype)))
+            low, high = 1.0, min(float(ml_dtypes.finfo(dtype).max) / 2, 1e20)
+            for _ in range(6):
+                x = jnp.asarray(np.geomspace(low, high, 20_001).astype(dtype))
+                told = np.flatnonzero(apart(x))
+                if not told.size or told[-1] == len(x) - 1:
+                    break
+                low, high = (float(x[told[-1] + i]) for i in (0, 1))
+            rows.append(Row(f"{what}, {name}", high, low, high, expected(dtype)))
+    return rows
