@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 HEADER, COUNTS, STATE = "jaxsat_sweep", "chunk_counts", ".jaxsat"
+MARK = "<i4"  # uncompressed, so that a mark is its integers
 COMMIT_SECONDS, COMMIT_CHUNKS = 2.0, 64  # chunks are flushed and marked together at least so often
 WAIT = 0.5  # seconds between looks at what other processes do
 
@@ -103,10 +104,11 @@ class Store:
 
     def done(self) -> set[Unit]:
         """Chunks marked as done: those whose mark is a file, which a listing tells without reading any."""
-        root = self.path / COUNTS / "c"
         depth = len(self.layout.sizes)
-        found = (path.relative_to(root).parts for path in _files(root, depth + 1))
-        return {tuple(map(int, parts[:depth])) for parts in found if not parts[-1].endswith("partial")}
+        return {tuple(map(int, path.split(os.sep)[-1 - depth : -1])) for path in self._marks()}
+
+    def _marks(self) -> Iterator[str]:
+        return _files(str(self.path / COUNTS / "c"), len(self.layout.sizes) + 1)
 
     def is_done(self, unit: Unit) -> bool:
         return self.path.joinpath(COUNTS, "c", *map(str, unit), "0").exists()
@@ -179,7 +181,8 @@ class Store:
 
     def counts(self) -> dict[str, int]:
         """Networks done, and how many of them hold a NaN in each variable."""
-        totals = np.asarray(self._array(COUNTS)[...]).reshape(-1, 1 + len(self.variables)).sum(axis=0)
+        marks = b"".join(pathlib.Path(path).read_bytes() for path in self._marks())  # by zarr: seconds for 10 000
+        totals = np.frombuffer(marks, MARK).reshape(-1, 1 + len(self.variables)).sum(axis=0)
         return {name: int(total) for name, total in zip(["networks", *self.variables], totals, strict=True)}
 
     def dataset(self, over: Mapping[str, Sequence[Any]] | None = None, seeds: int | None = None) -> xarray.Dataset:
@@ -275,7 +278,7 @@ def create(path: pathlib.Path, header: Header, dataset: xarray.Dataset) -> None:
     counted = ["networks", *map(str, dataset.data_vars)]
     group.create_array(
         COUNTS, shape=(*header.layout.counts, len(counted)), chunks=(*[1] * len(leading), len(counted)),
-        dtype="int32", fill_value=0, dimension_names=[*(f"{n}_chunk" for n in leading), "counted"],
+        dtype=MARK, compressors=None, fill_value=0, dimension_names=[*(f"{n}_chunk" for n in leading), "counted"],
         attributes={"long_name": "networks done, and those with a NaN in each variable", "units": "1", "counted": counted},
     )  # fmt: skip
     _write_header(group, making, header)
@@ -344,15 +347,14 @@ def _open_group(path: pathlib.Path, mode: Any) -> zarr.Group:
     return zarr.open_group(str(path), mode=mode, use_consolidated=False)
 
 
-def _files(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:
-    """Files so many levels below a folder."""
+def _files(folder: str, depth: int) -> Iterator[str]:
+    """Files so many levels below a folder, but for those that are being written."""
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            path = folder / entry.name
-            if depth == 1:
-                yield path
-            elif entry.is_dir():
-                yield from _files(path, depth - 1)
+            if depth > 1:
+                yield from _files(entry.path, depth - 1)
+            elif not entry.name.endswith("partial"):
+                yield entry.path
 
 
 def _flush(files: Iterator[pathlib.Path]) -> None:
