@@ -48,7 +48,7 @@ class Options(command.Output):
     """Layers."""
     width: int = 64
     """Units per layer."""
-    epochs: int = 15
+    epochs: int = 10
     """Passes over the training data."""
     batch_size: int = 64
     """Examples of a minibatch."""
@@ -184,7 +184,6 @@ def _spreads(options: Options, x):
     The decomposition takes layers as plain matrices and is compiled once for all remedies.
     """
     import jax
-    import jax.numpy as jnp
 
     from jaxsat import spectrum
     from jaxsat.jacobian import factors
