@@ -28,6 +28,7 @@ class Case:
         conditions: (seed,), before training: ln s_1 / s_10 of the Jacobian.
         accuracies: (seed,) on test data, after training; `accuracy` is their mean.
         at_rates: mean test accuracy at every learning rate.
+        at_end: whether the chosen rate is the smallest or largest tried, so that one beyond might do better.
     """
 
     remedy: str
@@ -37,6 +38,7 @@ class Case:
     conditions: np.ndarray
     accuracies: np.ndarray
     at_rates: np.ndarray
+    at_end: bool
 
     @property
     def accuracy(self) -> float:
@@ -60,6 +62,7 @@ def judged(options: Options, dataset: xarray.Dataset) -> tuple[list[list[Case]],
         case = Case(
             str(one.remedy.values), str(one.ailment.values), float(one.learning_rate), one.log_gradient_ratio.values,
             one.log_condition.values, one.test_accuracy.values[-1], at_rates,
+            best in (0, len(at_rates) - 1),
         )  # fmt: skip
         found.setdefault(case.remedy, []).append(case)
     each = [sorted(cases, key=lambda case: case.accuracy) for cases in found.values()]
@@ -72,8 +75,9 @@ def table(options: Options, dataset: xarray.Dataset) -> list[dict[str, Any]]:
     the learning rate that gave the lowest median training loss on other seeds. Low, high: its 95 % interval over seeds.
     Trains: cases in which the low end is above nine tenths of the way from chance to the first remedy's accuracy. Behind:
     mean difference in accuracy from the first remedy, seed by seed, * where its 95 % interval leaves out 0. Works: number
-    of learning rates at which the mean accuracy is above the same nine tenths. Rate, works, and the medians at the start of
-    ln |dE/dh_1| / |dE/dh_L| and of the Jacobian's ln s_1 / s_10 are of the worse case."""
+    of learning rates at which the mean accuracy is above the same nine tenths. At end: the rate is the smallest
+    or largest tried, and one beyond might do better. Rate, works, and the medians at the start of ln |dE/dh_1| / |dE/dh_L|
+    and of the Jacobian's ln s_1 / s_10 are of the worse case."""
     order, bar = judged(options, dataset)
     rows = []
     for place, cases in enumerate(order, start=1):
@@ -91,6 +95,7 @@ def table(options: Options, dataset: xarray.Dataset) -> list[dict[str, Any]]:
             "trains": ", ".join(case.ailment for case in cases if case.trains(bar)) or "no",
             "behind": f"{behind.estimate:.3f}{' *' if differs else ''}",
             "rate": worse.rate,
+            "at end": "yes" if worse.at_end else "no",
             "works": f"{(worse.at_rates >= bar).sum()} of {len(worse.at_rates)}",
             "ln gradient ratio": float(np.median(worse.ratios[0])),
             "ln condition": float(np.median(worse.conditions)),

@@ -51,4 +51,5 @@ def test_order_choice_and_verdicts(dataset):
     assert [row["trains"] for row in rows] == ["its own", "its own", "too small"]
     assert [row["works"] for row in rows] == ["1 of 2", "1 of 2", "0 of 2"]
     assert [row["behind"] for row in rows] == ["0.000", "0.020 *", "0.600 *"]
+    assert {row["at end"] for row in rows} == {"yes"}
     assert rows[2]["worse case"] == "too large"
