@@ -3,7 +3,7 @@
 QR of X with its columns taken by descending d leaves a lower triangle G, and diag(exp d) G carries the grading in its
 rows, descending. Such entries determine all singular values to high relative accuracy, and bidiagonalisation from the
 large end finds them so (Barlow & Demmel 1990; Demmel et al. 1999; Drmac & Veselic 2008). Spreads beyond what a number
-holds are taken in windows.
+holds are taken in windows, as far apart as the values are.
 
 All of it expects float64.
 """
@@ -84,6 +84,9 @@ def in_windows(
     rank = jnp.where(sound, rank, 0)
     sizes = jnp.maximum(jnp.log(jnp.abs(jnp.diagonal(g))), -reach)  # a zero here is not sound, and must not be sought
     lowest = jnp.min(jnp.where(index < rank, d + sizes, jnp.inf))
+    # Without its k largest rows the matrix has a norm that bounds value k + 1 (interlacing): gaps are leapt over, so that
+    # there are at most as many windows as values, or as fit into what is not a gap.
+    bounds = -jnp.sort(-d) + jnp.log(jnp.linalg.norm(g))
 
     def look(carry):
         centre, done, values, vt = carry
@@ -96,7 +99,8 @@ def in_windows(
         upto = jnp.where(low <= lowest, rank, jnp.minimum(jnp.sum(found > low), rank))
         new = (index >= done) & (index < upto)
         values, vt = jnp.where(new, found, values), jnp.where(new[:, None], rows, vt)
-        return low - inner, jnp.maximum(upto, done), values, vt
+        done = jnp.maximum(upto, done)
+        return jnp.minimum(low, bounds[jnp.minimum(done, d.size - 1)]) - inner, done, values, vt
 
     start = jnp.max(d) - inner, jnp.zeros_like(rank), jnp.full_like(d, -jnp.inf), jnp.zeros_like(g)
     _, _, values, vt = jax.lax.while_loop(lambda carry: carry[1] < rank, look, start)

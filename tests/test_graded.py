@@ -72,6 +72,23 @@ def test_long_and_wide_products(n, layers, spread, digits, seed):
     np.testing.assert_allclose(log_singular_values_of_product(*single), exact, rtol=2e-7, atol=1e-3)
 
 
+@pytest.mark.parametrize("vectors", [False, True])
+@pytest.mark.parametrize("spread", [1e4, 1e12])
+def test_gaps_of_any_size_are_leapt_over(spread, vectors):
+    """Far apart, values are those of the triangle's diagonal; window by window, 1e12 nats would take years."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(6, 5))
+    d = spread * np.array([1.0, 0.4, 0.39, -0.2, -3.0])
+    exact = d + np.log(np.abs(np.diagonal(np.linalg.qr(x)[1])))
+    if vectors:
+        g = graded_svd.triangle(jnp.asarray(x.T), jnp.asarray(d))
+        found, rows = graded_svd.in_windows(g, jnp.asarray(d), jnp.asarray(5), graded_svd.RELATIVE, vectors=True)
+        np.testing.assert_allclose(rows @ rows.T, np.eye(5), atol=1e-13)
+    else:
+        found = graded_svd.log_values(jnp.asarray(x.T), jnp.asarray(d), graded_svd.NORMWISE)
+    np.testing.assert_allclose(found, exact, rtol=4e-16, atol=1e-12)
+
+
 @pytest.mark.parametrize(("spread", "layers"), [(1.0, 20), (3.0, 31), (12.0, 10)])
 def test_single_precision_input(spread, layers):
     """1e-3 beside the rounding of the result itself; at spread 12 the pairs of layers are not sound and are done again."""
