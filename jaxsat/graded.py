@@ -14,7 +14,8 @@ At the end QR of T^T makes it X diag(exp d) alone, whose singular values ``grade
 
 Everything is done in float64, whatever the caller's dtype and configuration. For single precision two layers are
 multiplied densely before each decomposition; pivots tell when that was one too many, and then the product is made
-again layer by layer.
+again layer by layer. Slopes of one layer that a double cannot hold beside each other are left out of the elimination,
+but for the choice of its pivots.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def _by_sound_steps(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Arr
     def again(carry):
         # Only for those not sound; and work that did not depend on the carry, XLA would do always, before the loop.
         chosen = [s._replace(log_abs_slopes=jnp.where(carry[0], s.log_abs_slopes, -jnp.inf)) for s in stacks]
-        return jnp.zeros_like(unsound), run(chosen, Steps(_times_in_steps, False, normwise))[0]
+        return jnp.zeros_like(unsound), run(chosen, Steps(_times_any_slopes, False, normwise))[0]
 
     return jax.lax.while_loop(lambda carry: carry[0], again, (unsound, values))[1]
 
@@ -230,16 +231,22 @@ def _times(state: Graded, factor: Factor) -> tuple[Graded, Array]:
     return _decomposed(bt, state, shift)[0], jnp.all(rest == 0)
 
 
-def _times_in_steps(state: Graded, factor: Factor) -> tuple[Graded, Array]:
-    """The same, with another decomposition for each exp(LOWEST) that the slopes span beyond the first."""
+def _times_any_slopes(state: Graded, factor: Factor) -> tuple[Graded, Array]:
+    """The same whatever the slopes span: by logarithms, where that is needed."""
+    new, sound = _times(state, factor)
 
-    def step(carry):
-        rest, state = carry
-        now = jnp.maximum(rest, LOWEST)
-        return rest - now, _decomposed(state.xt * jnp.exp(now)[None, :], state, jnp.zeros(()))[0]
+    def again(carry):
+        # Only where needed; and work that did not depend on the carry, XLA would do always, before the loop.
+        log_abs = jnp.where(carry[0], factor.log_abs_slopes, -jnp.inf)
+        return jnp.zeros_like(sound), _times_by_logs(state, factor._replace(log_abs_slopes=log_abs))
 
-    start = _relative_slopes(factor)[2], _times(state, factor)[0]
-    return jax.lax.while_loop(lambda carry: jnp.any(carry[0] < 0), step, start)[1], jnp.array(True)
+    return jax.lax.while_loop(lambda carry: carry[0], again, (~sound, new))[1], jnp.array(True)
+
+
+def _times_by_logs(state: Graded, factor: Factor) -> Graded:
+    log_abs, zero = factor.log_abs_slopes, jnp.isneginf(factor.log_abs_slopes)
+    bt = jnp.einsum("rn,mn->rm", state.xt, factor.weight) * jnp.where(zero, 0.0, factor.signs)[None, :]
+    return _decomposed(bt, state, jnp.zeros(()), scale=jnp.where(zero, 0.0, log_abs))[0]
 
 
 def _times_pair(state: Graded, pair: Factor) -> tuple[Graded, Array, Between]:
@@ -281,15 +288,21 @@ def _relative_slopes(factor: Factor) -> tuple[Array, Array, Array]:
     return slopes, top[..., 0], jnp.where(zero, 0.0, jnp.minimum(relative - LOWEST, 0.0))
 
 
-def _decomposed(bt: Array, state: Graded, shift: Array, rank: Array | None = None) -> tuple[Graded, Array, Array]:
-    """exp(shift) B diag(exp d) T as X' diag(exp d') T'; and the pivots with their rows.
+def _decomposed(
+    bt: Array, state: Graded, shift: Array, rank: Array | None = None, scale: Array | None = None
+) -> tuple[Graded, Array, Array]:
+    """exp(shift) diag(exp scale) B diag(exp d) T as X' diag(exp d') T'; and the pivots of B with their rows.
 
     The rank ends where d' is -inf: at a pivot that is exactly zero, or where the caller knows it to end.
     """
     # Largest columns first; what the slopes leave of a column counts, not only what it was.
-    order = jnp.argsort(-state.d - jnp.log(jnp.max(jnp.abs(bt), axis=1)))
+    if scale is None:
+        sizes = jnp.log(jnp.max(jnp.abs(bt), axis=1))
+    else:
+        sizes = jnp.max(jnp.log(jnp.abs(bt)) + scale[None, :], axis=1)
+    order = jnp.argsort(-state.d - sizes)
     bt, d, t = (a[order] for a in (bt, state.d, state.t))
-    xt, u, pivots, rows = _lu(bt)
+    xt, u, pivots, rows = _lu(bt) if scale is None else _lu_by_logs(bt, scale)
     k = pivots.size
     alive = ~jnp.isneginf(d[:k]) & (pivots != 0)
     if rank is not None:
@@ -298,6 +311,8 @@ def _decomposed(bt: Array, state: Graded, shift: Array, rank: Array | None = Non
     # Not a quotient: its derivative would square a pivot that may be exp(-600).
     u = u * jnp.exp(-log_pivots)[:, None] * graded_svd.grading(d)[:k]
     new = jnp.where(alive, jnp.where(alive, d[:k], 0.0) + log_pivots + shift, -jnp.inf)
+    if scale is not None:
+        new += scale[rows]
     return Graded(xt, new, jnp.where(alive[:, None], u, jnp.eye(k, d.size)) @ t), pivots, rows
 
 
@@ -307,6 +322,32 @@ def _lu(bt: Array) -> tuple[Array, Array, Array, Array]:
     m, k = lu.shape[0], min(lu.shape)
     lower = jnp.tril(lu[:, :k], -1) + jnp.eye(m, k)
     return lower[jnp.argsort(rows)].T, jnp.triu(lu[:k]), jnp.diagonal(lu), rows[:k]
+
+
+def _lu_by_logs(bt: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
+    """The same of diag(exp scale) B, with the scale of each row of U left out.
+
+    A scale of rows changes no step of an elimination but the choice of the pivot: it is made in logarithms, and what is
+    computed with is B, however far scales lie apart.
+    """
+    r, m = bt.shape
+    k = min(r, m)
+
+    def eliminate(j, carry):
+        rest, xt, u, rows, used = carry
+        sizes = jnp.log(jnp.abs(rest[j])) + scale
+        row = jnp.argmax(jnp.where(used, -jnp.inf, jnp.maximum(sizes, -1e300)))  # an unused one, if all are zeros
+        pivot, used = rest[j, row], used.at[row].set(True)
+        share = jnp.where(used, 0.0, rest[j] / jnp.where(pivot == 0, 1.0, pivot))
+        small = jnp.sign(share) * jnp.exp(jnp.minimum(jnp.log(jnp.abs(share)) + scale - scale[row], 0.0))
+        xt = xt.at[j].set(small.at[row].set(1.0))
+        u = u.at[j].set(jnp.where(jnp.arange(r) < j, 0.0, rest[:, row]))
+        rest = jnp.where(used[None, :], rest, rest - rest[:, row][:, None] * share[None, :])
+        return rest, xt, u, rows.at[j].set(row), used
+
+    start = bt, jnp.zeros((k, m)), jnp.zeros((k, r)), jnp.zeros(k, int), jnp.zeros(m, bool)
+    _, xt, u, rows, _ = jax.lax.fori_loop(0, k, eliminate, start)
+    return xt, u, jnp.diagonal(u), rows
 
 
 def _absorbed(state: Graded) -> tuple[Array, Array]:

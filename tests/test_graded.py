@@ -9,6 +9,7 @@ import mpmath
 import numpy as np
 import pytest
 
+import jaxsat
 from jaxsat import graded, graded_svd
 from jaxsat.spectrum import log_singular_values_of_product
 
@@ -47,6 +48,7 @@ CASES = [
     (6, 60, 3.0, "gaussian", 900),
     (6, 7, 0.0, "orthogonal", 300),  # all ones
     (5, 6, 250.0, "gaussian", 4000),  # slopes of one layer beyond exp(600) of each other
+    (4, 3, 1500.0, "gaussian", 16000),  # and beyond exp(5000)
 ]
 
 
@@ -70,6 +72,35 @@ def test_long_and_wide_products(n, layers, spread, digits, seed):
     single = [jnp.asarray(f, jnp.float32) for f in factors]
     exact = truth(*(np.asarray(f, float) for f in single), digits=digits)
     np.testing.assert_allclose(log_singular_values_of_product(*single), exact, rtol=2e-7, atol=1e-3)
+
+
+def saturated_network(seed, scale, n=8, layers=6):
+    """Weights, ln slopes and signs of a tanh network with weights of that scale."""
+    net = jaxsat.MLP(depth=layers, width=n, activation="tanh", weight_scale=scale)
+    params = net.init(jax.random.fold_in(jax.random.key(1), seed))
+    log_abs = net.phi.log_abs_slope(net.trace(params, jnp.ones(n)).pre_activations)
+    return scale * jnp.concatenate([params.first[None], params.hidden]), log_abs, jnp.ones_like(log_abs)
+
+
+def test_slopes_however_far_apart_keep_the_determinant():
+    """ln |determinant| is the sum of all ln s. Layer's slopes multiplied in by steps of exp(600) lost tens, and took hours."""
+
+    def off(scale, seed):
+        weights, log_abs, signs = saturated_network(seed, scale, 16, 12)
+        determinant = jnp.sum(log_abs) + jnp.sum(jnp.linalg.slogdet(weights)[1])
+        return jnp.sum(log_singular_values_of_product(weights, log_abs, signs)) / determinant - 1
+
+    scales, seeds = jnp.array([3.0, 300.0, 3e3, 3e4, 1e9]), jnp.arange(24)
+    found = jax.jit(jax.vmap(jax.vmap(off, (None, 0)), (0, None)))(scales, seeds)
+    np.testing.assert_allclose(found, 0, atol=1e-13)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_values_of_saturated_networks(seed):
+    factors = saturated_network(seed, 500.0, 6, 5)
+    exact = truth(*factors, digits=9000)
+    np.testing.assert_allclose(log_singular_values_of_product(*factors), exact, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("vectors", [False, True])
