@@ -336,7 +336,7 @@ def _lu_by_logs(bt: Array, scale: Array) -> tuple[Array, Array, Array, Array]:
     def eliminate(j, carry):
         rest, xt, u, rows, used = carry
         sizes = jnp.log(jnp.abs(rest[j])) + scale
-        row = jnp.argmax(jnp.where(used, -jnp.inf, jnp.maximum(sizes, -1e300)))  # an unused one, if all are zeros
+        row = jnp.argsort(jnp.where(used, jnp.inf, jnp.minimum(-sizes, 1e300)))[0]  # an unused one, if all are zeros
         pivot, used = rest[j, row], used.at[row].set(True)
         share = jnp.where(used, 0.0, rest[j] / jnp.where(pivot == 0, 1.0, pivot))
         small = jnp.sign(share) * jnp.exp(jnp.minimum(jnp.log(jnp.abs(share)) + scale - scale[row], 0.0))
