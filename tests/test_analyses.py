@@ -57,7 +57,7 @@ TINY = {
 # Compiling them takes half a minute each; `make figures-quick`, too, runs them.
 SLOW = {
     "spectra_against_free_probability", "jacobian_spectra_with_depth", "finite_width_fluctuations",
-    "gradients_vanish_with_depth", "correlations_converge", "phase_diagram", "lyapunov_exponents", "dying_relu",
+    "born_dead", "gradients_vanish_with_depth", "correlations_converge", "phase_diagram", "lyapunov_exponents", "dying_relu",
     "saturation_during_training", "trainability", "remedies", "claims",
 }  # fmt: skip
 

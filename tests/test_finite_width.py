@@ -192,6 +192,7 @@ def test_first_order_is_the_exact_law_of_wide_networks(activation, weight_scale)
     np.testing.assert_allclose(found.std**2, exact.std**2, rtol=2e-3, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "weight_scale", "bias_scale", "depth"),
     [

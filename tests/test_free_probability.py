@@ -57,6 +57,7 @@ def integrals(activation, depth, ensemble, weight_scale, bias_scale):
     return moments, atom + [np.sum(steps * np.exp(2 * k * at)) for k in (0, 1, 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "depth", "ensemble", "weight_scale", "bias_scale"),
     [
@@ -76,6 +77,7 @@ def test_densities_have_the_moments_of_the_formulas(activation, depth, ensemble,
     assert second - mean**2 == pytest.approx(float(moments.variance), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_orthogonal_projections_share_an_atom():
     found = theory.spectrum_moments("hard_tanh", 2, 1.5, 0.1, "orthogonal")
     moments, _ = integrals("hard_tanh", 2, "orthogonal", 1.5, 0.1)
@@ -84,6 +86,7 @@ def test_two_orthogonal_projections_share_an_atom():
     assert float(moments.largest_singular_value) == pytest.approx(1.5**2, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ensemble", ["gaussian", pytest.param("orthogonal", marks=pytest.mark.slow)])
 def test_against_random_matrices(ensemble):
     """Pooled singular values of D W ... D W, n = 300, many draws, within 5 standard errors of each share, plus 1/n."""
@@ -120,6 +123,7 @@ def test_against_random_matrices(ensemble):
     assert largest == pytest.approx(float(moments.largest_singular_value), rel=3 * width ** (-2 / 3))
 
 
+@pytest.mark.slow
 def test_edges_of_a_spectrum_bounded_away_from_zero():
     act = activations.leaky_relu(0.5)
     moments = theory.spectrum_moments(act, 3, 1.0, ensemble="orthogonal")

@@ -162,6 +162,7 @@ def test_a_layer_of_zero_slopes_kills_everything():
     assert np.isneginf(found).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "widths", [(5, 9, 9, 9, 3), (12, 6, 6, 6, 6), (6, 4, 6, 6, 8), (7, 7, 3, 7, 7), (2, 8, 1, 8, 5), (1, 1, 1)]
 )
@@ -271,6 +272,7 @@ def test_an_unsound_network_does_not_change_its_neighbours():
     np.testing.assert_allclose(run(jnp.stack([logs, saturated]))[1], exact, rtol=2e-7, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zeros", [False, True])
 @pytest.mark.parametrize("widths", [(6, 6), (9, 6), (4, 6)])
 def test_derivatives_are_the_limits_of_differences(zeros, widths):

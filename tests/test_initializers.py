@@ -62,6 +62,7 @@ def test_the_mean_squared_gradient_is_kept_from_layer_to_layer(name):
     assert abs(growth) < 4 * 0.07 / np.sqrt(7)
 
 
+@pytest.mark.slow
 def test_frameworks_take_it_as_it_is():
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"), jax.enable_x64(False):
         init = critical_initializer("relu")

@@ -27,7 +27,14 @@ def by_hand(net, params, x):
 
 
 @pytest.mark.parametrize(
-    "sizes", [{}, {"inputs": 3}, {"inputs": 3, "outputs": 2}, {"depth": 1}, {"depth": 1, "inputs": 9}]
+    "sizes",
+    [
+        {"inputs": 3, "outputs": 2},
+        *(
+            pytest.param(sizes, marks=pytest.mark.slow)
+            for sizes in ({}, {"inputs": 3}, {"depth": 1}, {"depth": 1, "inputs": 9})
+        ),
+    ],
 )
 @pytest.mark.parametrize(
     "form",

@@ -12,7 +12,9 @@ from jaxsat.probing import findings, sites
 
 EXAMPLES = {one.__name__.removeprefix("examples."): one for one in (nnx_mlp, linen_cnn, equinox_transformer, plain_rnn)}
 CASES = [
-    pytest.param(name, fault, marks=pytest.mark.slow if name == "linen_cnn" else ())  # convolutions compile for long
+    pytest.param(
+        name, fault, marks=pytest.mark.slow if name in ("linen_cnn", "equinox_transformer") else ()
+    )  # compile for long
     for name, one in EXAMPLES.items()
     for fault in (None, *one.FAULTS)
 ]

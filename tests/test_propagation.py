@@ -47,6 +47,7 @@ def test_critical_scales_by_iterating_and_bisection(name, bias_scale):
     assert found == pytest.approx(expected, rel=2e-3 if act.kinks else 1e-9)
 
 
+@pytest.mark.slow
 def test_no_critical_scale_is_said():
     with pytest.raises(ValueError, match="'gelu' with bias_scale = 0"):
         theory.critical_weight_scale("gelu")
@@ -147,6 +148,7 @@ def test_length_trajectory_of_wide_networks():
     assert (np.abs(lengths.mean(0) - 1.05 * theory_q) > 4 * error + bias).all()
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_finite_differences():
     fields = ("q", "chi", "chi_q", "c", "chi_c", "xi_q", "xi_c")
     stacked = jax.jit(lambda w, b: jnp.stack([getattr(theory.mean_field("tanh", w, b), f) for f in fields]))

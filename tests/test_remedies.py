@@ -77,6 +77,7 @@ def test_gradients_are_those_of_autodiff(form):
     assert not gradients.plain_gradient_is_zero(net, params, x, u).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "form", [pytest.param(form, marks=[pytest.mark.slow] * (form is not FORMS[2])) for form in FORMS[:4]], ids=str
 )
@@ -91,6 +92,7 @@ def test_gradients_of_every_depth(form):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "form",
     [pytest.param(form, marks=[pytest.mark.slow] * (form not in (FORMS[2], FORMS[3]))) for form in FORMS],
@@ -158,6 +160,7 @@ def assert_growth(net, log_growth, seeds, layers):
     assert abs(np.log(means[0] / means[1]) / 2 - log_growth) < 4 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "weight_scale", "a"), [("tanh", 1.5, 0.5), pytest.param("relu", 1.0, 0.3, marks=pytest.mark.slow)]
 )
@@ -173,6 +176,7 @@ def test_residual_growth_is_the_mean_field(activation, weight_scale, a):
     assert_growth(net, expected, 1500, (0, depth - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "weight_scale", "bias_scale"),
     [("tanh", 3.0, 0.0), pytest.param("relu", 0.7, 0.5, marks=pytest.mark.slow)],
@@ -188,6 +192,7 @@ def test_normalised_growth_is_the_mean_field(activation, weight_scale, bias_scal
 # --- sweeps, transformations and input ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sweep_over_the_residual_scale_is_network_after_network():
     net = jaxsat.MLP(depth=4, width=6, activation="tanh", normalization="layer")
     scales = [0.0, 0.5, 2.0]

@@ -3,10 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxsat
 
 
+@pytest.mark.slow
 def test_spectra_have_derivatives_in_both_modes_without_float64():
     net = jaxsat.MLP(depth=4, width=6)
 

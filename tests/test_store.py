@@ -89,6 +89,7 @@ def test_only_what_is_missing_is_computed(tmp_path, small):
     assert changed == {tmp_path.joinpath("s", "log_gradient_norms", "c", *map(str, unit), "0") for unit in missing}
 
 
+@pytest.mark.slow
 def test_seeds_and_values_are_added(tmp_path, small):
     run(seeds=6, store=tmp_path / "s")
     with_seeds = run(seeds=11, store=tmp_path / "s")
@@ -123,10 +124,18 @@ def test_nan_networks_are_counted(tmp_path, small):
     ("changes", "message"),
     [
         ({"root_seed": 1}, "root_seed: 0 there, 1 asked"),
-        ({"measure": "dead_fraction"}, "measure: 'log_gradient_norms, dead_fraction' there, 'dead_fraction' asked"),
-        ({"x": np.ones(8)}, r"x: 'gaussian, unit mean square' there, 'given, shape \(8,\), sha256 \w+' asked"),
-        ({"over": {"activation": ["tanh"]}}, "over: activation, weight_scale there, activation asked"),
-        ({"net": jaxsat.MLP(depth=7, width=8)}, "network: .*'depth': 6.* there, .*'depth': 7"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                (
+                    {"measure": "dead_fraction"},
+                    "measure: 'log_gradient_norms, dead_fraction' there, 'dead_fraction' asked",
+                ),
+                ({"x": np.ones(8)}, r"x: 'gaussian, unit mean square' there, 'given, shape \(8,\), sha256 \w+' asked"),
+                ({"over": {"activation": ["tanh"]}}, "over: activation, weight_scale there, activation asked"),
+                ({"net": jaxsat.MLP(depth=7, width=8)}, "network: .*'depth': 6.* there, .*'depth': 7"),
+            )
+        ),
     ],
 )
 def test_another_request_is_refused_and_the_difference_told(changes, message, tmp_path, small):
@@ -175,6 +184,7 @@ def test_a_later_format_is_refused(tmp_path, small):
         run(seeds=1, store=tmp_path / "s")
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
     expected = run()
     put, seen = Plan.put, []
@@ -194,6 +204,7 @@ def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
     same(run(store=tmp_path / "s"), expected)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_a_store_that_goes_on(tmp_path, small, monkeypatch):
     expected = run()
     write, seen = Store.write, []
@@ -212,6 +223,7 @@ def test_a_full_disk_leaves_a_store_that_goes_on(tmp_path, small, monkeypatch):
     same(run(store=tmp_path / "s"), expected)
 
 
+@pytest.mark.slow
 def test_a_chunk_that_fails_is_recorded_and_the_others_are_done(tmp_path, small, monkeypatch):
     expected = run()
     call = Compiled.__call__
@@ -278,6 +290,7 @@ def test_the_heartbeat_keeps_a_claim(tmp_path, monkeypatch):
         assert (tmp_path / "a").stat().st_mtime > 0
 
 
+@pytest.mark.slow
 def test_values_are_not_added_while_others_are_at_work(tmp_path, small):
     run(seeds=4, store=tmp_path / "s")
     with Store(tmp_path / "s").claims() as others:
@@ -353,6 +366,7 @@ def check(path, undisturbed):
     assert not list((pathlib.Path(path) / ".jaxsat" / "claims").iterdir())
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_the_same(tmp_path, undisturbed):
     """Five times, each later in the work; between them the store is readable, and what is marked is right."""
     path, before = tmp_path / "s", 0
@@ -372,11 +386,13 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path, undisturbed):
     check(path, undisturbed)
 
 
+@pytest.mark.slow
 def test_devices_do_not_matter(tmp_path, undisturbed):
     finish(start(tmp_path / "s", devices=8))
     check(tmp_path / "s", undisturbed)
 
 
+@pytest.mark.slow
 def test_processes_share_a_store(tmp_path, undisturbed):
     """Two that know nothing of each other; one is killed, the other does its part."""
     path = tmp_path / "s"

@@ -88,7 +88,9 @@ NETS = {
 }
 
 
-@pytest.mark.parametrize("net", NETS.values(), ids=NETS)
+@pytest.mark.parametrize(
+    "net", [pytest.param(net, id=name, marks=() if name == "plain" else pytest.mark.slow) for name, net in NETS.items()]
+)
 def test_minibatches_and_adam_equal_a_loop_over_jax_grad(net):
     def loss(params, x, y):
         outputs = jax.vmap(lambda one: net.apply(params, one))(x)
@@ -273,6 +275,7 @@ CLIPPED = optax.chain(optax.clip_by_global_norm(0.1), optax.adamw(0.01))
 NOISY = optax.chain(optax.add_noise(0.1, 0.55, jax.random.key(3)), optax.sgd(0.1))  # a random key in its state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [CLIPPED, pytest.param(NOISY, marks=pytest.mark.slow)], ids=["clipped", "noisy"])
 def test_a_run_can_stop_and_go_on_with_any_optimizer_state(optimizer, tmp_path, monkeypatch):
     """At every file written, in turn, the run is cut off; what it comes to is the same."""
