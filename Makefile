@@ -17,10 +17,10 @@ figures-quick:
 	@$(MAKE) --no-print-directory figures FLAGS=--quick
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n $(WORKERS) -q
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
 test-all: $(VENV)/ready
-	$(BIN)/python -m pytest -n $(WORKERS) -q -m "slow or not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "slow or not slow"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

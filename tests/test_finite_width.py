@@ -181,6 +181,7 @@ def test_vectors_through_relu_networks_of_unequal_widths():
 # --- first order ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("activation", "weight_scale"), [("relu", 1.3), ("identity", 0.9)])
 def test_first_order_is_the_exact_law_of_wide_networks(activation, weight_scale):
     widths = [3000, 5000, 4000, 6000]
@@ -258,6 +259,7 @@ def test_lyapunov_exponents_of_gaussian_products():
 # --- transformations, dtype and input --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "function",
     [

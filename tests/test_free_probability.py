@@ -142,6 +142,7 @@ def test_depth_1000_does_not_overflow():
     assert np.isfinite([found.log_upper, found.relative_variance]).all()
 
 
+@pytest.mark.slow
 def test_documented_values_outside_the_domain():
     density = theory.spectrum_density(np.array([0.0, 100.0]), "identity", 1)
     assert density.tolist() == [0.0, 0.0]

@@ -61,6 +61,7 @@ def test_zero_variance():
     assert float(gaussian.expectation_of_pair("sigmoid", jnp.exp, 0.0, 0.0, 0.3)) == pytest.approx(0.5, abs=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("q_u", "q_v"), [(1.0, 1.0), (1e-8, 1e-8), (1e4, 1e4), (1e4, 1e-4), (3.0, 50.0)])
 def test_pairs_against_closed_forms(q_u, q_v):
     c = np.array([0.0, 0.3, -0.7, 0.99, 1 - 1e-6, 1 - 1e-12, 1.0, -1.0, -1 + 1e-9])

@@ -52,7 +52,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("n", "layers", "spread", "ensemble", "digits"), CASES)
+@pytest.mark.parametrize(
+    ("n", "layers", "spread", "ensemble", "digits"),
+    [*CASES[:2], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[2:])],
+)
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_value_is_right_to_1e_9(n, layers, spread, ensemble, digits, seed):
     factors = tanh_factors(n, layers, spread, seed, ensemble)
@@ -120,6 +123,7 @@ def test_gaps_of_any_size_are_leapt_over(spread, vectors):
     np.testing.assert_allclose(found, exact, rtol=4e-16, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spread", "layers"), [(1.0, 20), (3.0, 31), (12.0, 10)])
 def test_single_precision_input(spread, layers):
     """1e-3 beside the rounding of the result itself; at spread 12 the pairs of layers are not sound and are done again."""
@@ -130,6 +134,7 @@ def test_single_precision_input(spread, layers):
     np.testing.assert_allclose(found, exact, rtol=2e-7, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("kind", ["tanh", "relu"])
 def test_every_depth_is_each_partial_product(dtype, kind):

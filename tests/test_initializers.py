@@ -38,6 +38,7 @@ def test_entries_have_the_critical_variance_over_the_fan_in(ensemble, shape, axe
         np.testing.assert_allclose(small, scale * np.eye(len(small)), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["tanh", "relu", *(pytest.param(n, marks=pytest.mark.slow) for n in ("sigmoid", "erf"))]
 )

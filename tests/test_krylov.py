@@ -73,6 +73,7 @@ def test_quadrature_is_within_its_error_of_the_dense_sums(sizes):
     assert np.all(np.abs(density.value - exact) <= 4.5 * density.standard_error + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
 def test_breakdown_leaves_neither_nan_nor_ghosts(scale):
     rank_two = scale * np.outer(np.arange(1.0, 61), np.ones(60)) + scale * np.eye(60)[:1].T * np.eye(60)[1:2]

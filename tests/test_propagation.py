@@ -25,6 +25,7 @@ def test_critical_scales_in_closed_form(name, exact):
     assert float(theory.critical_weight_scale(name)) == pytest.approx(exact, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bias_scale"), [("tanh", 0.05**0.5), ("sigmoid", 0.0), ("hard_tanh", 0.3), ("elu", 0.2)]
 )

@@ -50,6 +50,7 @@ def test_any_size_is_normalised(size):
     assert float(s) == pytest.approx(size * (2 / 3) ** 0.5, rel=1e-14)
 
 
+@pytest.mark.slow
 def test_equal_units_are_dead_without_nan():
     net = jaxsat.MLP(depth=3, width=4, normalization="layer")
     params, x = net.init(KEY), jnp.zeros(4)
@@ -126,6 +127,7 @@ def test_no_skip_is_not_a_skip_of_zero():
     assert np.isneginf(gradients.log_gradient_norms(net, params, x)).all(), "h_l moves nothing"
 
 
+@pytest.mark.slow
 def test_signals_that_leave_float32():
     """Layer normalisation does not save sigmoid: ln 0.39 per layer. Skip connections let nothing vanish."""
     depth = 400

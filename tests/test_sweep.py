@@ -43,6 +43,7 @@ def test_every_entry_is_the_network_measured_alone():
                     np.testing.assert_allclose(got, alone, rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_dimensions_follow_the_order_of_over():
     ds = run(over={"weight_scale": SCALES, "activation": ["tanh", "relu"]}, seeds=2)
     other = run(over={"activation": ["tanh", "relu"], "weight_scale": SCALES}, seeds=2)
