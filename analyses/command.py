@@ -86,7 +86,7 @@ def produce(
         dataset.attrs |= {"analysis": name, "options": json.dumps(_telling(options))}
         storage.write(dataset.drop_encoding(), path, mode="w")
         print(path)
-    # Also the first figure is drawn from what was written: sums over arrays laid out otherwise differ in their last bits.
+    # Also the first figure is drawn from what was written, so that drawing again begins with the same.
     dataset = _written(path, name)
     options = dataclasses.replace(options, **_told(dataset.attrs["options"]))
     figure = draw(options, dataset)

@@ -92,7 +92,8 @@ def test_writes_figure_and_dataset_and_says_where(name, tmp_path):
     assert all(np.isfinite(dataset[v]).any() for v in dataset.data_vars)
     again = analysis(name, "--draw-only", "--output", tmp_path, "--formats", "png")
     assert again.returncode == 0, again.stderr
-    np.testing.assert_array_equal(image.imread(tmp_path / f"{name}.png"), before)
+    # Sums in NumPy may end in another last bit in another process; the edge of a line is then another shade, of 255.
+    np.testing.assert_allclose(image.imread(tmp_path / f"{name}.png"), before, rtol=0, atol=4 / 255)
 
 
 def test_results_may_be_written_over_by_the_same_analysis(tmp_path, monkeypatch):
