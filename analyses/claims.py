@@ -57,13 +57,7 @@ def main(options: Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
-    from jaxsat import activations
-
-    if not options.activations:
-        raise ValueError("activations: must name at least one; got none.")
-    for phi in map(activations.get, options.activations):
-        if phi.left_limit is None or phi.right_limit is None:
-            raise ValueError(f"activations: must be bounded on both sides; got {phi.name!r}.")
+    command.check_bounded(options.activations)
     for name, least in (
         ("depth", 3),
         ("drawn_depth", 3),
@@ -78,8 +72,7 @@ def main(options: Options) -> None:
         raise ValueError(f"examples: must be from 100 to 1796; got {options.examples}.")
     if not 1 <= options.batch_size <= options.examples:
         raise ValueError(f"batch_size: must be from 1 to the number of examples; got {options.batch_size}.")
-    if not options.learning_rates or min(options.learning_rates) <= 0:
-        raise ValueError(f"learning_rates: must be at least one, each above 0; got {options.learning_rates}.")
+    command.check_positive(options, "learning_rates")
     if not options.factor > 1:
         raise ValueError(f"factor: must be above 1; got {options.factor}.")
     if not 0.2 <= options.level < 1:

@@ -60,6 +60,26 @@ def check_output(options: Output, name: str) -> None:
         raise ValueError(f"store: {options.store} holds something already. Add --resume to go on, or choose another.")
 
 
+def check_positive(options: Output, *names: str) -> None:
+    """Raise unless each of the options is above 0: a number, or several, at least one."""
+    for name in names:
+        given = getattr(options, name)
+        values = given if isinstance(given, tuple) else (given,)
+        if not values or not min(values) > 0:
+            raise ValueError(f"{name}: must be above 0{'' if values else ', at least one'}; got {given}.")
+
+
+def check_bounded(names: tuple[str, ...]) -> None:
+    """Raise unless there are activations, all of them with a limit on either side."""
+    from jaxsat import activations
+
+    if not names:
+        raise ValueError("activations: must name at least one; got none.")
+    for phi in map(activations.get, names):
+        if phi.left_limit is None or phi.right_limit is None:
+            raise ValueError(f"activations: must be bounded on both sides; got {phi.name}.")
+
+
 def part(options: Output, name: str, of: str = "sweep") -> pathlib.Path | None:
     """Where a sweep of analysis `name` is kept while it runs; None if nowhere."""
     return None if options.store is None else options.store / f"{name}-{of}.zarr"

@@ -64,12 +64,11 @@ def main(options: Options) -> None:
         raise ValueError("activations: must name at least one; got none.")
     for name in _names(options):
         activations.get(name)
+    command.check_positive(options, "rates", "clip")
     if options.shown_rate not in options.rates:
         raise ValueError(f"shown_rate: must be one of rates {options.rates}; got {options.shown_rate:g}.")
     if options.seeds < 2:
         raise ValueError(f"seeds: must be at least 2 for an interval; got {options.seeds}.")
-    if not options.clip > 0:
-        raise ValueError(f"clip: must be positive; got {options.clip:g}.")
     command.produce(options, NAME, measure, draw)
 
 

@@ -1,9 +1,9 @@
 """What makes a deep network trainable that is not, and what should be tried first?
 
 One deep network on digits with weights too small, so that gradients vanish, and too large, so that they explode; and the
-same network with one thing changed. Of each remedy: the ratio of the gradients at the first and the last layer, the
-spread of the singular values of the Jacobian, both before and after training, and the test accuracy. Every remedy gets the
-learning rate that suits it, chosen on seeds that are not reported.
+same network with one thing changed. Of each remedy: the ratio of the gradients at the first and the last layer, before and
+after training, the spread of the singular values of the Jacobian before it (so that optimisers show the untreated
+network's), and the test accuracy. Every remedy gets the learning rate that suits it, chosen on seeds that are not reported.
 """
 
 from __future__ import annotations
@@ -80,8 +80,7 @@ def main(options: Options) -> None:
             raise ValueError(f"{name}: must be at least {least}; got {getattr(options, name)}.")
     if not 0 < options.scales[0] < options.scales[1]:
         raise ValueError(f"scales: must be two numbers, 0 < too small < too large; got {options.scales}.")
-    if not (options.rates and min(options.rates) > 0):
-        raise ValueError(f"rates: must be positive numbers, at least one; got {options.rates}.")
+    command.check_positive(options, "rates", "residual_scale", "clip", "epochs", "batch_size")
     from analyses import judged_remedies
 
     if unknown := set(options.optimizers) - set(_optimizers(options)):

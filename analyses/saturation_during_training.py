@@ -69,13 +69,10 @@ def main(options: Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
-    from jaxsat import activations
-
-    if not options.activations:
-        raise ValueError("activations: must name at least one; got none.")
-    for phi in map(activations.get, options.activations):
-        if phi.left_limit is None or phi.right_limit is None:
-            raise ValueError(f"activations: must be bounded, for histograms over their range; got {phi.name}.")
+    command.check_bounded(options.activations)  # histograms go over their range
+    command.check_positive(
+        options, "depths", "depth", "width", "sigmoid_epochs", "epochs", "sigmoid_rate", "rate", "batch_size"
+    )
     if not set(options.shown) <= set(options.depths):
         raise ValueError(f"shown: must be two of depths {options.depths}; got {options.shown}.")
     if min(options.seeds, options.start_seeds) < 2:

@@ -58,8 +58,7 @@ def main(options: Options) -> None:
         values = getattr(options, name)
         if len(set(values)) < max(2, len(values)):
             raise ValueError(f"{name}: must be at least 2 different numbers; got {values}.")
-    if not min(options.scales) > 0:
-        raise ValueError(f"scales: must be above 0; got {options.scales}.")
+    command.check_positive(options, "depths", "scales", "learning_rate")
     if options.seeds < 2:
         raise ValueError(f"seeds: must be at least 2, for an interval; got {options.seeds}.")
     command.produce(options, NAME, measure, draw)

@@ -60,8 +60,7 @@ def off_units(pre_activations: Float[ArrayLike, "*batch width"]) -> Bool[Array, 
     >>> off_units(jnp.array([[-1.0, -1.0, 2.0], [-2.0, 3.0, 1.0]])).tolist()
     [True, False, False]
     """
-    h = jnp.asarray(pre_activations)
-    return jnp.all(h.reshape(-1, h.shape[-1]) <= 0, axis=0)
+    return jnp.all(_by_unit(pre_activations) <= 0, axis=0)
 
 
 def always_saturated_fraction(
@@ -155,9 +154,15 @@ def _saturated(activation: ActivationLike, pre_activations: ArrayLike, level: fl
 
 
 def _always(activation: ActivationLike, pre_activations: ArrayLike, level: float) -> Array:
+    h = _by_unit(pre_activations)
+    return jnp.mean(jnp.all(_saturated(activation, h, level), axis=0), dtype=h.dtype)
+
+
+def _by_unit(pre_activations: ArrayLike) -> Array:
     h = jnp.asarray(pre_activations)
-    saturated = _saturated(activation, h, level)
-    return jnp.mean(jnp.all(saturated.reshape(-1, h.shape[-1]), axis=0), dtype=h.dtype)
+    if h.ndim == 0:
+        raise ValueError("saturation: `pre_activations` must have units as their last axis; got a single number.")
+    return h.reshape(-1, h.shape[-1])
 
 
 def _binned(activation: ActivationLike, pre_activations: ArrayLike, bins: int) -> tuple[Array, Array]:
@@ -167,8 +172,8 @@ def _binned(activation: ActivationLike, pre_activations: ArrayLike, bins: int) -
             f"saturation: `activation` must be bounded for this measure; {phi.name} has no finite limit on one side. "
             "Use saturated_fraction, which needs no range."
         )
-    if bins < 1:
-        raise ValueError(f"saturation: `bins` must be at least 1; got {bins}.")
+    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
+        raise ValueError(f"saturation: `bins` must be an integer of at least 1; got {bins!r}.")
     low, high = float(phi.left_limit), float(phi.right_limit)
     scaled = jnp.ravel((phi(pre_activations) - low) * (2 / (high - low)) - 1)
     return scaled, jnp.clip(jnp.floor((scaled + 1) * (bins / 2)).astype(int), 0, bins - 1)

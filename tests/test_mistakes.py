@@ -24,6 +24,9 @@ CALLS = {
     ),
     "jaxsat.log_gradient_norms('net', params, x)": "TypeError: log_gradient_norms: `net` must be an MLP",
     "jaxsat.gradients.unit_cotangent('net', key)": "TypeError: unit_cotangent: `net` must be an MLP",
+    "saturation.activation_histogram('tanh', x, 2.5)": "ValueError: saturation: `bins` must be an integer of at least 1; got 2.5",
+    "saturation.off_units(1.0)": "ValueError: saturation: `pre_activations` must have units as their last axis; got",
+    "saturation.dead_fraction('relu', 1.0)": "ValueError: saturation: `pre_activations` must have units as their last axis",
     "jaxsat.probe(3, x)": "TypeError: probe: `fn` must be a function, as in probe(fn, *args); got int.",
     "jaxsat.magnitudes.magnitude(jnp.arange(3))": "TypeError: magnitude: `x` must be a floating array; got int32.",
     "jaxsat.monitor(3)": "TypeError: monitor: `optimizer` must be an optax.GradientTransformation, as in monitor(",
@@ -41,7 +44,7 @@ CALLS = {
 PROGRAM = f"""
 import json
 import jax, jax.numpy as jnp, jaxsat, optax
-from jaxsat import krylov, spectrum
+from jaxsat import krylov, saturation, spectrum
 from jaxsat.activations import elu, leaky_relu
 key, x = jax.random.key(0), jnp.ones(3)
 params = jaxsat.MLP(depth=2, width=3).init(key)
