@@ -95,7 +95,7 @@ def test_slopes_however_far_apart_keep_the_determinant():
 
     scales, seeds = jnp.array([3.0, 300.0, 3e3, 3e4, 1e9]), jnp.arange(24)
     found = jax.jit(jax.vmap(jax.vmap(off, (None, 0)), (0, None)))(scales, seeds)
-    np.testing.assert_allclose(found, 0, atol=1e-13)
+    np.testing.assert_allclose(found, 0, atol=1e-13)  # some 16 x 12 roundings of eps, relative to the whole
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_gaps_of_any_size_are_leapt_over(spread, vectors):
         np.testing.assert_allclose(rows @ rows.T, np.eye(5), atol=1e-13)
     else:
         found = graded_svd.log_values(jnp.asarray(x.T), jnp.asarray(d), graded_svd.NORMWISE)
-    np.testing.assert_allclose(found, exact, rtol=4e-16, atol=1e-12)
+    np.testing.assert_allclose(found, exact, rtol=4e-16, atol=1e-12)  # rounding of d; QR of a 6 x 5 matrix
 
 
 @pytest.mark.slow

@@ -276,7 +276,7 @@ NOISY = optax.chain(optax.add_noise(0.1, 0.55, jax.random.key(3)), optax.sgd(0.1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", [CLIPPED, pytest.param(NOISY, marks=pytest.mark.slow)], ids=["clipped", "noisy"])
+@pytest.mark.parametrize("optimizer", [CLIPPED, NOISY], ids=["clipped", "noisy"])
 def test_a_run_can_stop_and_go_on_with_any_optimizer_state(optimizer, tmp_path, monkeypatch):
     """At every file written, in turn, the run is cut off; what it comes to is the same."""
     monkeypatch.setattr(program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
