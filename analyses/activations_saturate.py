@@ -53,7 +53,9 @@ def measure(options: Options):
     import numpy as np
     import xarray
 
-    from jaxsat import activations, precision, provenance
+    from jaxsat import activations
+    from jaxsat.activations import precision
+    from jaxsat.results import provenance
 
     started = time.perf_counter()
     names = options.activations or activations.names()
@@ -111,7 +113,7 @@ def draw(options: Options, dataset):
     import numpy as np
     from matplotlib import pyplot as plt
 
-    from jaxsat import plotting
+    from jaxsat.results import plotting
 
     names, x = dataset.activation.values, dataset.x.values
     columns = 5 if len(names) > 6 else 3
@@ -172,7 +174,7 @@ def _draw_points(ax, dataset) -> None:
     """Underflow points of the softly saturating sides, a row for each, dtypes by colour."""
     import numpy as np
 
-    from jaxsat import plotting
+    from jaxsat.results import plotting
 
     def zeros(name, side):
         return dataset.zero.sel(activation=name, side=side).values

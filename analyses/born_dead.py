@@ -64,8 +64,8 @@ def measure(options: Options):
     import xarray
 
     import jaxsat
-    from jaxsat import activations, saturation, theory
-    from jaxsat.measures import Measure, Variable
+    from jaxsat import activations, theory
+    from jaxsat.measures import Measure, Variable, saturation
 
     names = [activations.get(name).name for name in options.activations]
 
@@ -75,7 +75,7 @@ def measure(options: Options):
         return {"dead_for_one": off[0], "dead_for_all": jnp.all(off, axis=0)}
 
     def saturated(net, key, x):
-        h = net.trace(net.init(key), jaxsat.network.gaussian_input(net, key)).pre_activations[-1]
+        h = net.trace(net.init(key), jaxsat.networks.gaussian_input(net, key)).pre_activations[-1]
         return {"saturated": saturation.saturated_fraction(net.phi, h, options.level)}
 
     labels = {
@@ -129,7 +129,7 @@ def draw(options: Options, dataset):
     import numpy as np
     from matplotlib import pyplot as plt
 
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     layers = dataset.layer.values
     chosen = np.unique(np.geomspace(1, len(layers), 12).astype(int)) - 1

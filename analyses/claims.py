@@ -85,7 +85,7 @@ def measure(options: Options):
     import numpy as np
 
     from analyses.claim_experiments import CLAIMS, Networks
-    from jaxsat import provenance
+    from jaxsat.results import provenance
 
     networks = Networks(options, NAME)
     rows = [(number, row) for number, claim in enumerate(CLAIMS) for row in claim.rows(networks)]
@@ -167,7 +167,7 @@ def draw(options: Options, dataset):
     from matplotlib.lines import Line2D
 
     from analyses import verdicts
-    from jaxsat import plotting
+    from jaxsat.results import plotting
 
     blue, red, grey = plotting.COLORS[0], plotting.COLORS[1], "0.4"
     looks = {True: (blue, "o", "full"), False: (red, "X", "full"), None: (grey, "s", "none")}

@@ -50,9 +50,9 @@ def check_output(options: Output, name: str) -> None:
     """Raise unless the results of analysis `name` can be written: before any long work."""
     if not options.formats:
         raise ValueError("formats: must name at least one of png, pdf; got none.")
-    from jaxsat import storage
+    from jaxsat.results import zarr_files
 
-    storage.check_folder(options.output, "output:")
+    zarr_files.check_folder(options.output, "output:")
     _replaceable(options.output / f"{name}.zarr", name)
     if options.resume and options.store is None:
         raise ValueError("resume: goes with --store, the folder that holds what was done.")
@@ -95,7 +95,7 @@ def produce(
     `tables` makes rows from the dataset alone, one dict of strings and numbers each, all with the same columns. They are
     written as NAME.md and NAME.csv and printed; its docstring says by which rule they were made, and stands below them.
     """
-    from jaxsat import storage
+    from jaxsat.results import zarr_files
 
     path = options.output / f"{name}.zarr"
     if tables is not None:
@@ -104,7 +104,7 @@ def produce(
         dataset = measure(options)
         _replaceable(path, name)
         dataset.attrs |= {"analysis": name, "options": json.dumps(_telling(options))}
-        storage.write(dataset.drop_encoding(), path, mode="w")
+        zarr_files.write(dataset.drop_encoding(), path, mode="w")
         print(path)
     # Also the first figure is drawn from what was written, so that drawing again begins with the same.
     dataset = _written(path, name)

@@ -144,7 +144,7 @@ def draw(options: Options, dataset):
     import numpy as np
     from matplotlib import pyplot as plt
 
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     names, scales = options.activations, dataset.weight_scale.values
     layers = dataset.layer.values

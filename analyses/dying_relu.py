@@ -86,7 +86,7 @@ def measure(options: Options):
     import optax
 
     import jaxsat
-    from jaxsat import datasets
+    from jaxsat.training import datasets
 
     data = datasets.digits()
     steps = options.epochs * (len(data.train[0]) // options.batch_size)
@@ -113,7 +113,7 @@ def draw(options: Options, dataset):
     """The figure, from the dataset alone."""
     from matplotlib import pyplot as plt
 
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     rates = dataset.learning_rate.values
     layers, steps = dataset.layer.values, dataset.step.values
@@ -224,7 +224,7 @@ def _shares(values):
     """Mean over networks of shares with its interval, which ends at 0 and 1."""
     import numpy as np
 
-    from jaxsat import estimates
+    from jaxsat.results import estimates
 
     mean, low, high, count = estimates.mean_interval(values)
     return mean, np.maximum(low, 0), np.minimum(high, 1), count
@@ -234,7 +234,7 @@ def _against_rate(ax, one, name, i, label):
     """Means over networks with their intervals; hollow where some diverged, a cross where all did."""
     import numpy as np
 
-    from jaxsat import plotting
+    from jaxsat.results import plotting
 
     rates = one.learning_rate.values
     mean, low, high, count = _shares(one[name].transpose("learning_rate", "seed").values)
@@ -250,7 +250,7 @@ def _against_rate(ax, one, name, i, label):
 
 
 def _points(ax, layers, values, i, label, shift=0.0):
-    from jaxsat import plotting
+    from jaxsat.results import plotting
 
     mean, low, high, _ = _shares(values)
     ax.errorbar(
@@ -280,7 +280,7 @@ def _footer(options: Options, dataset, close, clipped) -> str:
 
 def _effect(one) -> str:
     """Of the learning rate on dead units, seed by seed, with its interval."""
-    from jaxsat import estimates
+    from jaxsat.results import estimates
 
     if one.sizes["learning_rate"] < 2:
         return "unknown (fewer than two rates)"

@@ -98,7 +98,7 @@ def draw(options: Options, dataset):
     import numpy as np
     from matplotlib import pyplot as plt
 
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     names, widths = list(dataset.activation.values), list(options.widths)
     middle = widths[len(widths) // 2]
@@ -172,7 +172,7 @@ def _histogram(ax, values, color, label) -> None:
     """Densities with 95 % intervals, as points."""
     import numpy as np
 
-    from jaxsat import estimates
+    from jaxsat.results import estimates
 
     values = values[np.isfinite(values)]
     counts, edges = np.histogram(values, 40)

@@ -125,7 +125,8 @@ def theory_of(options: Options, scales, mean_square: float):
     import numpy as np
     import xarray
 
-    from jaxsat import estimates, theory
+    from jaxsat import theory
+    from jaxsat.results import estimates
 
     fine = np.geomspace(scales[0], scales[-1], 61)
 
@@ -173,7 +174,7 @@ def draw(options: Options, dataset):
     import numpy as np
     from matplotlib import pyplot as plt
 
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     back = options.depth - dataset.layer.values
     norms = dataset.log_gradient_norms

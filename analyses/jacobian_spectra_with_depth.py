@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from analyses import command
+from jaxsat import addresses
 
 NAME = "jacobian_spectra_with_depth"
 # Scales at which mean squared gradients neither grow nor shrink without biases: 1 / phi'(0) for functions through the
@@ -95,8 +96,8 @@ def three_ways(options: Options):
     import jaxsat
 
     net = jaxsat.MLP(depth=options.truth_depth, width=options.truth_width, activation="tanh")
-    key = jax.random.key(options.root_seed)
-    x = jaxsat.network.gaussian_input(net, key)
+    key = addresses.root(options.root_seed)
+    x = jaxsat.networks.gaussian_input(net, key)
     params = net.init(key)
     f = jaxsat.factors(net, params, x)
 
@@ -160,7 +161,7 @@ def draw(options: Options, dataset):
     import numpy as np
     from matplotlib import pyplot as plt
 
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     values = dataset.log_singular_values
     depths = [d for d in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if d <= options.depth]

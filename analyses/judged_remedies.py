@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxsat import estimates
+from jaxsat.results import estimates
 
 if TYPE_CHECKING:
     import xarray

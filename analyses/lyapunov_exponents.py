@@ -52,7 +52,7 @@ def measure(options: Options):
     import jaxsat
     from jaxsat import theory
     from jaxsat.measures import Measure, Variable
-    from jaxsat.network import gaussian_input
+    from jaxsat.networks.mlp import gaussian_input
 
     def exponents(net, key, x):
         f = jaxsat.factors(net, net.init(key), gaussian_input(net, key))
@@ -89,7 +89,7 @@ def draw(options: Options, dataset):
     import numpy as np
     from matplotlib import pyplot as plt
 
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     scales, index = dataset.weight_scale.values, dataset["index"].values
     unmeasured = []

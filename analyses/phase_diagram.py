@@ -68,7 +68,8 @@ def measure(options: Options):
     import xarray
 
     import jaxsat
-    from jaxsat import estimates, theory
+    from jaxsat import theory
+    from jaxsat.results import estimates
 
     net = jaxsat.MLP(depth=options.depth, width=options.width)
     scales = np.linspace(*options.weight_range, options.weight_count)
@@ -134,7 +135,7 @@ def draw(options: Options, dataset):
     from matplotlib import pyplot as plt
     from matplotlib.colors import TwoSlopeNorm
 
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     names = options.activations
     w, b = dataset.fine_weight_scale.values, dataset.fine_bias_scale.values

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from analyses import command
+from jaxsat import addresses
 
 if TYPE_CHECKING:
     import xarray
@@ -132,7 +133,7 @@ def measure(options: Options) -> xarray.Dataset:
     import xarray
 
     import jaxsat
-    from jaxsat import datasets
+    from jaxsat.training import datasets
 
     tried = catalogue(options)
     train, test = datasets.digits()
@@ -184,10 +185,10 @@ def _spreads(options: Options, x):
     """
     import jax
 
-    from jaxsat import spectrum
-    from jaxsat.jacobian import factors
+    from jaxsat.linalg import spectrum
+    from jaxsat.measures.jacobians import factors
 
-    root = jax.random.key(options.root_seed)
+    root = addresses.root(options.root_seed)
 
     @jax.jit
     def layers(net, seed):
@@ -211,7 +212,7 @@ def draw(options: Options, dataset):
     from matplotlib import pyplot as plt
 
     from analyses import judged_remedies
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     order, bar = judged_remedies.judged(options, dataset)
     kinds: dict[str, Any] = {OWN: ("0.25", "D", "sets the scale itself"), AILMENTS[0]: (plotting.COLORS[0], "o", None), AILMENTS[1]: (plotting.COLORS[1], "s", None)}  # fmt: skip

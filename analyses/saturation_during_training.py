@@ -89,7 +89,8 @@ def measure(options: Options):
 
     import jaxsat
     from analyses import start_of_training
-    from jaxsat import activations, datasets
+    from jaxsat import activations
+    from jaxsat.training import datasets
 
     known = {"digits": datasets.digits, "shapes": lambda: datasets.shapes(count=2000, test=500, size=16)}
 
@@ -161,7 +162,7 @@ def draw(options: Options, dataset):
     from matplotlib.ticker import NullFormatter
 
     from analyses import saturation_panels as panels
-    from jaxsat import plotting
+    from jaxsat.results import plotting
 
     names, kinds = [str(name) for name in dataset.activation.values], list(INITIALISATIONS)
     count, rows = max(options.depth, *options.shown), 3 + len(names)

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from analyses import saturation_verdicts
-from jaxsat import activations, estimates, plotting
+from jaxsat import activations
+from jaxsat.results import estimates, plotting
 
 
 def colors(count: int) -> list:

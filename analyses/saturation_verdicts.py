@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxsat import estimates
+from jaxsat.results import estimates
 
 QUARTER = 0.25  # of the largest slope: where the 98th percentile counts as bent over
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 
 from analyses import command
+from jaxsat import addresses
 
 NAME = "spectra_against_free_probability"
 ENSEMBLES = ("gaussian", "orthogonal")
@@ -55,7 +56,7 @@ def measure(options: Options):
     import jaxsat
     from jaxsat import theory
 
-    direction = np.asarray(jax.random.normal(jax.random.key(options.root_seed), (options.width,)), float)
+    direction = np.asarray(jax.random.normal(addresses.root(options.root_seed), (options.width,)), float)
     direction = direction / np.sqrt(np.mean(direction**2))
     rows = []
     for name in options.activations:
@@ -113,7 +114,7 @@ def draw(options: Options, dataset):
     import numpy as np
     from matplotlib import pyplot as plt
 
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     names, depths = options.activations, dataset.depth.values
     worst = []

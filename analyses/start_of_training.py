@@ -26,7 +26,7 @@ def histograms(net, scales, seeds: int, root_seed: int, examples):
     import numpy as np
     import xarray
 
-    from jaxsat import gradients
+    from jaxsat.measures import gradients
 
     x, y = jnp.asarray(examples[0], jnp.result_type(float)), jnp.asarray(examples[1])
 

@@ -74,7 +74,8 @@ def measure(options: Options):
     import optax
 
     import jaxsat
-    from jaxsat import activations, datasets, theory
+    from jaxsat import activations, theory
+    from jaxsat.training import datasets
 
     names = [activations.get(name).name for name in options.activations]
     train, _ = datasets.digits()
@@ -168,7 +169,7 @@ def draw(options: Options, dataset):
     from matplotlib import patheffects
     from matplotlib import pyplot as plt
 
-    from jaxsat import plotting
+    from jaxsat.results import plotting
 
     names, ensembles = dataset.activation.values, dataset.ensemble.values
     depths, scales = dataset.depth.values, dataset.weight_scale.values
@@ -239,7 +240,7 @@ def _collapse(ax, ratio, accuracy, which: int, ensemble: str, options: Options) 
     """Accuracy of all cells of one ensemble against depth in units of the depth scale."""
     import numpy as np
 
-    from jaxsat import estimates, plotting
+    from jaxsat.results import estimates, plotting
 
     mean, low, high = (np.ravel(part) for part in estimates.mean_interval(accuracy)[:3])
     marks = {

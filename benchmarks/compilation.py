@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 import jaxsat
+from jaxsat import addresses
 
 
 def compile_seconds(depth: int) -> float:
@@ -18,7 +19,7 @@ def compile_seconds(depth: int) -> float:
         return jaxsat.log_gradient_norms(net, net.init(key), jnp.ones(64), key=key)
 
     start = time.perf_counter()
-    jax.jit(norms).lower(jax.random.key(0)).compile()
+    jax.jit(norms).lower(addresses.root(0)).compile()
     return time.perf_counter() - start
 
 

@@ -17,13 +17,14 @@ import numpy as np
 
 import jaxsat
 from benchmarks.clock import median_seconds
+from jaxsat import addresses
 
 DEPTH, WIDTH, SCALES, SEEDS, TILE = 32, 64, 16, 128, 8
 NET = jaxsat.MLP(depth=DEPTH, width=WIDTH, activation="tanh")
 
 
 def straightforward(scale, seed):
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(0), seed), DEPTH + 1)
+    keys = jax.random.split(jax.random.fold_in(addresses.root(0), seed), DEPTH + 1)
     weights = [scale * jax.random.normal(k, (WIDTH, WIDTH)) / np.sqrt(WIDTH) for k in keys[:DEPTH]]
 
     def network(x):
@@ -36,15 +37,15 @@ def straightforward(scale, seed):
 
 def of_network(function, net=NET):
     def run(scale, seed):
-        key = jax.random.fold_in(jax.random.key(0), seed)
+        key = jax.random.fold_in(addresses.root(0), seed)
         own = dataclasses.replace(net, weight_scale=scale)
-        return function(own, own.init(key), jaxsat.network.gaussian_input(own, key))
+        return function(own, own.init(key), jaxsat.networks.gaussian_input(own, key))
 
     return run
 
 
 def only_products(scale, seed):
-    weights = jax.random.normal(jax.random.key(0), (DEPTH, WIDTH, WIDTH)) * 0.1 + seed
+    weights = jax.random.normal(addresses.root(0), (DEPTH, WIDTH, WIDTH)) * 0.1 + seed
     step = lambda j, w: (jnp.einsum("in,mn->im", j, w), None)  # noqa: E731
     return jax.lax.scan(step, jnp.eye(WIDTH) * scale, weights)[0]
 

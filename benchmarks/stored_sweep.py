@@ -13,7 +13,7 @@ import numpy as np
 
 import jaxsat
 from benchmarks.clock import median_seconds
-from jaxsat.request import Request
+from jaxsat.sweeps.sweep_request import Request
 
 NET = jaxsat.MLP(depth=50, width=64)
 OVER = {"weight_scale": [float(v) for v in np.linspace(0.5, 3.0, 10)]}

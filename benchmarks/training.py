@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 import jaxsat
-from jaxsat import datasets
+from jaxsat.training import datasets
 
 NETWORKS, SAMPLE, EPOCHS, BATCH = 256, 8, 20, 64
 NET = jaxsat.MLP(depth=4, width=128, activation="tanh", inputs=64, outputs=10)

@@ -5,43 +5,35 @@ their singular values and
 back-propagated signals in the log domain, measures of saturation, and sweeps over thousands of networks.
 """
 
-from jaxsat import (
-    activations,
-    ensembles,
-    gaussian,
-    gradients,
-    initializers,
-    krylov,
-    measures,
-    monitoring,
-    network,
-    precision,
-    probing,
-    saturation,
-    spectrum,
-    theory,
-)
-from jaxsat.gradients import backpropagated_signal, log_gradient_norms
-from jaxsat.initializers import critical_initializer
-from jaxsat.jacobian import factors, jacobian, log_singular_values, singular_values
-from jaxsat.monitoring import monitor
-from jaxsat.network import MLP
-from jaxsat.probing import probe
-from jaxsat.sweep import sweep
-from jaxsat.training import train
+from jaxsat import activations, addresses, measures, networks, theory
+from jaxsat.activations import precision
+from jaxsat.linalg import ensembles, krylov, spectrum
+from jaxsat.measures import gradients, saturation
+from jaxsat.measures.gradients import backpropagated_signal, log_gradient_norms
+from jaxsat.measures.jacobians import factors, jacobian, log_singular_values, singular_values
+from jaxsat.networks.mlp import MLP
+from jaxsat.probing import monitoring
+from jaxsat.probing.monitoring import monitor
+from jaxsat.probing.prober import probe
+from jaxsat.results import estimates
+from jaxsat.sweeps.sweeping import sweep
+from jaxsat.theory.initializers import critical_initializer
+from jaxsat.training import datasets
+from jaxsat.training.together import train
 
 __version__ = "0.1.0"
 
 __all__ = [
     "MLP",
     "activations",
+    "addresses",
     "backpropagated_signal",
     "critical_initializer",
+    "datasets",
     "ensembles",
+    "estimates",
     "factors",
-    "gaussian",
     "gradients",
-    "initializers",
     "jacobian",
     "krylov",
     "log_gradient_norms",
@@ -49,10 +41,9 @@ __all__ = [
     "measures",
     "monitor",
     "monitoring",
-    "network",
+    "networks",
     "precision",
     "probe",
-    "probing",
     "saturation",
     "singular_values",
     "spectrum",

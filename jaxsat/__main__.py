@@ -1,6 +1,6 @@
 """The command ``jaxsat``: batch jobs that compute sweeps into stores, and looks at such stores.
 
-jaxsat run config.toml --store PATH     compute, or go on; --dry-run says what it would cost
+jaxsat run job_file.toml --store PATH     compute, or go on; --dry-run says what it would cost
 jaxsat status PATH                      done, missing, failed, rate
 jaxsat plot PATH                        the default figure of what is stored
 """
@@ -15,10 +15,10 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxsat import config, cost
-from jaxsat.request import Request
-from jaxsat.store import Store, unit_name
-from jaxsat.sweep import sweep
+from jaxsat.results.store import Store, unit_name
+from jaxsat.sweeps import cost, job_file
+from jaxsat.sweeps.sweep_request import Request
+from jaxsat.sweeps.sweeping import sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(chosen: argparse.Namespace) -> None:
     """Compute a sweep into a store. Several processes may do so at once; each takes chunks that nobody has."""
-    wanted = config.read(chosen.config)
+    wanted = job_file.read(chosen.config)
     if chosen.store is None and not chosen.dry_run:
         raise ValueError("run: --store PATH is needed, or --dry-run.")
     if chosen.distributed:
@@ -126,7 +126,7 @@ def _plot(chosen: argparse.Namespace) -> None:
     opened = Store(chosen.store)
     if not opened.done():
         raise ValueError(f"plot: {chosen.store} has nothing to draw yet: no chunk of it is done.")
-    from jaxsat import default_figure
+    from jaxsat.sweeps import default_figure
 
     output = chosen.output or chosen.store.with_suffix(".png")
     if output.exists() and chosen.output is None:

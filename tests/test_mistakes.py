@@ -28,7 +28,7 @@ CALLS = {
     "saturation.off_units(1.0)": "ValueError: saturation: `pre_activations` must have units as their last axis; got",
     "saturation.dead_fraction('relu', 1.0)": "ValueError: saturation: `pre_activations` must have units as their last axis",
     "jaxsat.probe(3, x)": "TypeError: probe: `fn` must be a function, as in probe(fn, *args); got int.",
-    "jaxsat.magnitudes.magnitude(jnp.arange(3))": "TypeError: magnitude: `x` must be a floating array; got int32.",
+    "jaxsat.linalg.magnitudes.magnitude(jnp.arange(3))": "TypeError: magnitude: `x` must be a floating array; got int32.",
     "jaxsat.monitor(3)": "TypeError: monitor: `optimizer` must be an optax.GradientTransformation, as in monitor(",
     "jaxsat.critical_initializer('relu', ensemble='uniform')": (
         "ValueError: critical_initializer: `ensemble` must be 'gaussian' or 'orthogonal'; got 'uniform'."

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxsat
+from jaxsat import addresses
 
 
 @pytest.mark.slow
@@ -16,7 +17,7 @@ def test_spectra_have_derivatives_in_both_modes_without_float64():
         return jaxsat.log_singular_values(net, params, x)
 
     with jax.enable_x64(False):
-        params, x = net.init(jax.random.key(0)), jnp.linspace(-1, 1, 6)
+        params, x = net.init(addresses.root(0)), jnp.linspace(-1, 1, 6)
         backward, forward = jax.jacrev(logs)(x, params), jax.jacfwd(logs)(x, params)
         assert backward.dtype == jnp.float32
     double = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), params)

@@ -8,6 +8,7 @@ import numpy as np
 
 from analyses.claim_experiments.networks import CONTRASTS, Networks
 from analyses.claim_experiments.rows import Row, of_seeds
+from jaxsat import addresses
 
 ALIVE, KILL = 30, -1e3  # steps before a layer is switched off, and the biases that do it
 DEAD = 1  # the layer, counted from 0
@@ -35,7 +36,7 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
         return jnp.mean(losses(net, weights._replace(weight_scale=one, bias_scale=one), x, y)[0])
 
     slopes = jax.jit(jax.vmap(jax.grad(loss)))
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(options.root_seed), np.arange(options.seeds))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(addresses.root(options.root_seed), np.arange(options.seeds))
     start: Any = jax.vmap(lambda key: net.init(key).scaled())(keys)._replace(weight_scale=None, bias_scale=None)
 
     def sizes(tree):

@@ -43,7 +43,7 @@ class Networks:
 
     @functools.cached_property
     def digits(self) -> Any:
-        from jaxsat import datasets
+        from jaxsat.training import datasets
 
         return datasets.digits(test=1797 - self.options.examples)
 

@@ -39,7 +39,7 @@ class Claim(NamedTuple):
 
 def of_seeds(condition: str, values: Any, expected: float = float("nan")) -> Row:
     """Mean over seeds with its interval; seeds for which the effect is not defined are NaN, and left out."""
-    from jaxsat import estimates
+    from jaxsat.results import estimates
 
     values = np.asarray(values, float)
     found = estimates.mean_interval(values)

@@ -9,6 +9,7 @@ import numpy as np
 
 from analyses.claim_experiments.networks import LARGE, STANDARD, Networks
 from analyses.claim_experiments.rows import Row, of_seeds
+from jaxsat import addresses
 
 SHIFTS = (0.0, 1.0, 2.0, 4.0, 8.0)  # of the biases of one layer, to saturate it
 
@@ -98,7 +99,7 @@ def relu_avoids_saturation(networks: Networks) -> list[Row]:
 
 def relu_avoids_vanishing(networks: Networks) -> list[Row]:
     """Growth per layer on the way back: that of relu less that of the sigmoidal unit."""
-    from jaxsat import estimates
+    from jaxsat.results import estimates
 
     rows = []
     for name in networks.sigmoidal:
@@ -142,7 +143,7 @@ def _pushed(networks: Networks, name: str) -> np.ndarray:
     import jax.numpy as jnp
 
     import jaxsat
-    from jaxsat import saturation
+    from jaxsat.measures import saturation
     from jaxsat.training.recording import losses
 
     options = networks.options
@@ -151,7 +152,7 @@ def _pushed(networks: Networks, name: str) -> np.ndarray:
     x = x.astype(jnp.result_type(float))
 
     def one(seed, layer, shift):
-        key = jax.random.fold_in(jax.random.key(options.root_seed), seed)
+        key = jax.random.fold_in(addresses.root(options.root_seed), seed)
         params = net.init(key).scaled()
         outwards = jax.random.rademacher(jax.random.fold_in(key, 2**31 + 3), (net.width,), x.dtype)
         params = params._replace(biases=params.biases.at[layer].add(shift * outwards))

@@ -8,6 +8,7 @@ import numpy as np
 
 from analyses.claim_experiments.networks import LARGE, Networks
 from analyses.claim_experiments.rows import Row, of_seeds
+from jaxsat import addresses
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 SOME, FAR = 30.0, 200.0  # by which ln of the slopes' product falls: in float32's range, and far beyond it
@@ -45,7 +46,7 @@ def product_has_quarter_and_weights(networks: Networks) -> list[Row]:
 
     options = networks.options
     net = jaxsat.MLP(depth=options.drawn_depth, width=options.width)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(options.root_seed), jnp.arange(options.drawn_seeds))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(addresses.root(options.root_seed), jnp.arange(options.drawn_seeds))
     draws = np.asarray(jax.vmap(lambda key: net.init(key).hidden)(keys), np.float64)
     log_norm, rows = np.log(np.linalg.norm(draws, ord=2, axis=(-2, -1))), []
     for name, scale, quarter in _scales(networks):
@@ -57,7 +58,7 @@ def product_has_quarter_and_weights(networks: Networks) -> list[Row]:
 
 def product_has_quarter_alone(networks: Networks) -> list[Row]:
     """ln of the mean growth per layer over 1/4."""
-    from jaxsat import estimates
+    from jaxsat.results import estimates
 
     return [
         of_seeds(
@@ -86,11 +87,11 @@ def upstream_does_not_reach_downstream(networks: Networks) -> list[Row]:
 
     options, rows = networks.options, []
     draw = jaxsat.MLP(depth=options.depth, width=options.width, bias_scale=1.0)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(options.root_seed), np.arange(options.seeds))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(addresses.root(options.root_seed), np.arange(options.seeds))
 
     @jax.vmap
     def drawn(key):
-        return draw.init(key), jaxsat.network.gaussian_input(draw, key), jaxsat.gradients.unit_cotangent(draw, key)
+        return draw.init(key), jaxsat.networks.gaussian_input(draw, key), jaxsat.gradients.unit_cotangent(draw, key)
 
     def in_logs(net, params, x, upstream):
         twice, once = (jaxsat.log_gradient_norms(net, params, x, u)[0] for u in (2 * upstream, upstream))
@@ -125,7 +126,8 @@ def _bias_for(phi: Any, fall: float) -> float:
 
 
 def values_cannot_be_told_apart(networks: Networks) -> list[Row]:
-    from jaxsat import activations, precision
+    from jaxsat import activations
+    from jaxsat.activations import precision
 
     sigmoid = activations.get("sigmoid")
     return _from_where_on("sigma", sigmoid, lambda dtype: precision.underflow_points("sigmoid", dtype).rounds_to_limit)

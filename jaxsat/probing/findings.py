@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from jaxsat import precision, theory
-from jaxsat.activations import Activation
+from jaxsat import theory
+from jaxsat.activations import Activation, precision
 from jaxsat.probing.sites import Site
 
 Code = Literal["saturated", "dead", "vanishing", "exploding", "underflow"]

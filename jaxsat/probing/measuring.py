@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxsat.magnitudes import magnitude, wide
+from jaxsat.linalg.magnitudes import magnitude, wide
 from jaxsat.probing.places import Place
 from jaxsat.probing.values import Value, replay
 

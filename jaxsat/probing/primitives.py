@@ -45,7 +45,7 @@ OTHER = words(
     "broadcast_in_dim iota dynamic_update_slice sort top_k cumsum cumlogsumexp cummax cummin cumprod reduce_and reduce_or "
     "reduce_window reduce_window_max reduce_window_min reduce_window_sum select_and_scatter_add select_and_gather_add "
     "scatter scatter-add scatter_add scatter_mul scatter_min scatter_max random_bits random_seed random_wrap random_unwrap "
-    "random_fold_in random_split random_gamma threefry2x32 bitcast_convert_type shift_left shift_right_logical "
+    "random_fold_in random_split random_gamma threefry2x32 philox4x32 bitcast_convert_type shift_left shift_right_logical "
     "shift_right_arithmetic population_count clz device_put fft cholesky triangular_solve lu qr eigh svd "
     "conj imag complex argsort empty full create_token mul_hi stop_gradient reduce_xor stack unstack tile mesh_cast"
 )

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsat.probing.findings import findings
-from jaxsat.probing.program import Program, program
+from jaxsat.probing.probe_program import Program, program
 from jaxsat.probing.report import Report
 from jaxsat.probing.sites import sites
 

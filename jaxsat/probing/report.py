@@ -90,7 +90,7 @@ class Report:
 
     def plot(self) -> Any:
         """A matplotlib Figure: saturated and dead fractions, and ln of the gradient norm, by site."""
-        from jaxsat import plotting
+        from jaxsat.results import plotting
 
         shown = [site for site in self.sites if site.role in ("activation", "gate")]
         return plotting.sites_figure(

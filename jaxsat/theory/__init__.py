@@ -13,12 +13,7 @@ from jaxsat.theory.exact_norms import (
     gaussian_lyapunov_exponents,
     norm_moments,
 )
-from jaxsat.theory.free_probability import (
-    SpectrumMoments,
-    log_spectrum_density,
-    spectrum_density,
-    spectrum_moments,
-)
+from jaxsat.theory.free_probability import SpectrumMoments, log_spectrum_density, spectrum_density, spectrum_moments
 from jaxsat.theory.log_normal import log_normal_law
 from jaxsat.theory.propagation import (
     FixedPoints,
@@ -33,7 +28,7 @@ from jaxsat.theory.propagation import (
     log_gradient_norms,
     mean_field,
 )
-from jaxsat.theory.remedies import ResidualField, layer_norm_chi, residual_field
+from jaxsat.theory.residual import ResidualField, layer_norm_chi, residual_field
 
 __all__ = [
     "BornDeadBounds",

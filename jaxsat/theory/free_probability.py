@@ -22,8 +22,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxsat import gaussian
 from jaxsat.activations import Activation
+from jaxsat.theory import gaussian_integrals
 from jaxsat.theory.arguments import check_count, checked, in_double
 from jaxsat.theory.lengths import LARGE, SMALL
 from jaxsat.theory.propagation import mean_field
@@ -147,7 +147,7 @@ def log_spectrum_density(
 
 
 def _slopes(phi: Activation, q: Array, finer: int) -> _Slopes:
-    x, weights = gaussian.rule(gaussian.mesh_of(phi), jnp.clip(q, SMALL, LARGE), finer)
+    x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), jnp.clip(q, SMALL, LARGE), finer)
     return _Slopes(2 * phi.log_abs_slope(x), weights)
 
 

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxsat import gaussian
 from jaxsat.activations import Activation
+from jaxsat.theory import gaussian_integrals
 
 GRID = np.concatenate([[0.0], np.logspace(-12, 12, 289)])  # of q: neighbours differ by a fifth
 NEWTON_STEPS = 5
@@ -27,22 +27,22 @@ SMALL, LARGE = 1e-30, 1e30  # stand for the limits q -> 0 and q -> inf of slopes
 
 def square(phi: Activation, q: Array) -> Array:
     """E[phi(sqrt(q) z)^2]."""
-    x, weights = gaussian.rule(gaussian.mesh_of(phi), q)
-    return gaussian.centred_sum(phi(x) ** 2, weights)
+    x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), q)
+    return gaussian_integrals.centred_sum(phi(x) ** 2, weights)
 
 
 def slope_square(phi: Activation, q: Array) -> Array:
     """E[phi'(sqrt(q) z)^2]; at q = 0 the limit."""
-    x, weights = gaussian.rule(gaussian.mesh_of(phi), jnp.maximum(q, SMALL))
-    return gaussian.centred_sum(phi.slope(x) ** 2, weights)
+    x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), jnp.maximum(q, SMALL))
+    return gaussian_integrals.centred_sum(phi.slope(x) ** 2, weights)
 
 
 def square_and_slope(phi: Activation, q: Array) -> tuple[Array, Array]:
     """E[phi^2] and its derivative in q, from the same values of phi; both are linear in q below 1e-12."""
     at = jnp.maximum(q, GRID[1])
-    x, weights = gaussian.rule(gaussian.mesh_of(phi), at)
+    x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), at)
     squares = phi(x) ** 2
-    value = gaussian.centred_sum(squares, weights)
+    value = gaussian_integrals.centred_sum(squares, weights)
     slope = jnp.sum(weights * (squares - value) * (x * x / at - 1)) / (2 * at)
     return jnp.where(q < at, phi(jnp.zeros_like(q)) ** 2 + slope * q, value), slope
 

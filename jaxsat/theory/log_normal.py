@@ -19,8 +19,9 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-from jaxsat import activations, gaussian
+from jaxsat import activations
 from jaxsat.activations import Activation
+from jaxsat.theory import gaussian_integrals
 from jaxsat.theory.arguments import check_number, widths_of_layers
 from jaxsat.theory.exact_norms import LogNormLaw
 from jaxsat.theory.lengths import LARGE, SMALL
@@ -128,8 +129,8 @@ def _first_order(phi: Activation, widths: tuple[int, ...], w: Array, b: Array, s
 
 def _layer(phi: Activation, s: Array, w: Array, b: Array) -> tuple[_Layer, Array]:
     def mean_of(f, s):
-        x, weights = gaussian.rule(gaussian.mesh_of(phi), jnp.exp(s))
-        return gaussian.centred_sum(f(x), weights)
+        x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), jnp.exp(s))
+        return gaussian_integrals.centred_sum(f(x), weights)
 
     def log_slope(s):
         return jnp.log(mean_of(lambda x: phi.slope(x) ** 2, s))

@@ -22,8 +22,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxsat import gaussian
 from jaxsat.activations import Activation
+from jaxsat.theory import gaussian_integrals
 from jaxsat.theory.arguments import check_correlation, check_count, checked, in_double, input_slack
 from jaxsat.theory.lengths import (
     GRID,
@@ -238,7 +238,7 @@ def log_gradient_norms(
 
     def norms(phi, w, b, start):
         def layer(q, _):
-            x, weights = gaussian.rule(gaussian.mesh_of(phi), jnp.maximum(q, SMALL))
+            x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), jnp.maximum(q, SMALL))
             return _length(phi, q, w, b), jnp.log(weights @ phi.slope(x) ** 2) / 2
 
         slopes = jax.lax.scan(layer, w * w * start + b * b, length=depth)[1]
@@ -289,7 +289,7 @@ def _length(phi: Activation, q: Array, w: Array, b: Array) -> Array:
 @_compiled
 def _next_correlation(phi: Activation, c: Array, q: Array, w: Array, b: Array) -> Array:
     after = _length(phi, q, w, b)
-    both = w * w * gaussian.expectation_of_pair(phi, phi, q, q, c) + b * b
+    both = w * w * gaussian_integrals.expectation_of_pair(phi, phi, q, q, c) + b * b
     return jnp.where(after > 0, both / jnp.where(after > 0, after, 1.0), c)
 
 
@@ -382,7 +382,7 @@ def hermite_energies(phi: Activation, q: Array) -> Float[Array, " terms"]:
 
     h_n are the normalised Hermite polynomials. Within ``jax.enable_x64(True)``.
     """
-    x, weights = gaussian.rule(gaussian.mesh_of(phi), q, finer=2)
+    x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), q, finer=2)
     z = x / jnp.sqrt(jnp.where(q > 0, q, 1.0))
     values = phi(x) * weights
 

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsat import storage
+from jaxsat.results import zarr_files
 
 if TYPE_CHECKING:
     import xarray
@@ -56,7 +56,7 @@ class Folder:
 
     def __init__(self, store: pathlib.Path, request: Mapping[str, Any]):
         self.store, self.path = store, self.beside(store)
-        storage.check_folder(store.absolute().parent, "train: `store`")
+        zarr_files.check_folder(store.absolute().parent, "train: `store`")
         if self.path.exists():
             about = self.path / "request.json"
             _compare(self.path, about.read_text() if about.is_file() else None, request)
@@ -89,7 +89,7 @@ class Folder:
     def finish(self, dataset: xarray.Dataset) -> None:
         """Put the dataset where the store is to be, and remove the folder."""
         whole = self.path / "result.zarr"
-        storage.write(dataset, whole, mode="w")
+        zarr_files.write(dataset, whole, mode="w")
         if self.store.exists():
             raise ValueError(f"train: `store`: {self.store} appeared during the run; the result is kept in {whole}.")
         whole.rename(self.store)

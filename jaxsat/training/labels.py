@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxsat.grid import LONG_NAMES, UNITS, Grid
 from jaxsat.measures import Variable
+from jaxsat.networks.grid import LONG_NAMES, UNITS, Grid
 from jaxsat.training.recording import Record
 
 if TYPE_CHECKING:

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxsat import gradients, saturation
-from jaxsat.jacobian import log_singular_values
-from jaxsat.measures import Variable
-from jaxsat.network import MLP, Params, Trace
+from jaxsat.measures import Variable, gradients, saturation
+from jaxsat.measures.jacobians import log_singular_values
+from jaxsat.networks.mlp import MLP, Params, Trace
 
 PERCENTILES = (2.0, 50.0, 98.0)
 BINS = 40  # of histograms of activations, over the range of the activation

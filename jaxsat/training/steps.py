@@ -18,12 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxsat.grid import Grid
-from jaxsat.network import MLP, Params
+from jaxsat import addresses
+from jaxsat.networks.grid import Grid
+from jaxsat.networks.mlp import MLP, Params
 from jaxsat.training.recording import Batch, Record, Snapshot, losses
-from jaxsat.training.request import LEARNING_RATE
-
-BATCHES = 2**31 + 2  # address of the order of examples, below a network's key; network.py has those before it
+from jaxsat.training.train_request import LEARNING_RATE
 
 # Weights of a tile, in bytes. On a CPU one network of width 64 keeps the cores busy and wider tiles only leave the cache
 # (measured: 80 GFLOP/s alone, 58 for 16 networks of width 128 together); an accelerator wants to be filled.
@@ -60,7 +59,7 @@ class Data(NamedTuple):
 
 def tile_size(net: MLP) -> int:
     """Networks advanced together: a power of two, from the network's shape alone."""
-    params = jax.eval_shape(net.init, jax.random.key(0))
+    params = jax.eval_shape(net.init, addresses.root(0))
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
     target = TILE_BYTES.get(jax.default_backend(), TILE_BYTES_ACCELERATOR)
     return 2 ** int(math.log2(min(MAX_TILE, max(1, target // size))))
@@ -89,7 +88,7 @@ class Trainer:
 
         def one(column, seed):
             scales = {name: value for name, value in column.items() if name != LEARNING_RATE}
-            drawn = dataclasses.replace(self.net, **scales).init(jax.random.fold_in(root, seed)).scaled()
+            drawn = dataclasses.replace(self.net, **scales).init(addresses.network(root, seed)).scaled()
             weights = drawn._replace(weight_scale=None, bias_scale=None, residual_scale=None)
             with _as_optax_is_written():
                 state = self.optimizer(column.get(LEARNING_RATE)).init(weights)
@@ -140,7 +139,7 @@ class Trainer:
         epoch, place = step // per_epoch, step % per_epoch
 
         def shuffled(seed):
-            key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(root, seed), BATCHES), epoch)
+            key = addresses.epoch(addresses.network(root, seed), epoch)
             return jax.random.permutation(key, jnp.arange(self.examples, dtype=jnp.int32))
 
         order = jax.lax.cond(place == 0, lambda: jax.vmap(shuffled)(seeds), lambda: state.order)

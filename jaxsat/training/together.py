@@ -8,18 +8,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 from jaxtyping import ArrayLike
 
-from jaxsat import progress as progress_
-from jaxsat import provenance
-from jaxsat.grid import plain
-from jaxsat.network import MLP, STATIC_FIELDS, TRACED_FIELDS, check_net
-from jaxsat.training import checkpoints, recording, request
+from jaxsat import addresses
+from jaxsat.networks.grid import plain
+from jaxsat.networks.mlp import MLP, STATIC_FIELDS, TRACED_FIELDS, check_net
+from jaxsat.results import progress as progress_
+from jaxsat.results import provenance
+from jaxsat.training import checkpoints, recording, train_request
 from jaxsat.training.labels import labelled
-from jaxsat.training.program import Program
 from jaxsat.training.steps import Data, Trainer
+from jaxsat.training.training_program import Program
 
 if TYPE_CHECKING:
     import xarray
@@ -58,7 +58,7 @@ def train(
         epochs, batch_size: of training; the batch at most the number of examples.
         over: fields of MLP, and "learning_rate" -> values. Scales and learning rates cost nothing to compile; each
             combination of the others costs one compilation.
-        seeds: how many; seed s draws its weights at ``fold_in(jax.random.key(root_seed), s)``, as in ``sweep``, whatever
+        seeds: how many; seed s draws its weights at ``addresses.network(addresses.root(root_seed), s)``, as in ``sweep``, whatever
             else is in the grid: networks of one seed share draws and minibatches.
         root_seed: of the whole run.
         record: names of ``jaxsat.training.recording.names()``; None: loss, accuracy (train and test), saturated_fraction,
@@ -98,23 +98,23 @@ def train(
     started = time.perf_counter()
     check_net("train", net)
     for name, value in (("seeds", seeds), ("epochs", epochs), ("batch_size", batch_size), ("probe", probe)):
-        request.at_least_one(name, value)
+        train_request.at_least_one(name, value)
     if isinstance(root_seed, bool) or not isinstance(root_seed, (int, np.integer)):
         raise TypeError(f"train: `root_seed` must be an integer; got {root_seed!r}.")
-    grid = request.grid_of(net, {} if over is None else over)
+    grid = train_request.grid_of(net, {} if over is None else over)
     networks = grid.networks()
-    given = request.examples("data", data, networks)
-    tested = None if test is None else request.examples("test", test, networks)
-    request.at_most_examples("batch_size", batch_size, len(given.x))
-    make = request.optimizer_of(optimizer, request.LEARNING_RATE in grid.over)
+    given = train_request.examples("data", data, networks)
+    tested = None if test is None else train_request.examples("test", test, networks)
+    train_request.at_most_examples("batch_size", batch_size, len(given.x))
+    make = train_request.optimizer_of(optimizer, train_request.LEARNING_RATE in grid.over)
     records = recording.get(record, tested is not None)
     per_epoch = len(given.x) // batch_size
-    at = request.recorded_steps(record_every, epochs * per_epoch)
+    at = train_request.recorded_steps(record_every, epochs * per_epoch)
     arrays = given.arrays
     arguments = Data(arrays, None if tested is None else tested.arrays, (arrays[0][:probe], arrays[1][:probe]))
 
     trainers = [Trainer(one, make, records, batch_size, len(given.x)) for one in networks]
-    programs = [Program.lower(trainer, grid, seeds, jax.random.key(root_seed), arguments, at) for trainer in trainers]
+    programs = [Program.lower(trainer, grid, seeds, addresses.root(root_seed), arguments, at) for trainer in trainers]
     _same_shapes(programs)
     asked = {
         "kind": checkpoints.KIND,

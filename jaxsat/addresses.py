@@ -1,0 +1,50 @@
+"""Addresses of randomness: which key every random number of jaxsat comes from.
+
+A draw belongs to an address, not to a moment: layer l of the network with key k draws from ``fold_in(k, l)``, whatever
+was drawn before. Networks that differ in scale or activation only therefore share their draws, the first l layers of
+a deep network are the network of depth l, and a result does not depend on how the work was cut into pieces.
+
+    root(root_seed)                            a sweep, or a run of trainings
+    └─ network(root, seed)                     one network
+       ├─ layer(network, l), l = 1 .. depth    its weights and biases
+       ├─ READOUT, INPUT, COTANGENT            its read-out, the input and the cotangent where none is given
+       └─ epoch(network, e)                    the order of the training examples in epoch e
+
+Keys that jaxsat makes are philox4x32: it compiles and runs about twice as fast as JAX's default, threefry2x32, and its
+keys have 64 bits. A key that you pass is used as it is, of whatever kind.
+"""
+
+from __future__ import annotations
+
+import jax
+from jaxtyping import Array, Int, Key
+
+# Addresses below a network's key. Layers take 1 .. depth; depth stays far below 2^31.
+READOUT, INPUT, COTANGENT, BATCHES = 0, 2**31, 2**31 + 1, 2**31 + 2
+
+Index = int | Int[Array, ""]
+
+
+def root(seed: int) -> Key[Array, ""]:
+    """Make the key of a whole sweep or training run from an integer.
+
+    >>> str(jax.random.key_impl(root(0)))
+    'philox4x32'
+    """
+    return jax.random.key(seed)
+
+
+def network(root: Key[Array, ""], seed: Index) -> Key[Array, ""]:
+    """Return the key of one network: ``net.init(network(root(root_seed), seed))`` is what ``sweep`` measures as `seed`."""
+    return jax.random.fold_in(root, seed)
+
+
+def layer(network: Key[Array, ""], index: Index) -> tuple[Key[Array, ""], Key[Array, ""]]:
+    """Return the keys of a layer's weights and of its biases; `index` is 1 .. depth, or READOUT."""
+    weights, biases = jax.random.split(jax.random.fold_in(network, index))
+    return weights, biases
+
+
+def epoch(network: Key[Array, ""], index: Index) -> Key[Array, ""]:
+    """Return the key of the order of the training examples in one epoch, counted from 0."""
+    return jax.random.fold_in(jax.random.fold_in(network, BATCHES), index)

@@ -1,0 +1,238 @@
+"""Spectra of a JAX function's Jacobian without forming it: jvp and vjp only.
+
+The largest singular values come from a randomised block Krylov method (Musco & Musco 2015): a block, unlike a single
+Lanczos vector, finds multiple singular values, and every orthogonalisation is a Householder QR, so operators of low
+rank or none need no special case. Averages over the spectrum come from stochastic Lanczos quadrature (Ubaru, Chen &
+Saad 2017) with matfree's Golub-Kahan bidiagonalisation, guarded: it is fed a prescaled operator and cut off at its
+first breakdown, without which low-rank and vanishing Jacobians give NaN and ghost values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, ArrayLike, Float, Key
+
+from jaxsat import addresses
+
+OVERSAMPLING, POWERS = 8, 6
+
+
+class BoundedSingularValues(NamedTuple):
+    """Estimates, descending, none above the true value of its index; within `bounds` of each lies a singular value."""
+
+    values: Float[Array, " k"]
+    bounds: Float[Array, " k"]
+
+
+class Quadrature(NamedTuple):
+    """Nodes (as ln s) and weights, one row for each probe: sum_j weights f(s_j^2) estimates the mean of f over n inputs."""
+
+    log_nodes: Float[Array, "probes steps"]
+    weights: Float[Array, "probes steps"]
+    inputs: int
+
+
+class Estimate(NamedTuple):
+    """A stochastic estimate and its standard error over probes."""
+
+    value: Float[Array, "*shape"]
+    standard_error: Float[Array, "*shape"]
+
+
+class _Operator(NamedTuple):
+    """The Jacobian of a function as two products, between vectors."""
+
+    times: Callable[[Array], Array]
+    transposed: Callable[[Array], Array]
+    rows: int
+    columns: int
+    dtype: Any
+
+
+def largest_singular_values(
+    fn: Callable[[Any], Any], x: Any, k: int, *, key: Key[Array, ""] | None = None
+) -> Float[Array, " k"]:
+    """The k largest singular values of the Jacobian of `fn` at `x`, descending, without forming it.
+
+    Args:
+        fn: a function from an array, or a pytree of arrays, to another.
+        x: where; its leaves are floating-point.
+        k: how many, from 1 to min(outputs, inputs).
+        key: of the random start; None means ``addresses.root(0)``.
+
+    Returns: in x's dtype. :func:`largest_singular_values_with_bounds` says how far they may be off.
+
+    Cost: about 14 (k + 8) products with the Jacobian or its transpose; the whole matrix where that is no more.
+
+    Raises:
+        ValueError: k out of range.
+        TypeError: integer or complex input.
+
+    >>> largest_singular_values(lambda x: jnp.sin(3.0 * x), jnp.array([0.0, jnp.pi / 9]), 2).round(4).tolist()
+    [3.0, 1.5]
+    """
+    return largest_singular_values_with_bounds(fn, x, k, key=key).values
+
+
+def largest_singular_values_with_bounds(
+    fn: Callable[[Any], Any], x: Any, k: int, *, key: Key[Array, ""] | None = None
+) -> BoundedSingularValues:
+    """As :func:`largest_singular_values`, with the residual ||A v - s u|| of each, an error bound (Weyl), and rounding.
+
+    >>> found = largest_singular_values_with_bounds(lambda x: 2.0 * x, jnp.ones(300), 3)
+    >>> found.values.round(5).tolist(), float(found.bounds.max()) < 1e-3
+    ([2.0, 2.0, 2.0], True)
+    """
+    a = _operator("largest_singular_values", fn, x)
+    smallest = min(a.rows, a.columns)
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= smallest:
+        raise ValueError(
+            f"largest_singular_values: `k` must be an integer from 1 to {smallest}, the largest possible rank of the "
+            f"{a.rows} x {a.columns} Jacobian; got {k!r}."
+        )
+    block = min(int(k) + OVERSAMPLING, smallest)
+    times, transposed = (jax.vmap(f, in_axes=1, out_axes=1) for f in (a.times, a.transposed))
+    if block * (POWERS + 1) >= smallest:
+        basis = jnp.eye(a.rows, dtype=a.dtype)
+    else:
+        start = jax.random.normal(addresses.root(0) if key is None else key, (a.columns, block), a.dtype)
+
+        def step(q, _):
+            q = _orthonormal(times(_orthonormal(transposed(q))))
+            return q, q
+
+        first = _orthonormal(times(start))
+        _, blocks = jax.lax.scan(step, first, length=POWERS)
+        basis = _orthonormal(jnp.concatenate([first, *blocks], axis=1))
+    projected = transposed(basis).T  # basis^T A
+    u, values, vt = jnp.linalg.svd(projected, full_matrices=False)
+    residual = times(vt[:k].T) - (basis @ u[:, :k]) * values[None, :k]
+    rounding = max(a.rows, a.columns) * jnp.finfo(a.dtype).eps * values[0]
+    return BoundedSingularValues(values[:k], jnp.linalg.norm(residual, axis=0) + rounding)
+
+
+def quadrature(
+    fn: Callable[[Any], Any], x: Any, *, probes: int = 32, steps: int = 32, key: Key[Array, ""] | None = None
+) -> Quadrature:
+    """Stochastic Lanczos quadrature for the squared singular values of the Jacobian of `fn` at `x`.
+
+    Args:
+        fn, x: as :func:`largest_singular_values`.
+        probes: random vectors, at least 2.
+        steps: of bidiagonalisation, each one jvp and one vjp; exact for polynomials of degree 2 steps - 1 in s^2. At
+            most min(outputs, inputs), which is also what larger values mean.
+        key: of the probes; None means ``addresses.root(0)``.
+
+    Returns: what :func:`log_determinant`, :func:`schatten_norm` and :func:`spectral_density` take.
+
+    >>> q = quadrature(lambda x: 2.0 * x, jnp.ones(50), probes=4, steps=8)
+    >>> round(float(schatten_norm(q, 2.0).value), 3)  # 2 sqrt(50)
+    14.142
+    """
+    from matfree import decomp
+
+    a = _operator("quadrature", fn, x)
+    for name, value, least in (("probes", probes, 2), ("steps", steps, 1)):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise ValueError(f"quadrature: `{name}` must be an integer of at least {least}; got {value!r}.")
+    steps = min(int(steps), a.rows, a.columns)
+    bidiagonalised = decomp.bidiag(steps, materialize=False)
+    signs = jax.random.rademacher(addresses.root(0) if key is None else key, (probes, a.columns), a.dtype)
+
+    def one(v):
+        size = jnp.max(jnp.abs(a.times(v)))  # a power of two near it keeps squares within range, and costs no digit
+        exponent = jnp.where(size > 0, jnp.round(jnp.log2(jnp.where(size > 0, size, 1.0))), 0.0)
+        scaled = lambda v: jnp.ldexp(a.times(v), -exponent.astype(jnp.int32))  # noqa: E731
+        alphas, betas = bidiagonalised(scaled, v).J_small
+        # In the order they come: alpha_1, beta_1, alpha_2 ... A tiny one is a breakdown: all after it is noise.
+        mixed = jnp.zeros(2 * steps - 1, a.dtype).at[::2].set(alphas).at[1::2].set(betas)
+        tiny = 10 * steps * jnp.finfo(a.dtype).eps * jax.lax.cummax(jnp.where(jnp.isfinite(mixed), mixed, 0.0))
+        whole = jnp.cumprod(mixed > tiny).astype(bool)
+        mixed = jnp.where(whole, mixed, 0.0)
+        _, s, vt = jnp.linalg.svd(jnp.diag(mixed[::2]) + jnp.diag(mixed[1::2], 1))
+        s = jnp.where(s > steps * jnp.finfo(a.dtype).eps * s[0], s, 0.0)  # not to be told from zero
+        return jnp.log(s) + exponent * float(np.log(2)), vt[:, 0] ** 2
+
+    log_nodes, weights = jax.vmap(one)(signs)
+    return Quadrature(log_nodes, weights, a.columns)
+
+
+def log_determinant(q: Quadrature) -> Estimate:
+    """ln of the product of the singular values, one for each input; -inf where some direction is lost in rounding.
+
+    >>> q = quadrature(lambda x: 2.0 * x, jnp.ones(50), probes=4, steps=8)
+    >>> bool(jnp.abs(log_determinant(q).value - 50 * jnp.log(2.0)) < 1e-3)
+    True
+    """
+    return _mean(q, q.inputs * jnp.sum(jnp.where(_seen(q), q.weights * q.log_nodes, 0.0), axis=1))
+
+
+def schatten_norm(q: Quadrature, p: ArrayLike) -> Estimate:
+    """(sum s^p)^(1/p), p > 0: 1 is the nuclear, 2 the Frobenius norm."""
+    check_positive("schatten_norm: `p`", p)
+    p = jnp.asarray(p, q.weights.dtype)
+    top = jnp.max(q.log_nodes)
+    top = jnp.where(jnp.isneginf(top), 0.0, top)
+    sums, error = _mean(
+        q, q.inputs * jnp.sum(jnp.where(_seen(q), q.weights * jnp.exp(p * (q.log_nodes - top)), 0.0), axis=1)
+    )
+    value = jnp.exp(top) * sums ** (1 / p)
+    return Estimate(value, value * error / (p * jnp.where(sums > 0, sums, 1.0)))
+
+
+def spectral_density(q: Quadrature, log_s: Float[ArrayLike, " grid"], width: float) -> Estimate:
+    """Density of ln s, per nat, smoothed by a gaussian of standard deviation `width` nats; zeros count, but are not drawn."""
+    check_positive("spectral_density: `width`", width)
+    z = (jnp.asarray(log_s, q.weights.dtype)[None, None, :] - q.log_nodes[:, :, None]) / width
+    bump = jnp.exp(-z * z / 2) / (width * float(np.sqrt(2 * np.pi)))
+    return _mean(q, jnp.sum(jnp.where(_seen(q)[:, :, None], q.weights[:, :, None] * bump, 0.0), axis=1))
+
+
+def check_positive(what: str, value: Any) -> None:
+    """Raise unless a number, or each of several, is above 0; tracers pass."""
+    if isinstance(value, Tracer):
+        return
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a positive number, such as 1.0; got {value!r}.") from None
+    if not np.all(numbers > 0):
+        raise ValueError(f"{what} must be positive; got {value}.")
+
+
+def _seen(q: Quadrature) -> Array:
+    """Nodes with weight: those that a breakdown leaves have none, and may be at ln 0."""
+    return q.weights > jnp.finfo(q.weights.dtype).eps
+
+
+def _mean(q: Quadrature, samples: Array) -> Estimate:
+    spread = jnp.std(samples, axis=0, ddof=1) / float(np.sqrt(q.weights.shape[0]))
+    return Estimate(jnp.mean(samples, axis=0), spread)
+
+
+def _operator(where: str, fn: Callable[[Any], Any], x: Any) -> _Operator:
+    if not callable(fn):
+        raise TypeError(f"{where}: `fn` must be a function of `x`; got {type(fn).__name__}.")
+    for leaf in jax.tree.leaves(x):
+        if not jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.floating):
+            found = getattr(leaf, "dtype", type(leaf).__name__)
+            raise TypeError(f"{where}: `x` must be floating-point arrays; got {found}.")
+    flat, unravel = ravel_pytree(x)
+    flat_fn = lambda v: ravel_pytree(fn(unravel(v)))[0]  # noqa: E731
+    out, pull = jax.vjp(flat_fn, flat)
+    if not jnp.issubdtype(out.dtype, jnp.floating) or out.size == 0 or flat.size == 0:
+        raise TypeError(f"{where}: `fn` must return real floating-point numbers; got {out.size} of dtype {out.dtype}.")
+    push = lambda v: jax.jvp(flat_fn, (flat,), (v,))[1]  # noqa: E731
+    return _Operator(push, lambda u: pull(u)[0], out.size, flat.size, flat.dtype)
+
+
+def _orthonormal(block: Array) -> Array:
+    size = jnp.max(jnp.abs(block))
+    return jnp.linalg.qr(block / jnp.where(size > 0, size, 1.0))[0]

@@ -1,0 +1,141 @@
+"""A grid of networks: fields of ``MLP`` and the values they take, each combination one kind of network."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxsat.activations import Activation
+from jaxsat.networks.mlp import MLP, STATIC_FIELDS, TRACED_FIELDS, check_scale
+
+UNITS = {"depth": "layers", "width": "units", "inputs": "units", "outputs": "units"}
+LONG_NAMES = {
+    "weight_scale": "weight scale sigma_w",
+    "bias_scale": "bias scale sigma_b",
+    "depth": "depth L",
+    "width": "width n",
+    "activation": "activation",
+    "ensemble": "weight ensemble",
+    "inputs": "input width",
+    "outputs": "read-out width",
+    "fan": "fan that divides the variance",
+    "residual_scale": "residual scale a",
+    "normalization": "normalisation",
+    "learning_rate": "learning rate",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Swept fields with their values, in the order given.
+
+    Static fields (each combination is a program of its own) and traced ones (arrays, vmapped over) are told apart by
+    name; ``base`` supplies the fields that are not swept.
+
+    Args:
+        base: the network whose fields are varied.
+        over: field -> values.
+        rates: swept numbers that are not fields of MLP but traced as its scales are, as a learning rate.
+    """
+
+    base: MLP
+    over: dict[str, list[Any]]
+    rates: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, net: MLP, over: Mapping[str, Any], rates: tuple[str, ...] = (), caller: str = "sweep") -> Grid:
+        """The grid of a request; raise, in the caller's name, for unknown fields and for values that are no grid."""
+        if not isinstance(over, Mapping):
+            raise TypeError(f"{caller}: `over` must map fields of MLP to values; got {type(over).__name__}.")
+        known = (*STATIC_FIELDS, *TRACED_FIELDS, *rates)
+        what = " or ".join(["fields of MLP", *map(repr, rates)])
+        values: dict[str, list[Any]] = {}
+        for name, given in over.items():
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+                raise ValueError(f"{caller}: `over` must name {what}; got {name!r}. {hint}")
+            if isinstance(given, str) or (np.ndim(given) == 0 and not isinstance(given, Sequence)):
+                raise TypeError(
+                    f"{caller}: `over[{name!r}]` must be a sequence of values; got {given!r}. Wrap it in a list."
+                )
+            values[name] = list(given)
+            if not values[name]:
+                raise ValueError(f"{caller}: `over[{name!r}]` must have at least one value; got none.")
+            if name not in STATIC_FIELDS:
+                check_scale(f"{caller}: `over[{name!r}]`", np.asarray(values[name]))
+            if len({plain(v) for v in values[name]}) < len(values[name]):
+                raise ValueError(f"{caller}: `over[{name!r}]` must have distinct values; got {list(given)}.")
+        grid = cls(net, values, rates)
+        grid.networks()  # raises for values that no MLP has
+        return grid
+
+    @property
+    def static(self) -> list[str]:
+        """Swept fields that change the compiled program, in the order given."""
+        return [name for name in self.over if name in STATIC_FIELDS]
+
+    @property
+    def traced(self) -> list[str]:
+        """Swept fields that are arrays to the compiled program, in the order given."""
+        return [name for name in self.over if name not in STATIC_FIELDS]
+
+    def choices(self) -> list[tuple[int, ...]]:
+        """Every combination of static values, as an index for each of :attr:`static`."""
+        return list(itertools.product(*(range(len(self.over[name])) for name in self.static)))
+
+    def network(self, choice: Sequence[int]) -> MLP:
+        """The network of one combination of static values."""
+        chosen = {name: self.over[name][i] for name, i in zip(self.static, choice, strict=True)}
+        return dataclasses.replace(self.base, **chosen)
+
+    def networks(self) -> list[MLP]:
+        """Of every combination of static values."""
+        return [self.network(choice) for choice in self.choices()]
+
+    def label(self, choice: Sequence[int]) -> str:
+        """One combination of static values in words."""
+        return ", ".join(f"{n}={plain(self.over[n][i])}" for n, i in zip(self.static, choice, strict=True))
+
+    def columns(self, corner: Mapping[str, int], block: Sequence[int]) -> dict[str, np.ndarray]:
+        """Values of the swept scales at each point of a block that begins at `corner`; the last stands again beyond the edge."""
+        values = [
+            np.asarray(self.over[name], float)[np.minimum(corner[name] + np.arange(length), len(self.over[name]) - 1)]
+            for name, length in zip(self.traced, block, strict=True)
+        ]
+        mesh = np.meshgrid(*values, indexing="ij")
+        return {name: m.ravel() for name, m in zip(self.traced, mesh, strict=True)}
+
+    def within(self, over: Mapping[str, Sequence[Any]]) -> Grid:
+        """This grid with the values, given as labels, of a wider one. Static ones that it lacks stay labels."""
+        known = {name: dict(zip(self.labels()[name], values, strict=True)) for name, values in self.over.items()}
+        over = {name: [known[name].get(v, v) for v in values] for name, values in over.items()}
+        return dataclasses.replace(self, over=over)
+
+    def choices_in(self, wider: Grid) -> list[tuple[int, ...]]:
+        """Combinations of this grid's static values, as indices of a wider grid."""
+        mine, theirs = self.labels(), wider.labels()
+        return list(itertools.product(*([theirs[name].index(v) for v in mine[name]] for name in self.static)))
+
+    def labels(self) -> dict[str, list[Any]]:
+        """Values as coordinates."""
+        return {
+            name: [plain(v) if name in STATIC_FIELDS else float(plain(v)) for v in values]
+            for name, values in self.over.items()
+        }
+
+
+def plain(value: Any) -> str | int | float:
+    """A field's value as a coordinate label."""
+    if value is None:
+        return "none"
+    if isinstance(value, Activation):
+        return value.name
+    if callable(value):
+        return getattr(value, "__name__", repr(value))
+    return value.item() if hasattr(value, "item") else value

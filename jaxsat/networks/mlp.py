@@ -1,0 +1,320 @@
+"""MLP: what a network is, and init, apply and trace as pure functions of it.
+
+    h_l = sigma_w U_l x_{l-1} + sigma_b v_l,    x_l = phi(h_l),    l = 1 .. depth
+
+U_l and v_l are unit draws (see ``ensembles``); x_0 is the input. Two remedies against vanishing gradients are forms of
+a layer, to be had together too: a skip connection, x_l = x_{l-1} + a phi(h_l), and layer normalisation of h_l before
+phi (see ``normalization``).
+
+Choices that change the compiled program (depth, width, activation, ensemble, outer widths, forms) are static; the
+scales are arrays, so one compilation serves them all.
+
+Randomness has an address: layer l draws from ``fold_in(key, l)``. A network's first l layers are therefore the
+network of depth l, and networks that differ in scale or activation only are compared on the same draws.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, Float, Key
+
+from jaxsat import activations, addresses
+from jaxsat.activations import Activation
+from jaxsat.linalg import ensembles
+from jaxsat.linalg.lapack import after
+from jaxsat.networks import normalization
+
+Fan = Literal["in", "average"]
+
+
+class Params(NamedTuple):
+    """The parameters of one network: unit draws and, beside them, the scales that multiply them.
+
+    Keeping the scales apart lets ``vmap`` run over thousands of scales without copying the draws. The weight matrix
+    of layer l is ``weight_scale`` times the draw; :meth:`scaled` folds the scales in.
+    """
+
+    first: Float[Array, "width inputs"]
+    hidden: Float[Array, "depth-1 width width"]
+    biases: Float[Array, "depth width"]
+    readout: Float[Array, "outputs width"] | None
+    readout_bias: Float[Array, " outputs"] | None
+    weight_scale: Float[Array, ""]
+    bias_scale: Float[Array, ""]
+    residual_scale: Float[Array, ""] | None = None
+
+    def scaled(self) -> Params:
+        """The same network with the scales of weights and biases equal to 1 and the draws multiplied by what they were.
+
+        The residual scale stays: it multiplies phi, not a draw.
+        """
+        w, b = self.weight_scale, self.bias_scale
+        one = jnp.ones_like(w)
+        readout = None if self.readout is None else w * self.readout
+        readout_bias = None if self.readout_bias is None else b * self.readout_bias
+        return Params(
+            w * self.first, w * self.hidden, b * self.biases, readout, readout_bias, one, one, self.residual_scale
+        )
+
+
+class Trace(NamedTuple):
+    """What every layer computed for one input, l = 1 .. depth.
+
+    Attributes:
+        pre_activations: h_l, what phi sees: after normalisation, if there is one.
+        activations: x_l, after the skip connection, if there is one.
+        deviations: the standard deviations that layer normalisation divided by; None without it.
+    """
+
+    pre_activations: Float[Array, "depth width"]
+    activations: Float[Array, "depth width"]
+    deviations: Float[Array, " depth"] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class MLP:
+    """A fully connected network of `depth` nonlinear layers of `width` units.
+
+    Args:
+        depth, width: number of layers (each has an activation), units per layer; at least 1.
+        activation: a name, a record of ``activations``, or an elementwise callable.
+        weight_scale: sigma_w, finite and >= 0: entries have variance sigma_w^2 / n_in. Or a named scale ('lecun',
+            'he', 'glorot', 'standard'); 'glorot' also sets ``fan='average'``. An array gives a family of networks
+            for ``jax.vmap``.
+        bias_scale: sigma_b, finite and >= 0: biases have variance sigma_b^2.
+        ensemble: 'gaussian', 'uniform' (same mean and variance) or 'orthogonal'. Biases are gaussian, for 'uniform'
+            uniform.
+        inputs: width of the input; None means `width`.
+        outputs: width of a linear read-out after the last activation; None means there is none.
+        fan: variance is divided by n_in ('in') or by (n_in + n_out) / 2 ('average'); they differ only for the first
+            layer and the read-out.
+        residual_scale: a of x_l = x_{l-1} + a phi(h_l), finite and >= 0; None: no skip connections, which a = 0 is not
+            (then x_l = x_0). Every layer whose input is as wide as its output has one; where `inputs` differs from
+            `width` the first has none, and no a either: x_1 = phi(h_1).
+        normalization: 'layer': phi sees h_l less its mean over the layer's units, divided by its standard deviation over
+            them (biased; no learned gain or shift, nothing added to the variance). Units that are all equal, as for a
+            zero input without biases, become 0. None: no normalisation.
+
+    A pytree whose leaves are the scales; everything else is static. Pass it through jit and vmap as it is.
+
+    References: Yang & Schoenholz 2017 (reduced residual networks); Ba, Kiros & Hinton 2016, eq. 3.
+
+    Raises:
+        ValueError: sizes below 1, scales that are not finite or negative, unknown names.
+        TypeError: sizes that are not integers.
+
+    >>> net = MLP(depth=3, width=5, activation="tanh", weight_scale=1.5, inputs=2)
+    >>> params = net.init(jax.random.key(0))
+    >>> net.apply(params, jnp.ones(2)).shape, net.trace(params, jnp.ones(2)).pre_activations.shape
+    ((5,), (3, 5))
+    """
+
+    depth: int
+    width: int
+    activation: Activation | str | Callable[[Array], Array] = "tanh"
+    weight_scale: Any = 1.0
+    bias_scale: Any = 0.0
+    ensemble: str = "gaussian"
+    inputs: int | None = None
+    outputs: int | None = None
+    fan: str = "in"
+    residual_scale: Any = None
+    normalization: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "width", "inputs", "outputs"):
+            optional = name in ("inputs", "outputs")
+            object.__setattr__(self, name, _size(name, getattr(self, name), optional))
+        object.__setattr__(self, "activation", activations.get(self.activation))
+        ensembles.get(self.ensemble)
+        if self.fan not in get_args(Fan):
+            raise ValueError(f"MLP: `fan` must be one of {', '.join(get_args(Fan))}; got {self.fan!r}.")
+        if isinstance(self.weight_scale, str):
+            if self.weight_scale == "glorot":
+                object.__setattr__(self, "fan", "average")
+            scale = ensembles.named_scale(self.weight_scale, self.width, self.width)
+            object.__setattr__(self, "weight_scale", scale)
+        for name in ("weight_scale", "bias_scale"):
+            check_scale(f"MLP: `{name}`", getattr(self, name))
+        if self.residual_scale is not None:
+            check_scale("MLP: `residual_scale`", self.residual_scale)
+        if self.normalization not in (None, "layer"):
+            raise ValueError(f"MLP: `normalization` must be None or 'layer'; got {self.normalization!r}.")
+
+    @property
+    def first_has_skip(self) -> bool:
+        """Whether the first layer, too, has a skip connection."""
+        return self.residual_scale is not None and self.input_width == self.width
+
+    @property
+    def phi(self) -> Activation:
+        """The activation's record."""
+        return activations.get(self.activation)
+
+    @property
+    def input_width(self) -> int:
+        """Width of the input, n_0."""
+        return self.width if self.inputs is None else self.inputs
+
+    @property
+    def output_width(self) -> int:
+        """Width of the output: of the read-out if there is one, else of the last layer."""
+        return self.width if self.outputs is None else self.outputs
+
+    def init(self, key: Key[Array, ""], dtype: Any = None) -> Params:
+        """Draw the parameters of one network.
+
+        Args:
+            key: address of the network.
+            dtype: of the result; drawn in the default float dtype and cast, so that the same network can be looked
+                at in several precisions.
+        """
+        params = self._drawn(key)
+        return params if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+    @jax.jit  # as are the passes below: called outside jit, a scan would be compiled anew each time
+    def _drawn(self, key: Array) -> Params:
+        draw = ensembles.get(self.ensemble)
+        draw_bias = ensembles.uniform if self.ensemble == "uniform" else ensembles.gaussian
+
+        def layer(index, n_out, n_in, earlier):
+            weight_key, bias_key = addresses.layer(key, index)
+            if earlier is not None and self.ensemble == "orthogonal":
+                weight_key = after(earlier, weight_key)
+            weight = draw(weight_key, n_out, n_in)
+            if self.fan == "average" and n_out != n_in:
+                weight = weight * float(np.sqrt(2 * n_in / (n_in + n_out)))
+            return weight, draw_bias(bias_key, n_out, 1)[:, 0]
+
+        first, first_bias = layer(1, self.width, self.input_width, None)
+        rest = jnp.arange(2, self.depth + 1)
+        hidden, biases = jax.vmap(lambda index: layer(index, self.width, self.width, first))(rest)
+        readout, readout_bias = None, None
+        if self.outputs is not None:
+            readout, readout_bias = layer(
+                addresses.READOUT, self.outputs, self.width, hidden if self.depth > 1 else first
+            )
+        params = Params(
+            first, hidden, jnp.concatenate([first_bias[None], biases]), readout, readout_bias,
+            jnp.asarray(self.weight_scale), jnp.asarray(self.bias_scale),
+            None if self.residual_scale is None else jnp.asarray(self.residual_scale),
+        )  # fmt: skip
+        return jax.tree.map(lambda leaf: leaf.astype(first.dtype), params)
+
+    def apply(
+        self, params: Params, x: Float[ArrayLike, " inputs"], shifts: Float[Array, "depth width"] | None = None
+    ) -> Float[Array, " outputs"]:
+        """The network's output for one input; a batch goes through ``jax.vmap``.
+
+        Args:
+            params, x: parameters drawn by :meth:`init`, and the input.
+            shifts: added to what phi sees: the derivative of a loss with respect to them is dE/dh_l. None: nothing.
+        """
+        (last, _), _ = self._layers(params, self._checked(params, x), shifts)
+        if params.readout is None:
+            return last
+        assert params.readout_bias is not None
+        return _affine(params, params.readout, params.readout_bias, last)
+
+    def trace(self, params: Params, x: Float[ArrayLike, " inputs"]) -> Trace:
+        """Pre-activations and activations of every layer for one input."""
+        (_, first), rest = self._layers(params, self._checked(params, x), None)
+        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
+
+    def _checked(self, params: Params, x: ArrayLike) -> Array:
+        """The input in the parameters' dtype; raise unless all fits."""
+        if jnp.shape(x) != (self.input_width,):
+            raise ValueError(
+                f"MLP: `x` must be one input of shape ({self.input_width},); got {jnp.shape(x)}. "
+                "Use jax.vmap for a batch, or set `inputs`."
+            )
+        if (params.residual_scale is None) != (self.residual_scale is None):
+            raise ValueError(
+                f"MLP: `params` must have a residual scale where the network has one, and none where it has none; got "
+                f"{params.residual_scale} for a network with {self.residual_scale}. Use params._replace(residual_scale=...)."
+            )
+        return jnp.asarray(x, params.first.dtype)
+
+    @jax.jit
+    def _layers(self, params: Params, x: Array, shifts: Array | None) -> tuple[tuple[Array, Trace], Trace]:
+        def layer(x, inputs, a):
+            (weight, bias), shift = inputs
+            h, deviation = _affine(params, weight, bias, x), None
+            if self.normalization is not None:
+                h, deviation = normalization.layer(h)
+            if shift is not None:
+                h = h + shift
+            x = self.phi(h) if a is None else x + a * self.phi(h)
+            return x, Trace(h, x, deviation)
+
+        below, above = (None, None) if shifts is None else (shifts[0], shifts[1:])
+        a = params.residual_scale
+        x, first = layer(x, ((params.first, params.biases[0]), below), a if self.first_has_skip else None)
+        layers = ((params.hidden, params.biases[1:]), above)
+        x, rest = jax.lax.scan(lambda x, inputs: layer(x, inputs, a), x, layers)
+        return (x, first), rest
+
+
+def _affine(params: Params, weight: Array, bias: Array, x: Array) -> Array:
+    # Under vmap over scales the draw stays unbatched and this is one wide product; scaling comes after it.
+    return params.weight_scale * jnp.einsum("i,oi->o", x, weight) + params.bias_scale * bias
+
+
+def _flatten(net: MLP) -> tuple[tuple[tuple[Any, Any], ...], tuple[Any, ...]]:
+    static = tuple(getattr(net, name) for name in STATIC_FIELDS)
+    return tuple((jax.tree_util.GetAttrKey(name), getattr(net, name)) for name in TRACED_FIELDS), static
+
+
+def _unflatten(static: tuple[Any, ...], scales: Any) -> MLP:
+    net = object.__new__(MLP)  # not through __init__: JAX passes placeholders here
+    for name, value in zip(STATIC_FIELDS + TRACED_FIELDS, (*static, *scales), strict=True):
+        object.__setattr__(net, name, value)
+    return net
+
+
+TRACED_FIELDS = ("weight_scale", "bias_scale", "residual_scale")
+STATIC_FIELDS = tuple(field.name for field in dataclasses.fields(MLP) if field.name not in TRACED_FIELDS)
+jax.tree_util.register_pytree_with_keys(MLP, _flatten, _unflatten)
+
+
+def gaussian_input(net: MLP, key: Key[Array, ""]) -> Float[Array, " inputs"]:
+    """The input used where none is given: a gaussian direction with mean square exactly 1."""
+    z = jax.random.normal(jax.random.fold_in(key, addresses.INPUT), (net.input_width,))
+    return z * jax.lax.rsqrt(jnp.mean(z * z))
+
+
+def check_net(where: str, net: Any) -> None:
+    """Raise unless `net` is an MLP."""
+    if not isinstance(net, MLP):
+        raise TypeError(
+            f"{where}: `net` must be an MLP, as in jaxsat.MLP(depth=8, width=64); got {type(net).__name__}."
+        )
+
+
+def check_scale(what: str, value: Any) -> None:
+    """Raise unless a scale is finite and >= 0; tracers pass."""
+    if isinstance(value, Tracer):
+        return
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} must be a number; got {value!r}.") from None
+    if not (np.isfinite(numbers).all() and (numbers >= 0).all()):
+        raise ValueError(f"{what} must be finite and at least 0; got {value}.")
+
+
+def _size(name: str, value: Any, optional: bool) -> int | None:
+    if value is None and optional:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"MLP: `{name}` must be an integer{' or None' if optional else ''}; got {value!r}.")
+    if value < 1:
+        raise ValueError(f"MLP: `{name}` must be at least 1; got {value}.")
+    return int(value)

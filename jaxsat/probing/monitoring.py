@@ -1,0 +1,163 @@
+"""Watching a training run from inside: gradient norms, update-to-weight ratios and zeros, layer by layer.
+
+``monitor`` rides in an optax chain and keeps its numbers in the optimiser's state, so they come back through jit and
+scan like any other array. ``PeriodicProbe`` takes a whole report every so many steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int
+
+from jaxsat.linalg.magnitudes import magnitude, wide
+from jaxsat.probing import Prepared, Report, prepare
+
+
+class MonitorState(NamedTuple):
+    """Numbers of the last step, each a pytree like the parameters, of scalars; NaN before the first step.
+
+    Attributes:
+        log_gradient_norms: ln ||g|| of each array of parameters; -inf where g is exactly zero.
+        log_update_ratios: ln (||update|| / ||weights||); NaN where the parameters are not given to the optimiser.
+        zero_fractions, subnormal_fractions: of the entries of g, in its own dtype.
+        step: number of steps seen.
+        inner: state of the optimiser that is watched.
+    """
+
+    log_gradient_norms: Any
+    log_update_ratios: Any
+    zero_fractions: Any
+    subnormal_fractions: Any
+    step: Int[Array, ""]
+    inner: Any
+
+
+def monitor(optimizer: optax.GradientTransformation | None = None) -> optax.GradientTransformation:
+    """An optimiser that does what the given one does and keeps, for each array of parameters, what passed through it.
+
+    ``monitor(optax.adam(1e-3))`` keeps norms and zeros of the gradients that come in, and the ratio of the updates
+    that go out to the weights. ``optax.chain(..., monitor(), ...)`` keeps those of what passes at its place, unchanged:
+    in front, of the gradients; at the end, of the updates.
+
+    Args:
+        optimizer: what to watch; None watches a place in a chain.
+
+    Returns: an ``optax.GradientTransformation`` whose state is a :class:`MonitorState`. Updates are the optimiser's own,
+        bit for bit.
+
+    Accuracy: as :func:`jaxsat.linalg.magnitudes.magnitude`: norms do not underflow. ``optax.tree.norm`` of gradients near
+        1e-25 is 0 in float32.
+
+    Raises:
+        TypeError: not a GradientTransformation.
+
+    >>> tx = monitor(optax.sgd(0.1))
+    >>> params = {"w": jnp.ones(4, jnp.float32)}
+    >>> updates, state = tx.update({"w": jnp.full(4, 1e-30, jnp.float32)}, tx.init(params), params)
+    >>> round(float(state.log_gradient_norms["w"]), 3)  # ln 2e-30
+    -68.384
+    """
+    inner = optax.identity() if optimizer is None else optimizer
+    if not isinstance(inner, optax.GradientTransformation):
+        raise TypeError(
+            f"monitor: `optimizer` must be an optax.GradientTransformation, as in monitor(optax.adam(1e-3)); got {optimizer!r}."
+        )
+    inner = optax.with_extra_args_support(inner)
+
+    def init(params: Any) -> MonitorState:
+        missing = [jax.tree.map(lambda p: jnp.full((), jnp.nan, wide(p.dtype)), params) for _ in range(4)]
+        return MonitorState(*missing, jnp.zeros((), jnp.int32), inner.init(params))
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, MonitorState]:
+        after, inner_state = inner.update(updates, state.inner, params, **extra)
+        found = [magnitude(leaf) for leaf in jax.tree.leaves(updates)]
+        like = jax.tree.structure(updates)
+        norms, zeros, subnormals = (jax.tree.unflatten(like, [one[i] for one in found]) for i in range(3))
+        if params is None:
+            ratios = jax.tree.map(lambda n: jnp.full_like(n, jnp.nan), norms)
+        else:
+            ratios = jax.tree.map(_log_ratio, after, params)
+        return after, MonitorState(norms, ratios, zeros, subnormals, state.step + 1, inner_state)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _log_ratio(update: Array, weight: Array) -> Array:
+    return (magnitude(update).log_norm - magnitude(weight).log_norm).astype(wide(update.dtype))
+
+
+def scalars(state: Any) -> dict[str, float]:
+    """The numbers of every MonitorState inside an optimiser's state, as 'path/number': what loggers take.
+
+    >>> tx = optax.chain(monitor(), optax.sgd(0.1))
+    >>> params = {"w": jnp.ones(4, jnp.float32)}
+    >>> _, state = tx.update(params, tx.init(params), params)
+    >>> sorted(scalars(state))
+    ["['w']/log_gradient_norm", "['w']/log_update_ratio", "['w']/subnormal_fraction", "['w']/zero_fraction"]
+    """
+    found = {}
+    for one in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, MonitorState)):
+        if isinstance(one, MonitorState):
+            for name in MonitorState._fields[:4]:
+                for path, value in jax.tree_util.tree_flatten_with_path(getattr(one, name))[0]:
+                    found[f"{jax.tree_util.keystr(path)}/{name.removesuffix('s')}"] = float(value)
+    return found
+
+
+class PeriodicProbe:
+    """Reports of one function along a training run: compiled once, taken every so many steps, kept as a Dataset.
+
+    Args:
+        fn, loss: as in :func:`jaxsat.probe`.
+        every: steps between reports, at least 1.
+
+    >>> watch = PeriodicProbe(lambda w, x: jnp.sum(jnp.tanh(x @ w)), every=10)
+    >>> for step in range(21):
+    ...     report = watch(step, jnp.full((3, 3), 0.1 * step), jnp.ones((2, 3)))  # a Report at 0, 10, 20; else None
+    >>> ds = watch.dataset()
+    >>> dict(ds.sizes), ds.step.values.tolist(), ds.saturated_fraction.values.ravel().tolist()
+    ({'step': 3, 'site': 1}, [0, 10, 20], [0.0, 1.0, 1.0])
+    """
+
+    def __init__(self, fn: Callable[..., Any], every: int, loss: Callable[[Any], Any] | None = None) -> None:
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"PeriodicProbe: `every` must be a whole number of steps, at least 1; got {every!r}.")
+        self._fn, self._every, self._loss = fn, every, loss
+        self._ready: Prepared | None = None
+        self._reports: dict[int, Report] = {}
+
+    def __call__(self, step: int, *args: Any) -> Report | None:
+        """The report at this step, if it is one's turn; its scalars() are what loggers take."""
+        if step % self._every:
+            return None
+        if self._ready is None:
+            self._ready = prepare(self._fn, *args, loss=self._loss)
+        self._reports[step] = self._ready(*args)
+        return self._reports[step]
+
+    def dataset(self) -> Any:
+        """An xarray Dataset of all reports, dimensions 'step' and 'site'.
+
+        Raises:
+            ValueError: no report was taken.
+        """
+        import xarray as xr
+
+        if not self._reports:
+            raise ValueError("PeriodicProbe: no report was taken yet; call it with a step and fn's arguments first.")
+        steps = xr.Variable("step", list(self._reports))
+        joined = xr.concat(
+            [report.dataset() for report in self._reports.values()],
+            steps,
+            data_vars="all",
+            coords="minimal",
+            compat="override",
+        )
+        losses = [report.loss for report in self._reports.values()]
+        return joined if all(map(math.isnan, losses)) else joined.assign(loss=("step", losses))

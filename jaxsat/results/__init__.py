@@ -1,0 +1,1 @@
+"""What leaves the program: estimates and intervals, zarr files, provenance, progress, plots."""

@@ -1,0 +1,382 @@
+"""Sweeps on disk: zarr stores that are written a chunk at a time, resumed, extended and shared by processes.
+
+The store is an ordinary zarr hierarchy, ``xarray.open_zarr(path)``. A chunk of it is the unit of work: one value of each
+static field, a block of values of each swept scale, and many seeds. It is written whole (zarr renames a finished file into
+place), flushed to the disk, and only then marked as done by its chunk of the array `chunk_counts`, which holds the number of
+its networks and how many of them hold a NaN, for each variable. What a crash leaves unmarked is computed again.
+
+Beside the arrays lies ``.jaxsat/``: claims of processes at work, records of runs, and chunks that failed with their errors.
+The header, in the attributes of the root, says what the store is of: an *identity* that a request must share, and the
+values of each swept field and the number of seeds, which requests may extend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import socket
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxsat.results import zarr_files
+from jaxsat.results.layout import Layout, Unit
+from jaxsat.results.leases import Claims
+
+if TYPE_CHECKING:
+    import xarray
+    import zarr
+
+FORMAT = 1
+HEADER, COUNTS, STATE = "jaxsat_sweep", "chunk_counts", ".jaxsat"
+MARK = "<i4"  # uncompressed, so that a mark is its integers
+COMMIT_SECONDS, COMMIT_CHUNKS = 2.0, 64  # chunks are flushed and marked together at least so often
+WAIT = 0.5  # seconds between looks at what other processes do
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What a store is of.
+
+    Attributes:
+        identity: what every request to it has in common: plain JSON.
+        programs: fingerprint of the compiled program of each combination of static values.
+        over: values of each swept field, as labels, in the order in which they came.
+        seeds: how many.
+        chunks: length of a chunk along each swept field and "seed".
+    """
+
+    identity: dict[str, Any]
+    programs: dict[str, str]
+    over: dict[str, list[Any]]
+    seeds: int
+    chunks: dict[str, int]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout({name: len(values) for name, values in self.over.items()} | {"seed": self.seeds}, self.chunks)
+
+    def extended(self, over: Mapping[str, Sequence[Any]], seeds: int) -> Header:
+        """With the values and seeds of a request appended that it has not yet."""
+        union = {n: values + [v for v in over[n] if v not in values] for n, values in self.over.items()}
+        return dataclasses.replace(self, over=union, seeds=max(seeds, self.seeds))
+
+
+class Store:
+    """An open store.
+
+    Args:
+        path: of an existing store.
+
+    Raises:
+        ValueError: unreadable, somebody else's, or of a later version of jaxsat.
+    """
+
+    def __init__(self, path: str | pathlib.Path):
+        self.path = pathlib.Path(path)
+        self.state = self.path / STATE
+        self.header = read_header(self.path)
+        self._group = _open_group(self.path, "r+" if os.access(self.path, os.W_OK) else "r")
+        self._arrays: dict[str, zarr.Array] = {}
+        self._pending: list[tuple[Unit, list[int]]] = []
+        self._last_commit = time.monotonic()
+
+    @property
+    def layout(self) -> Layout:
+        return self.header.layout
+
+    @property
+    def variables(self) -> list[str]:
+        """Names of the measured arrays."""
+        return self._array(COUNTS).attrs["counted"][1:]  # type: ignore[index, return-value]
+
+    def claims(self) -> Claims:
+        return Claims(self.state / "claims")
+
+    # --- chunks ------------------------------------------------------------------------------------------------
+
+    def done(self) -> set[Unit]:
+        """Chunks marked as done: those whose mark is a file, which a listing tells without reading any."""
+        depth = len(self.layout.sizes)
+        return {tuple(map(int, path.split(os.sep)[-1 - depth : -1])) for path in self._marks()}
+
+    def _marks(self) -> Iterator[str]:
+        return _files(str(self.path / COUNTS / "c"), len(self.layout.sizes) + 1)
+
+    def is_done(self, unit: Unit) -> bool:
+        return self.path.joinpath(COUNTS, "c", *map(str, unit), "0").exists()
+
+    def write(self, unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Unit]:
+        """Write a chunk; return those that are marked as done now, which may be several or none.
+
+        Args:
+            unit: its place in the layout.
+            arrays: values with the leading dimensions of the layout, of the unit's lengths.
+        """
+        where = tuple(self.layout.slices(unit).values())
+        counts = [self.layout.networks(unit)]
+        for name in self.variables:
+            array = arrays[name]
+            own = tuple(range(len(where), array.ndim))
+            counts.append(int(np.isnan(array).any(axis=own).sum()) if array.dtype.kind == "f" else 0)
+            self._array(name)[where] = array
+        self._pending.append((unit, counts))
+        if len(self._pending) >= COMMIT_CHUNKS or time.monotonic() - self._last_commit > COMMIT_SECONDS:
+            return self.commit()
+        return []
+
+    def commit(self) -> list[Unit]:
+        """Flush what has been written to the disk, then mark it."""
+        files = [
+            self.path.joinpath(name, "c", *map(str, unit), *["0"] * (self._array(name).ndim - len(unit)))
+            for unit, _ in self._pending
+            for name in self.variables
+        ]
+        _flush(file for file in files if file.exists())  # zarr writes no chunk that holds the fill value alone
+        for unit, counts in self._pending:
+            self._array(COUNTS)[unit] = np.array(counts, np.int32)
+            self._failure(unit).unlink(missing_ok=True)
+        marked = [unit for unit, _ in self._pending]
+        self._pending, self._last_commit = [], time.monotonic()
+        return marked
+
+    def fail(self, unit: Unit, error: Exception) -> None:
+        """Record that a chunk could not be computed."""
+        path = self._failure(unit)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{type(error).__name__}: {error}\n")
+
+    def failures(self) -> dict[Unit, str]:
+        """Chunks that failed and have not been done since, with their errors."""
+        files = sorted((self.state / "failed").glob("*")) if (self.state / "failed").exists() else []
+        return {tuple(map(int, file.name.split("."))): file.read_text().strip() for file in files}
+
+    def _failure(self, unit: Unit) -> pathlib.Path:
+        return self.state / "failed" / unit_name(unit)
+
+    def _array(self, name: str) -> zarr.Array:
+        if name not in self._arrays:
+            self._arrays[name] = self._group[name]  # type: ignore[assignment]
+        return self._arrays[name]
+
+    # --- the whole ---------------------------------------------------------------------------------------------
+
+    def record_run(self, record: Mapping[str, Any]) -> None:
+        """Write, or write anew, what this process has done: JSON."""
+        folder = self.state / "runs"
+        folder.mkdir(exist_ok=True)
+        created = "".join(c for c in str(record["created"]) if c.isalnum())
+        _replace(folder / f"{created}-{socket.gethostname()}-{os.getpid()}.json", json.dumps(record))
+
+    def runs(self) -> list[dict[str, Any]]:
+        folder = self.state / "runs"
+        return [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))] if folder.exists() else []
+
+    def counts(self) -> dict[str, int]:
+        """Networks done, and how many of them hold a NaN in each variable."""
+        marks = b"".join(pathlib.Path(path).read_bytes() for path in self._marks())  # by zarr: seconds for 10 000
+        totals = np.frombuffer(marks, MARK).reshape(-1, 1 + len(self.variables)).sum(axis=0)
+        return {name: int(total) for name, total in zip(["networks", *self.variables], totals, strict=True)}
+
+    def dataset(self, over: Mapping[str, Sequence[Any]] | None = None, seeds: int | None = None) -> xarray.Dataset:
+        """What is stored, read when it is looked at: all, or what a request asked for, in its order."""
+        import xarray
+
+        found = xarray.open_zarr(self.path, chunks=None).drop_vars(COUNTS)
+        counts = self.counts()
+        for name, array in found.data_vars.items():
+            array.attrs["nan_networks"] = counts[str(name)]
+        found.attrs.pop(HEADER)
+        found.attrs["seconds"] = round(sum(run["seconds"] for run in self.runs()), 3)
+        if over is None:
+            return found
+        index = {n: [self.header.over[n].index(v) for v in values] for n, values in over.items()} | {
+            "seed": range(self.header.seeds if seeds is None else seeds)
+        }
+        chosen = {name: list(i) for name, i in index.items() if list(i) != list(range(self.layout.sizes[name]))}
+        return found.isel(chosen) if chosen else found
+
+    def extend(self, header: Header, claims: Claims) -> None:
+        """Grow the arrays for a header of more values or seeds.
+
+        Chunks at the old edge that grow are computed anew.
+
+        Raises:
+            ValueError: other processes are at work in the store.
+        """
+        while not claims.take("extension"):
+            time.sleep(WAIT)
+        try:
+            now = read_header(self.path)
+            if now != self.header:
+                self.header, self._arrays = now, {}
+                header = now.extended(header.over, header.seeds)
+                header = dataclasses.replace(header, programs=now.programs | header.programs)
+            if at_work := claims.held_by_others():
+                raise ValueError(
+                    f"sweep: `store` must not be at work when values or seeds are added; {len(at_work)} chunks of "
+                    f"{self.path} are being computed. Wait until they are done, or ask for what it has."
+                )
+            before = self.layout
+            for unit in self.done():
+                if before.slices(unit) != header.layout.slices(unit):
+                    self.path.joinpath(COUNTS, "c", *map(str, unit), "0").unlink()
+            for name in [*self.variables, COUNTS]:
+                array = self._array(name)
+                lengths = header.layout.counts if name == COUNTS else tuple(header.layout.sizes.values())
+                array.resize((*lengths, *array.shape[len(lengths) :]))
+            for name, labels in header.over.items():
+                self._relabel(name, labels)
+            self._relabel("seed", list(range(header.seeds)))
+            _write_header(self._group, self.path, header)
+            self.header, self._arrays = header, {}
+        finally:
+            claims.give_back("extension")
+
+    def _relabel(self, name: str, labels: list[Any]) -> None:
+        array: Any = self._group[name]
+        if array.shape != (len(labels),):
+            array.resize((len(labels),))
+            array[:] = np.asarray(labels, dtype=array.dtype)
+
+
+def unit_name(unit: Unit) -> str:
+    return ".".join(map(str, unit))
+
+
+def exists(path: pathlib.Path) -> bool:
+    """Whether there is something at `path`: anything but an empty folder, which may become a store."""
+    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
+
+
+def create(path: pathlib.Path, header: Header, dataset: xarray.Dataset) -> None:
+    """Make a store with nothing done. If another process makes it first, that one stands.
+
+    Args:
+        path: a new path.
+        header: what it is of.
+        dataset: its coordinates, attributes and variables; the variables' values are not looked at.
+    """
+    making = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}")
+    zarr_files.write(dataset.drop_vars(list(dataset.data_vars)), making, mode="w")
+    group = _open_group(making, "r+")
+    leading = list(header.layout.sizes)
+    for name, array in dataset.data_vars.items():
+        own = array.shape[len(leading) :]
+        group.create_array(
+            str(name), shape=array.shape, chunks=(*(header.chunks[n] for n in leading), *own), dtype=array.dtype,
+            fill_value=np.nan if array.dtype.kind == "f" else 0, dimension_names=[str(dim) for dim in array.dims],
+            attributes=dict(array.attrs),
+        )  # fmt: skip
+    counted = ["networks", *map(str, dataset.data_vars)]
+    group.create_array(
+        COUNTS, shape=(*header.layout.counts, len(counted)), chunks=(*[1] * len(leading), len(counted)),
+        dtype=MARK, compressors=None, fill_value=0, dimension_names=[*(f"{n}_chunk" for n in leading), "counted"],
+        attributes={"long_name": "networks done, and those with a NaN in each variable", "units": "1", "counted": counted},
+    )  # fmt: skip
+    _write_header(group, making, header)
+    (making / STATE / "claims").mkdir(parents=True)
+    try:
+        making.rename(path)
+    except OSError:
+        shutil.rmtree(making)
+        if not (path / "zarr.json").exists():
+            raise
+
+
+def read_header(path: pathlib.Path) -> Header:
+    """What a store is of.
+
+    Raises:
+        ValueError: unreadable, somebody else's, or of a later version of jaxsat.
+    """
+    try:
+        found = json.loads((path / "zarr.json").read_text())["attributes"][HEADER]
+        written = found.pop("format")
+    except (OSError, KeyError, ValueError, TypeError, AttributeError):
+        raise ValueError(
+            f"sweep: `store` must be a new path or the store of a sweep; {path} is something else or unreadable. "
+            "Choose another name."
+        ) from None
+    if written > FORMAT:
+        raise ValueError(
+            f"sweep: `store` {path} was written by a later version of jaxsat (format {written}; this one knows {FORMAT}). "
+            "Update jaxsat, or choose another name."
+        )
+    return Header(**found)
+
+
+def differences(
+    header: Header, identity: Mapping[str, Any], over: Sequence[str], programs: Mapping[str, str]
+) -> list[str]:
+    """Why a request does not belong to a store, a line for each reason."""
+    found = [
+        f"{name}: {header.identity.get(name)!r} there, {identity.get(name)!r} asked"
+        for name in sorted(header.identity.keys() | identity.keys())
+        if header.identity.get(name) != identity.get(name)
+    ]
+    if list(header.over) != list(over):
+        found.insert(0, f"over: {', '.join(header.over) or 'nothing'} there, {', '.join(over) or 'nothing'} asked")
+    changed = [label for label, program in programs.items() if header.programs.get(label, program) != program]
+    if changed and not found:
+        which = f" for {changed[0]}" if changed[0] else ""
+        found.append(f"measure: the program that computes it has changed{which}, and its numbers with it")
+    return found
+
+
+def _write_header(group: zarr.Group, path: pathlib.Path, header: Header) -> None:
+    import zarr
+
+    group.attrs[HEADER] = {"format": FORMAT} | dataclasses.asdict(header)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        warnings.filterwarnings("ignore", message="Object at .jaxsat")
+        zarr.consolidate_metadata(str(path), zarr_format=3)
+
+
+def _open_group(path: pathlib.Path, mode: Any) -> zarr.Group:
+    import zarr
+
+    return zarr.open_group(str(path), mode=mode, use_consolidated=False)
+
+
+def _files(folder: str, depth: int) -> Iterator[str]:
+    """Files so many levels below a folder, but for those that are being written."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if depth > 1:
+                yield from _files(entry.path, depth - 1)
+            elif not entry.name.endswith("partial"):
+                yield entry.path
+
+
+def _flush(files: Iterator[pathlib.Path]) -> None:
+    """Files and the entries of the folders they lie in, to the disk."""
+    folders = set()
+    for file in files:
+        _sync(file)
+        folders.add(file.parent)
+    for folder in folders:
+        _sync(folder)
+
+
+def _sync(path: pathlib.Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    """Write a file whole."""
+    making = path.with_suffix(f".{os.getpid()}.partial")
+    making.write_text(text)
+    making.replace(path)

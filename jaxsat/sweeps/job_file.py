@@ -1,0 +1,145 @@
+"""Sweeps as files: TOML with the names of ``jaxsat.sweep``.
+
+measure = "log_gradient_norms"
+seeds = 1000
+
+[network]
+depth = 100
+width = 128
+
+[over]
+activation = ["tanh", "relu"]
+weight_scale = { from = 0.5, to = 3.0, count = 26 }
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import pathlib
+import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from jaxsat.networks.mlp import MLP
+
+SPACINGS = {"linear": np.linspace, "log": np.geomspace}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A sweep as it is written in a file.
+
+    Attributes:
+        network: fields of ``MLP``; depth and width are needed.
+        measure: names of measures, one or several.
+        over: field of MLP -> values: a list, or {from, to, count, spacing}, spacing "linear" or "log".
+        seeds, root_seed, every_depth, memory_budget: as those of ``sweep``.
+        x: path of a .npy file with the input, or a batch of inputs, beside the configuration.
+        x64: compute in float64.
+    """
+
+    network: dict[str, Any]
+    measure: str | list[str]
+    over: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seeds: int = 100
+    root_seed: int = 0
+    every_depth: bool = False
+    memory_budget: int = 2**30
+    x: str | None = None
+    x64: bool = False
+
+    def arguments(self, folder: pathlib.Path) -> dict[str, Any]:
+        """Arguments of ``sweep``, files being looked for in `folder`.
+
+        Raises:
+            ValueError: an input that cannot be read; fields that no MLP has or takes.
+        """
+        return {
+            "net": MLP(**self.network),
+            "measure": self.measure,
+            "over": {name: _values(name, given) for name, given in self.over.items()},
+            "seeds": self.seeds,
+            "root_seed": self.root_seed,
+            "every_depth": self.every_depth,
+            "x": None if self.x is None else _array(folder / self.x),
+        }
+
+
+def read(path: pathlib.Path) -> Config:
+    """A configuration, its names and types checked.
+
+    Raises:
+        ValueError: a file that cannot be read or is no TOML; unknown, missing or wrongly typed keys.
+    """
+    try:
+        given = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no text"
+        raise ValueError(f"config: {path}: {reason}. Name a TOML file, such as jobs/example.toml.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"config: {path} is no TOML: {error}.") from None
+    return of(given)
+
+
+def of(given: Mapping[str, Any]) -> Config:
+    """A configuration from parsed TOML.
+
+    >>> of({"network": {"depth": 3, "width": 8}, "measure": "dead_fraction"}).seeds
+    100
+    """
+    fields = [field.name for field in dataclasses.fields(Config)]
+    _known("a key", given, fields)
+    for name in ("network", "measure"):
+        if name not in given:
+            raise ValueError(f"config: `{name}` is needed; got {', '.join(given) or 'nothing'}.")
+    types = {"seeds": int, "root_seed": int, "memory_budget": int, "every_depth": bool, "x64": bool, "x": str}
+    types |= {"network": dict, "over": dict, "measure": (str, list)}
+    for name, value in given.items():
+        if not isinstance(value, types[name]) or (types[name] is int and isinstance(value, bool)):
+            expected = get_type_hints(Config)[name]
+            raise ValueError(f"config: `{name}` must be {getattr(expected, '__name__', expected)}; got {value!r}.")
+    network = given["network"]
+    names = [field.name for field in dataclasses.fields(MLP)]
+    _known("a key of [network]", network, names)
+    _known("a key of [over]", given.get("over", {}), names)
+    for name in ("depth", "width"):
+        if name not in network:
+            raise ValueError(f"config: [network] must have `{name}`; got {', '.join(network) or 'nothing'}.")
+    return Config(**given)
+
+
+def _known(what: str, given: Iterable[str], names: list[str]) -> None:
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
+            raise ValueError(f"config: {name!r} is not {what}. {hint}")
+
+
+def _values(name: str, given: Any) -> Any:
+    if not isinstance(given, dict):
+        return given
+    _known(f"a key of over.{name}", given, ["from", "to", "count", "spacing"])
+    spacing = given.get("spacing", "linear")
+    if missing := [key for key in ("from", "to", "count") if key not in given]:
+        raise ValueError(f"config: over.{name} must have `{missing[0]}`, or be a list of values; got {given}.")
+    if spacing not in SPACINGS:
+        raise ValueError(f"config: over.{name}: `spacing` must be {' or '.join(SPACINGS)}; got {spacing!r}.")
+    numbers = [given[key] for key in ("from", "to", "count")]
+    if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers) or not isinstance(
+        numbers[2], int
+    ):
+        raise ValueError(f"config: over.{name}: from and to must be numbers and count an integer; got {given}.")
+    if numbers[2] < 1 or (spacing == "log" and min(numbers[:2]) <= 0):
+        raise ValueError(f"config: over.{name}: count must be at least 1, and ends above 0 for 'log'; got {given}.")
+    return [float(v) for v in SPACINGS[spacing](*numbers)]
+
+
+def _array(path: pathlib.Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"config: `x`: {path} is no .npy file that can be read ({error}).") from None

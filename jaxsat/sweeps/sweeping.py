@@ -1,0 +1,114 @@
+"""Grids of networks: any field of ``MLP`` crossed with seeds, measured, and labelled.
+
+The work is cut into chunks of results (``request``), which are computed by tiles of one fixed shape (``tiles``, ``work``),
+and kept in memory or in a store on disk (``stored``).
+"""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+
+from jaxsat.measures.registry import Compute, Measure
+from jaxsat.networks.mlp import MLP
+from jaxsat.results import progress as progress_
+from jaxsat.results import provenance
+from jaxsat.sweeps import worker
+from jaxsat.sweeps.plan import Plan, Task, run
+from jaxsat.sweeps.sweep_request import Request, check_positive, labelled
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def sweep(
+    net: MLP,
+    measure: str | Compute | Measure | Sequence[str | Compute | Measure],
+    over: Mapping[str, Sequence[Any] | ArrayLike],
+    *,
+    seeds: int = 100,
+    root_seed: int = 0,
+    x: Float[ArrayLike, "*batch inputs"] | None = None,
+    every_depth: bool = False,
+    store: str | pathlib.Path | None = None,
+    progress: bool = True,
+    memory_budget: int = 2**30,
+) -> xarray.Dataset:
+    """Measure every network of a grid, for many seeds, and return a labelled dataset.
+
+    Args:
+        net: the network whose fields are varied.
+        measure: a name (``jaxsat.measures.names()``), a function ``(net, key, x) -> dict of arrays``, or several.
+        over: field of MLP -> values. Scales cost nothing to compile; each combination of the others costs one
+            compilation. Weights are drawn once for all scales: networks that differ only in scale or activation
+            share their draws, so differences between them are paired.
+        seeds: how many; seed s is the network with key ``addresses.network(addresses.root(root_seed), s)``.
+        root_seed: of the whole sweep.
+        x: one input (n_0,), a batch of inputs (batch, n_0) that every network sees, or None: a gaussian input of
+            unit mean square, drawn for each seed. Which of the axes is reduced over is the measure's business.
+        every_depth: adds a "depth" dimension, 1 .. depth, from one pass; for measures that have this form.
+        store: a path: a zarr store that is written chunk by chunk, each marked once it is safely on the disk. An
+            existing one is resumed: what is there is not computed again, whatever ended the run before; values and
+            seeds that it lacks are added. Any number of processes and hosts may work on one store at once, each on its
+            own chunks, and all return when everything asked for is there.
+        progress: show networks done, rate and time left on stderr: a bar in a terminal, a line now and then elsewhere.
+        memory_budget: bytes for what one sweep holds on the device at a time. The returned dataset comes on top, unless
+            there is a store: then it is read from there when it is looked at.
+
+    Returns: an ``xarray.Dataset`` with a variable for each array of each measure; dimensions are the swept names in
+    the order of `over`, then "seed", then the measure's own. Units, long names, configuration, versions, root seed
+    and time are attributes. Networks with non-finite results stay in as they are (-inf is a legitimate logarithm); how
+    many hold a NaN is the attribute `nan_networks` of each variable (of the whole store, if there is one).
+
+    All local devices of JAX are used, each on tiles of its own, and results are the same bits however many there are.
+    With ``jax.distributed`` each process uses its own devices.
+
+    Raises:
+        ValueError: unknown names, empty or non-finite grids, a wrong input width, a measure whose shapes differ
+            between networks or that looks at a scale's value, a budget too small for one tile, an unusable store or
+            one of another request (the difference is spelled out); all before any long work.
+        OSError: the store can no longer be written. What was done before stays.
+        RuntimeError: chunks of a store that could not be computed; all others are done.
+
+    Cost: one trace and compilation per combination of static values. Peak device memory below `memory_budget`. Seeds
+        are added in whole chunks: the last one, if it was cut short, is computed anew.
+
+    >>> ds = sweep(MLP(depth=5, width=16), "log_gradient_norms", {"weight_scale": [0.5, 1.0, 2.0]}, seeds=8, progress=False)
+    >>> dict(ds.sizes)
+    {'weight_scale': 3, 'seed': 8, 'layer': 5}
+    >>> bool((ds.log_gradient_norms.mean("seed").diff("layer") > 0).sel(weight_scale=0.5).all())  # it vanishes
+    True
+    """
+    started = time.perf_counter()
+    request = Request.of(net, measure, over, seeds=seeds, root_seed=root_seed, x=x, every_depth=every_depth)
+    check_positive("memory_budget", memory_budget)
+    if store is not None:
+        return worker.finished(request, pathlib.Path(store), progress, memory_budget)
+    tiles = request.tiles()
+    programs = request.programs(tiles)
+    plan = Plan(request.grid, request.layout(programs), programs)
+    results = {n: np.empty((*plan.layout.sizes.values(), *s.shape), s.dtype) for n, s in plan.shapes.items()}
+    dataset = labelled(
+        results, request.grid, request.measure
+    )  # a view, made first: labels are checked before long work
+    with progress_.of(math.prod(plan.layout.sizes.values()), "networks", progress) as done:
+
+        def finished(task: Task) -> None:
+            if task.error is not None:
+                raise task.error
+            for name, array in task.buffers.items():
+                results[name][tuple(plan.layout.slices(task.unit).values())] = array
+            done(plan.layout.networks(task.unit))
+
+        run(plan, plan.units(), finished, memory_budget)
+    for array in dataset.data_vars.values():
+        own = [dim for dim in array.dims if dim not in plan.layout.sizes]
+        array.attrs["nan_networks"] = int(array.isnull().any(own).sum())
+    dataset.attrs |= provenance.record(request.told(tiles), seconds=time.perf_counter() - started)
+    return dataset

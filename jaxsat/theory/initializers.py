@@ -1,0 +1,84 @@
+"""Initialisers at the edge of chaos, in the form of ``jax.nn.initializers``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxsat.activations import Activation
+from jaxsat.linalg import ensembles
+from jaxsat.theory.propagation import critical_weight_scale
+
+Ensemble = Literal["gaussian", "orthogonal"]
+Initializer = Callable[..., Array]
+
+
+def critical_initializer(
+    activation: str | Activation | Callable[[Array], Array],
+    bias_scale: float = 0.0,
+    ensemble: Ensemble = "gaussian",
+    *,
+    in_axis: int | Sequence[int] = -2,
+    out_axis: int = -1,
+) -> Initializer:
+    """Weights at which the mean squared gradient is the same in every layer: sigma_w of the edge of chaos.
+
+    Entries have mean 0 and variance sigma_w^2 / fan_in, with sigma_w = ``theory.critical_weight_scale(activation,
+    bias_scale)``. Start the biases with standard deviation `bias_scale` (0: at zero).
+
+    Args:
+        activation: that follows the layer: a name, a record, or an elementwise callable.
+        bias_scale: sigma_b, at least 0.
+        ensemble: 'gaussian' (not truncated) or 'orthogonal' (the kernel as a fan_in x out matrix with orthonormal rows or
+            columns, scaled so that entries have the same variance).
+        in_axis, out_axis: of the kernel. Other axes are a convolution's window and belong to the fan-in. The defaults are
+            those of Flax, Haiku and jax.nn.initializers: (..., in, out). Equinox's are in_axis=1, out_axis=0.
+
+    Returns: init(key, shape, dtype=float) -> array, as in ``jax.nn.initializers``: usable as Flax's kernel_init as it is.
+        Called as init(shape, dtype), as Haiku calls its w_init, it draws with ``haiku.next_rng_key()``.
+
+    Accuracy: sigma_w is that of infinitely wide networks; at width n growth per layer is off by O(1 / n).
+
+    References: Schoenholz et al. 2017; Pennington, Schoenholz & Ganguli 2017 (orthogonal).
+
+    Raises:
+        ValueError: an unknown activation or ensemble; a negative bias_scale; no critical scale; a shape of rank below 2.
+
+    >>> init = critical_initializer("relu")
+    >>> w = init(jax.random.key(0), (3, 3, 64, 128), jnp.float32)     # a 3 x 3 convolution: fan-in 576
+    >>> w.shape, abs(float(w.std()) - (2 / 576) ** 0.5) < 1e-3
+    ((3, 3, 64, 128), True)
+    """
+    if ensemble not in get_args(Ensemble):
+        raise ValueError(f"critical_initializer: `ensemble` must be 'gaussian' or 'orthogonal'; got {ensemble!r}.")
+    scale = float(critical_weight_scale(activation, bias_scale))
+    draw = ensembles.get(ensemble)
+
+    def init(key: Any, shape: Any = None, dtype: Any = None, out_sharding: Any = None) -> Array:
+        if isinstance(key, Sequence):  # Haiku's way: init(shape, dtype), with a key of its own
+            import haiku
+
+            key, shape, dtype = haiku.next_rng_key(), key, shape if dtype is None else dtype
+        dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
+        if len(shape) < 2:
+            raise ValueError(
+                f"critical_initializer: `shape` must have an input and an output axis; got {tuple(shape)}. It is for "
+                "kernels; start biases with jax.nn.initializers.normal(bias_scale) or zeros."
+            )
+        out = out_axis % len(shape)
+        window = [i for i in range(len(shape)) if i != out]
+        if not {i % len(shape) for i in ([in_axis] if isinstance(in_axis, int) else in_axis)} <= set(window):
+            raise ValueError(
+                f"critical_initializer: `in_axis` must differ from `out_axis`; got {in_axis} and {out_axis}."
+            )
+        n_out, n_in = shape[out], math.prod(shape[i] for i in window)
+        unit = draw(key, n_out, n_in).reshape([n_out, *(shape[i] for i in window)])
+        kernel = (scale * jnp.moveaxis(unit, 0, out)).astype(dtype)
+        return kernel if out_sharding is None else jax.device_put(kernel, out_sharding)
+
+    return init

@@ -1,0 +1,111 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsat
+from jaxsat import addresses
+from jaxsat.linalg import krylov
+
+KEY = addresses.root(2)
+
+
+def network(depth=6, width=200, activation="tanh", **sizes):
+    net = jaxsat.MLP(depth=depth, width=width, activation=activation, weight_scale=1.4, **sizes)
+    params, x = net.init(KEY), jax.random.normal(KEY, (net.input_width,))
+    return (lambda x: net.apply(params, x)), x
+
+
+def dense(fn, x):
+    return np.linalg.svd(jax.jacobian(fn)(x), compute_uv=False)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"inputs": 150}, {"outputs": 120}])
+def test_largest_values_lie_within_their_bounds_of_the_dense_ones(sizes):
+    fn, x = network(**sizes)
+    found = krylov.largest_singular_values_with_bounds(fn, x, 5)
+    exact = dense(fn, x)[:5]
+    assert np.all(found.values <= exact * (1 + 1e-12))
+    assert np.all(exact - found.values <= found.bounds)
+    np.testing.assert_allclose(found.values[:3], exact[:3], rtol=1e-6)
+
+
+def test_all_of_a_small_matrix_are_exact():
+    fn, x = network(width=20)
+    np.testing.assert_allclose(krylov.largest_singular_values(fn, x, 20), dense(fn, x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1.0, 1e250])
+def test_multiple_values_low_rank_and_any_size(scale):
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.normal(size=(300, 5)))[0] for _ in range(2))
+    s = scale * np.array([3.0, 3.0, 3.0, 1.0, 0.5])
+    found = krylov.largest_singular_values(lambda x: u @ (s * (v.T @ x)), jnp.ones(300), 7)
+    np.testing.assert_allclose(found[:5], s, rtol=1e-12)
+    np.testing.assert_allclose(found[5:], 0, atol=1e-12 * scale)
+    assert np.all(krylov.largest_singular_values(lambda x: 0 * x, jnp.ones(300), 2) == 0)
+
+
+def test_pytrees_and_vmap():
+    fn = lambda p: {"y": p["a"] * 2, "z": jnp.sin(p["b"])}  # noqa: E731
+    x = {"a": jnp.ones(3), "b": jnp.zeros((2, 2))}
+    np.testing.assert_allclose(krylov.largest_singular_values(fn, x, 4), [2, 2, 2, 1], rtol=1e-12)
+    batch = jax.vmap(lambda t: krylov.largest_singular_values(lambda v: jnp.sin(v), t, 1))(jnp.zeros((4, 5)))
+    np.testing.assert_allclose(batch, 1.0)
+
+
+def within(estimate, exact, rounding=1e-9):
+    """Four standard errors: of 40 probes, one in 3 700 by chance (Student's t), and the keys are fixed."""
+    assert abs(estimate.value - exact) <= 4 * estimate.standard_error + rounding * abs(exact)
+
+
+@pytest.mark.parametrize("sizes", [{}, {"outputs": 300}])
+def test_quadrature_is_within_its_error_of_the_dense_sums(sizes):
+    fn, x = network(depth=2, width=100, activation="softplus", **sizes)
+    s = dense(fn, x)
+    q = krylov.quadrature(fn, x, probes=40, steps=100, key=KEY)
+    within(krylov.log_determinant(q), np.log(s).sum(), rounding=1e-6)
+    for p in (1.0, 2.0, 4.0):
+        within(krylov.schatten_norm(q, p), (s**p).sum() ** (1 / p))
+    grid = np.linspace(np.log(s[0]) - 6, np.log(s[0]) + 1, 15)
+    exact = np.exp(-(((grid[:, None] - np.log(s)) / 0.3) ** 2) / 2).sum(1) / (0.3 * np.sqrt(2 * np.pi) * len(s))
+    density = krylov.spectral_density(q, grid, 0.3)
+    # fifteen at a time: 4.5 standard errors, one in 17 000 for each; 1e-6 where no probe sees anything
+    assert np.all(np.abs(density.value - exact) <= 4.5 * density.standard_error + 1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_breakdown_leaves_neither_nan_nor_ghosts(scale):
+    rank_two = scale * np.outer(np.arange(1.0, 61), np.ones(60)) + scale * np.eye(60)[:1].T * np.eye(60)[1:2]
+    s = np.linalg.svd(rank_two / scale, compute_uv=False)[:2] * scale
+    q = krylov.quadrature(lambda x: rank_two @ x, jnp.ones(60), probes=400, steps=40, key=KEY)
+    within(krylov.schatten_norm(q, 2.0), np.sqrt(np.sum((s / scale) ** 2)) * scale)
+    assert float(jnp.max(q.log_nodes)) < np.log(s[0]) + 1e-9
+    assert krylov.log_determinant(q).value == -np.inf
+    zero = krylov.quadrature(lambda x: 0 * x, jnp.ones(20), steps=10)
+    assert krylov.schatten_norm(zero, 1.0).value == 0
+
+
+def test_relu_deep_network_has_no_ghosts():
+    fn, x = network(depth=64, width=50, activation="relu")
+    q = krylov.quadrature(fn, x, steps=40)
+    assert float(jnp.max(jnp.where(q.weights > 1e-12, q.log_nodes, -jnp.inf))) <= np.log(dense(fn, x)[0]) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: krylov.largest_singular_values(lambda x: x[:3], jnp.ones(5), 4), ValueError, "from 1 to 3, the largest possible rank"),
+        (lambda: krylov.largest_singular_values(lambda x: x, jnp.ones(5), 0), ValueError, "got 0"),
+        (lambda: krylov.largest_singular_values(lambda x: x, jnp.arange(5), 1), TypeError, "floating-point arrays"),
+        (lambda: krylov.largest_singular_values(lambda x: x.astype(complex), jnp.ones(5), 1), TypeError, "real floating-point"),
+        (lambda: krylov.quadrature(lambda x: x, jnp.ones(5), probes=1), ValueError, "`probes` must be an integer of at least 2"),
+        (lambda: krylov.quadrature(lambda x: x, jnp.ones(5), steps=0), ValueError, "`steps` must be"),
+        (lambda: krylov.schatten_norm(krylov.quadrature(lambda x: x, jnp.ones(5)), -1.0), ValueError, "`p` must be positive"),
+        (lambda: krylov.spectral_density(krylov.quadrature(lambda x: x, jnp.ones(5)), jnp.ones(2), 0.0), ValueError, "`width`"),
+    ],
+)  # fmt: skip
+def test_mistakes(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

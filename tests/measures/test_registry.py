@@ -1,0 +1,72 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsat
+from jaxsat import addresses, measures
+from jaxsat.measures import saturation
+
+
+def test_every_catalogued_measure_has_the_shape_it_says():
+    net = jaxsat.MLP(depth=4, width=5, activation="tanh")
+    for name in measures.names():
+        measure = measures.get(name)
+        found = measure(net, addresses.root(0), jnp.ones((3, 5)))
+        brought = {"singular_values_resolved"} if name == "singular_values" else set()
+        assert set(found) == set(measure.variables) == {name} | brought
+        assert found[name].shape == ((5,) if "singular_values" in name else (4,))
+        assert measure.variables[name].long_name
+
+
+def test_forward_measures_are_those_of_the_trace():
+    net, key = jaxsat.MLP(depth=3, width=6, activation="tanh", weight_scale=4.0), addresses.root(1)
+    x = jax.random.normal(key, (7, 6))
+    h = jax.vmap(lambda x: net.trace(net.init(key), x).pre_activations)(x)
+    found = measures.get(
+        ["saturated_fraction", "boundary_measure", "activation_entropy", "mean_squared_pre_activation"]
+    )(net, key, x)
+    for layer in range(3):
+        one = h[:, layer]
+        assert found["saturated_fraction"][layer] == saturation.saturated_fraction("tanh", one)
+        assert found["boundary_measure"][layer] == pytest.approx(float(saturation.boundary_measure("tanh", one)))
+        assert found["activation_entropy"][layer] == pytest.approx(float(saturation.activation_entropy("tanh", one)))
+        assert found["mean_squared_pre_activation"][layer] == pytest.approx(float(np.mean(np.asarray(one) ** 2)))
+
+
+def test_several_measures_share_one_draw_and_one_forward_pass(monkeypatch):
+    calls = []
+    monkeypatch.setattr(jaxsat.MLP, "init", lambda self, key, init=jaxsat.MLP.init: calls.append(1) or init(self, key))
+    together = measures.get(["log_gradient_norms", "log_largest_gradients", "dead_fraction", "saturated_fraction"])
+    together(jaxsat.MLP(depth=3, width=4), addresses.root(0), None)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_measure_that_overflows_leaves_the_others_as_they_are(order):
+    """The dense product overflows and its decomposition is NaN; a small input keeps the forward pass finite."""
+    net, key = jaxsat.MLP(depth=40, width=8, activation="relu", weight_scale=1e9), addresses.root(0)
+    x, names = jnp.full((1, 8), 1e-200), ["singular_values", "log_singular_values"][::order]
+    together = measures.get(names)(net, key, x)
+    assert np.isnan(together["singular_values"]).all()
+    assert np.isfinite(together["log_singular_values"][0])
+    for name in names:
+        np.testing.assert_array_equal(together[name], measures.get(name)(net, key, x)[name])
+
+
+def test_neither_name_nor_function():
+    with pytest.raises(TypeError, match=r"measure: must be a name or a function \(net, key, x\) -> dict; got int"):
+        measures.get(3)
+
+
+def test_correlation_of_pre_activations():
+    net = jaxsat.MLP(depth=2, width=5, activation="identity", weight_scale=0.5)
+    x = jax.random.normal(addresses.root(1), (3, 5))
+    found = measures.get("correlation")(net, addresses.root(0), x)["correlation"]
+    h = np.stack([np.asarray(net.trace(net.init(addresses.root(0)), one).pre_activations) for one in x])
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    cosine = lambda u, v: u @ v / np.linalg.norm(u) / np.linalg.norm(v)  # noqa: E731
+    expected = [np.mean([cosine(h[a, layer], h[b, layer]) for a, b in pairs]) for layer in range(2)]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="at least 2 inputs; got 1"):
+        measures.get("correlation")(net, addresses.root(0), x[0])

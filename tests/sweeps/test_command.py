@@ -1,0 +1,170 @@
+"""The command ``jaxsat``, as its user runs it."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray
+
+import jaxsat
+from jaxsat import __main__
+from jaxsat.sweeps import cost, job_file
+from jaxsat.sweeps.sweep_request import Request
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+TEXT = """
+measure = ["log_gradient_norms", "dead_fraction"]
+seeds = 6
+root_seed = 3
+
+[network]
+depth = 4
+width = 8
+bias_scale = 0.1
+
+[over]
+activation = ["tanh", "relu"]
+weight_scale = { from = 0.5, to = 2.0, count = 3, spacing = "log" }
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "sweep.toml"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.mark.slow
+def test_run_status_plot(file, tmp_path, capsys):
+    store = tmp_path / "s.zarr"
+    __main__.main(["run", str(file), "--store", str(store)])
+    seen = capsys.readouterr()
+    assert seen.out == f"{store}\n"
+    assert "36 of 36 networks" in seen.err
+    over = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 2.0]}
+    net = jaxsat.MLP(depth=4, width=8, bias_scale=0.1)
+    expected = jaxsat.sweep(net, ["log_gradient_norms", "dead_fraction"], over, seeds=6, root_seed=3, progress=False)
+    found = xarray.open_zarr(store, chunks=None)
+    xarray.testing.assert_equal(found.log_gradient_norms.load(), expected.log_gradient_norms)
+
+    __main__.main(["run", str(file), "--store", str(store), "--quiet"])
+    assert capsys.readouterr().err == ""
+    __main__.main(["status", str(store), "--json"])
+    status = json.loads(capsys.readouterr().out)
+    assert status["networks"] == {"done": 36, "missing": 0}
+    assert status["chunks"]["missing"] == status["chunks"]["failed"] == 0
+    assert status["nan_networks"] == {"dead_fraction": 0, "log_gradient_norms": 0}
+    assert status["networks_per_second"] > 0
+    __main__.main(["status", str(store)])
+    assert "networks  36 done of 36" in capsys.readouterr().out
+    __main__.main(["plot", str(store)])
+    assert capsys.readouterr().out == f"{tmp_path / 's.png'}\n"
+    assert (tmp_path / "s.png").stat().st_size > 10_000
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main(["plot", str(store)])
+    assert stopped.value.code == 2
+    assert "exists. Name another file with --output" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_the_cost_and_writes_nothing(file, tmp_path, capsys):
+    __main__.main(["run", str(file), "--dry-run"])
+    out = capsys.readouterr().out
+    for line in ("2 activation x 3 weight_scale x 6 seeds", "networks  36", "MiB a tile", "FLOPs", "of compilation"):
+        assert line in out
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_costs_are_those_counted_by_hand():
+    request = Request.of(
+        jaxsat.MLP(depth=10, width=32), lambda net, key, x: {"y": net.apply(net.init(key), jnp.ones(32))},
+        {"weight_scale": [1.0, 2.0], "activation": ["tanh", "relu"]}, seeds=50, root_seed=0, x=None, every_depth=False,
+    )  # fmt: skip
+    found = cost.estimate(request)
+    assert found.networks == 200
+    assert found.result_bytes == 200 * 32 * 8
+    products = 200 * 10 * 2 * 32 * 32
+    assert products < found.flops
+    assert found.seconds > 0
+    assert found.device_bytes > 0
+    assert found.compile_seconds > 0
+    scanned = jax.make_jaxpr(lambda a: jax.lax.scan(lambda c, _: (c @ c, None), a, length=7)[0])(np.ones((4, 4)))
+    assert cost.flops_of(scanned.jaxpr) == 7 * 2 * 4**3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds = 6", "seed = 6"), "config: 'seed' is not a key. Did you mean 'seeds'?"),
+        (("depth = 4", "dept = 4"), "'dept' is not a key of [network]. Did you mean 'depth'?"),
+        (("[over]", "[ovre]"), "'ovre' is not a key. Did you mean 'over'?"),
+        (("weight_scale =", "weight_scales ="), "'weight_scales' is not a key of [over]. Did you mean 'weight_scale'?"),
+        (("seeds = 6", "seeds = 'six'"), "`seeds` must be int; got 'six'"),
+        (("seeds = 6", "seeds = 0"), "`seeds` must be an integer of at least 1; got 0"),
+        (("width = 8", ""), "[network] must have `width`"),
+        (("width = 8", "width = -8"), "`width` must be at least 1; got -8"),
+        (("count = 3", "number = 3"), "'number' is not a key of over.weight_scale"),
+        (("count = 3,", ""), "over.weight_scale must have `count`"),
+        (('"log"', '"cubic"'), "`spacing` must be linear or log; got 'cubic'"),
+        (("from = 0.5", "from = 0.0"), "ends above 0 for 'log'"),
+        (("count = 3", "count = 'x'"), "from and to must be numbers and count an integer"),
+        (("seeds = 6", 'x = "none.npy"'), "is no .npy file that can be read"),
+        (("seeds = 6", "seeds = = 6"), "is no TOML"),
+        (('"dead_fraction"', '"dead_fractions"'), "Did you mean 'dead_fraction'"),
+    ],
+)
+def test_mistakes_in_a_configuration_are_one_line(change, message, file, tmp_path, capsys):
+    file.write_text(TEXT.replace(*change))
+    assert file.read_text() != TEXT
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main(["run", str(file), "--store", str(tmp_path / "s")])
+    assert stopped.value.code == 2
+    seen = capsys.readouterr().err
+    assert message in seen
+    assert seen.count("\n") == 1
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nowhere.toml", "--store", "s"], "nowhere.toml: No such file"),
+        (["status", "nowhere"], "nowhere is something else or unreadable"),
+        (["plot", "nowhere"], "nowhere is something else or unreadable"),
+        (["run", "FILE"], "--store PATH is needed, or --dry-run"),
+        (["rum"], "invalid choice: 'rum'"),
+    ],
+)
+def test_mistakes_on_the_command_line(arguments, message, file, capsys, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main([str(file) if a == "FILE" else a for a in arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_inputs_and_precision_of_a_configuration(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((2, 8)))
+    found = job_file.of({"network": {"depth": 2, "width": 8}, "measure": "dead_fraction", "x": "x.npy", "x64": True})
+    assert found.arguments(tmp_path)["x"].shape == (2, 8)
+    assert found.x64
+
+
+def test_the_example_is_a_sweep():
+    given = job_file.read(ROOT / "jobs" / "example.toml").arguments(ROOT / "jobs")
+    assert len(given["over"]["weight_scale"]) == 6
+    Request.of(**given)
+
+
+@pytest.mark.slow
+def test_jobs_through_submitit(file, tmp_path):
+    pytest.importorskip("submitit")
+    command = [sys.executable, "-W", "ignore", ROOT / "jobs" / "submit.py", file, tmp_path / "s", "--cluster", "local"]
+    done = subprocess.run([*map(str, command), "--logs", str(tmp_path / "logs")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(xarray.open_zarr(tmp_path / "s", chunks=None).chunk_counts[..., 0].sum()) == 36
