@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from jaxsat import addresses
+from jaxsat.jax_compat import Tracer
 
 OVERSAMPLING, POWERS = 8, 6
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from jaxsat.jax_compat import Tracer
 from jaxsat.linalg import graded
 from jaxsat.linalg.graded import Factor
 from jaxsat.linalg.krylov import check_positive, largest_singular_values

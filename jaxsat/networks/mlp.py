@@ -22,11 +22,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from jaxsat import activations, addresses
 from jaxsat.activations import Activation
+from jaxsat.jax_compat import Tracer
 from jaxsat.linalg import ensembles
 from jaxsat.linalg.lapack import after
 from jaxsat.networks import normalization

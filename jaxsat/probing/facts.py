@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 import jax.numpy as jnp
-from jax.core import Tracer
 from jax.extend import source_info_util
 
+from jaxsat.jax_compat import Tracer
 from jaxsat.probing import primitives as kinds
 from jaxsat.probing.values import Value, Weight
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.extend import core
 
 from jaxsat import activations
 from jaxsat.activations import Activation
+from jaxsat.jax_compat import Tracer
 from jaxsat.probing.primitives import CUSTOM, INLINE, NUMPY
 from jaxsat.probing.values import Value
 

@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from jaxsat import activations
 from jaxsat.activations import Activation
+from jaxsat.jax_compat import Tracer
 
 
 def checked(where: str, activation: Any, **numbers: Any) -> Activation:

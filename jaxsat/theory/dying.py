@@ -30,12 +30,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
 from jaxsat import activations
 from jaxsat.activations import Activation
+from jaxsat.jax_compat import Tracer
 from jaxsat.theory.arguments import check_number, widths_of_layers
 
 # Where slopes are looked at for saturation: finely where units are, and on to where slopes like x^-2 have died.

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat.activations import Activation
+from jaxsat.jax_compat import Tracer
 from jaxsat.theory import gaussian_integrals
 from jaxsat.theory.arguments import check_count, checked, in_double
 from jaxsat.theory.lengths import LARGE, SMALL

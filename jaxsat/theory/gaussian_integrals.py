@@ -19,11 +19,11 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import activations
 from jaxsat.activations import Activation
+from jaxsat.jax_compat import Tracer
 
 Function = Callable[[Array], Array]
 

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
 
 from jaxsat import activations
 from jaxsat.activations import Activation
+from jaxsat.jax_compat import Tracer
 from jaxsat.theory import gaussian_integrals
 from jaxsat.theory.arguments import check_number, widths_of_layers
 from jaxsat.theory.exact_norms import LogNormLaw

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxsat.activations import Activation
+from jaxsat.jax_compat import Tracer
 from jaxsat.theory import gaussian_integrals
 from jaxsat.theory.arguments import check_correlation, check_count, checked, in_double, input_slack
 from jaxsat.theory.lengths import (
