@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+from jax.core import Tracer, eval_jaxpr
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
-
-from jaxsat.jax_compat import Tracer, eval_jaxpr
 
 __all__ = [
     "ClosedJaxpr",
