@@ -31,7 +31,7 @@ def root(seed: int) -> Key[Array, ""]:
     >>> str(jax.random.key_impl(root(0)))
     'philox4x32'
     """
-    return jax.random.key(seed)
+    return jax.random.key(seed, impl="philox4x32")
 
 
 def network(root: Key[Array, ""], seed: Index) -> Key[Array, ""]:
