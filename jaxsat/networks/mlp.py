@@ -16,6 +16,7 @@ network of depth l, and networks that differ in scale or activation only are com
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -76,6 +77,17 @@ class Trace(NamedTuple):
     pre_activations: Float[Array, "depth width"]
     activations: Float[Array, "depth width"]
     deviations: Float[Array, " depth"] | None = None
+
+
+class DrawChoices(NamedTuple):
+    """The static fields of a network that its draws depend on."""
+
+    depth: int
+    width: int
+    inputs: int
+    outputs: int | None
+    ensemble: str
+    fan: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,37 +188,22 @@ class MLP:
             dtype: of the result; drawn in the default float dtype and cast, so that the same network can be looked
                 at in several precisions.
         """
-        params = self._drawn(key)
+        params = self.with_scales(_draw(self.draw_choices, key))
         return params if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
-    @jax.jit  # as are the passes below: called outside jit, a scan would be compiled anew each time
-    def _drawn(self, key: Array) -> Params:
-        draw = ensembles.get(self.ensemble)
-        draw_bias = ensembles.uniform if self.ensemble == "uniform" else ensembles.gaussian
+    @property
+    def draw_choices(self) -> DrawChoices:
+        """What decides the draws: networks that agree in it share them, whatever their activations and scales."""
+        return DrawChoices(self.depth, self.width, self.input_width, self.outputs, self.ensemble, self.fan)
 
-        def layer(index, n_out, n_in, earlier):
-            weight_key, bias_key = addresses.layer(key, index)
-            if earlier is not None and self.ensemble == "orthogonal":
-                weight_key = after(earlier, weight_key)
-            weight = draw(weight_key, n_out, n_in)
-            if self.fan == "average" and n_out != n_in:
-                weight = weight * float(np.sqrt(2 * n_in / (n_in + n_out)))
-            return weight, draw_bias(bias_key, n_out, 1)[:, 0]
-
-        first, first_bias = layer(1, self.width, self.input_width, None)
-        rest = jnp.arange(2, self.depth + 1)
-        hidden, biases = jax.vmap(lambda index: layer(index, self.width, self.width, first))(rest)
-        readout, readout_bias = None, None
-        if self.outputs is not None:
-            readout, readout_bias = layer(
-                addresses.READOUT, self.outputs, self.width, hidden if self.depth > 1 else first
-            )
-        params = Params(
-            first, hidden, jnp.concatenate([first_bias[None], biases]), readout, readout_bias,
-            jnp.asarray(self.weight_scale), jnp.asarray(self.bias_scale),
-            None if self.residual_scale is None else jnp.asarray(self.residual_scale),
-        )  # fmt: skip
-        return jax.tree.map(lambda leaf: leaf.astype(first.dtype), params)
+    def with_scales(self, draws: Params) -> Params:
+        """Return the same draws with the scales of this network."""
+        dtype = draws.first.dtype
+        return draws._replace(
+            weight_scale=jnp.asarray(self.weight_scale, dtype),
+            bias_scale=jnp.asarray(self.bias_scale, dtype),
+            residual_scale=None if self.residual_scale is None else jnp.asarray(self.residual_scale, dtype),
+        )
 
     def apply(
         self, params: Params, x: Float[ArrayLike, " inputs"], shifts: Float[Array, "depth width"] | None = None
@@ -260,6 +257,42 @@ class MLP:
         layers = ((params.hidden, params.biases[1:]), above)
         x, rest = jax.lax.scan(lambda x, inputs: layer(x, inputs, a), x, layers)
         return (x, first), rest
+
+
+@functools.partial(jax.jit, static_argnums=0)  # outside jit each draw would be a program of its own
+def _draw(choices: DrawChoices, key: Array) -> Params:
+    """Draw weights and biases at unit scale.
+
+    The keys of all layers are made together, and all weights of one shape are drawn together: a program with fewer
+    random generators in it compiles faster.
+    """
+    depth, width = choices.depth, choices.width
+    draw = ensembles.get(choices.ensemble)
+    draw_bias = ensembles.uniform if choices.ensemble == "uniform" else ensembles.gaussian
+    weight_keys, bias_keys = jax.vmap(functools.partial(addresses.layer, key))(jnp.arange(depth + 1))
+
+    def weights(key, n_out, n_in, earlier):
+        if earlier is not None and choices.ensemble == "orthogonal":
+            key = after(earlier, key)
+        unit = draw(key, n_out, n_in)
+        if choices.fan == "average" and n_out != n_in:
+            unit = unit * float(np.sqrt(2 * n_in / (n_in + n_out)))
+        return unit
+
+    def biases(key, count):
+        return draw_bias(key, count, 1)[:, 0]
+
+    first = weights(weight_keys[1], width, choices.inputs, None)
+    hidden = jax.vmap(lambda key: weights(key, width, width, first))(weight_keys[2:])
+    readout, readout_bias = None, None
+    if choices.outputs is not None:
+        earlier = hidden if depth > 1 else first
+        readout = weights(weight_keys[addresses.READOUT], choices.outputs, width, earlier)
+        readout_bias = biases(bias_keys[addresses.READOUT], choices.outputs)
+    one = jnp.ones((), first.dtype)
+    return Params(
+        first, hidden, jax.vmap(lambda key: biases(key, width))(bias_keys[1:]), readout, readout_bias, one, one
+    )
 
 
 def _affine(params: Params, weight: Array, bias: Array, x: Array) -> Array:
