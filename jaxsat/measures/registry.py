@@ -23,7 +23,7 @@ from jaxsat.linalg.lapack import after
 from jaxsat.measures import gradients, jacobians, saturation
 from jaxsat.networks.mlp import MLP, Params, Trace, gaussian_input
 
-Compute = Callable[[MLP, Array, Any], Mapping[str, Array]]
+Compute = Callable[..., Mapping[str, Array]]  # (net, key, x), or (net, key, x, params)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,13 @@ class Variable:
 class Measure:
     """A function ``(net, key, x) -> dict of arrays`` and the labels of what it returns.
 
+    Attributes:
+        name: of the measure.
+        compute: the function. Where `takes_params` is set it has a fourth argument: the parameters of the network, if
+            they are drawn already, else None.
+        variables: labels of the arrays.
+        takes_params: whether `compute` takes the parameters. A sweep then draws them once for all activations.
+
     Wrap your own function to have its axes named in the dataset of a sweep:
 
     >>> spread = Measure("spread", lambda net, key, x: {"v": net.init(key).first.var()}, {"v": Variable((), "variance")})
@@ -54,9 +61,10 @@ class Measure:
     name: str
     compute: Compute
     variables: Mapping[str, Variable]
+    takes_params: bool = False
 
-    def __call__(self, net: MLP, key: Array, x: Array | None) -> dict[str, Array]:
-        found = self.compute(net, key, x)
+    def __call__(self, net: MLP, key: Array, x: Array | None, params: Params | None = None) -> dict[str, Array]:
+        found = self.compute(net, key, x, params) if self.takes_params else self.compute(net, key, x)
         if not isinstance(found, Mapping):
             raise TypeError(f"measure: {self.name} must return a dict of arrays; got {type(found).__name__}.")
         return dict(found)
@@ -65,13 +73,13 @@ class Measure:
 class Subject:
     """One network looked at: its draw and its forward pass, made once however many measures ask for them."""
 
-    def __init__(self, net: MLP, key: Array, x: Array | None):
-        self.net, self.key = net, key
+    def __init__(self, net: MLP, key: Array, x: Array | None, params: Params | None = None):
+        self.net, self.key, self._drawn = net, key, params
         self.inputs = gaussian_input(net, key)[None] if x is None else jnp.atleast_2d(x)
 
     @functools.cached_property
     def params(self) -> Params:
-        return self.net.init(self.key)
+        return self.net.init(self.key) if self._drawn is None else self._drawn
 
     @functools.cached_property
     def trace(self) -> Trace:
@@ -146,8 +154,8 @@ def get(measure: Any, every_depth: bool = False) -> Measure:
     named |= {extra: _CATALOGUE[extra] for part in asked for extra in _BRINGS.get(part, ())}
     own = [_of_function(part, every_depth) for part in parts if not isinstance(part, str)]
 
-    def compute(net: MLP, key: Array, x: Any) -> dict[str, Array]:
-        subject = Subject(net, key, x)
+    def compute(net: MLP, key: Array, x: Any, params: Params | None) -> dict[str, Array]:
+        subject = Subject(net, key, x, params)
         found: dict[str, Array] = {name: entry.of(subject) for name, entry in named.items()}
         for part in own:
             new = {name: jnp.asarray(array) for name, array in part(net, key, x).items()}
@@ -159,7 +167,7 @@ def get(measure: Any, every_depth: bool = False) -> Measure:
     variables = {name: entry.variable for name, entry in named.items()}
     for part in own:
         variables |= part.variables
-    return Measure(", ".join([*named, *(part.name for part in own)]), compute, variables)
+    return Measure(", ".join([*named, *(part.name for part in own)]), compute, variables, takes_params=bool(named))
 
 
 def _catalogued(name: str, every_depth: bool) -> _Catalogued:
