@@ -27,7 +27,7 @@ BELOW: dict[str, set[str]] = {
     "measures": MATRICES | {"networks"},
     "sweeps": MEASURED,
     "training": MEASURED,
-    "probing": MATRICES | {"theory"},
+    "probing": MATRICES | {"theory", "networks"},
     "__init__": MEASURED | {"theory", "sweeps", "training", "probing"},
     "__main__": MEASURED | {"sweeps"},
 }
