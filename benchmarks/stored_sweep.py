@@ -13,7 +13,7 @@ import numpy as np
 
 import jaxsat
 from benchmarks.clock import median_seconds
-from jaxsat.sweeps.sweep_request import Request
+from jaxsat.sweeps import plan
 
 NET = jaxsat.MLP(depth=50, width=64)
 OVER = {"weight_scale": [float(v) for v in np.linspace(0.5, 3.0, 10)]}
@@ -39,7 +39,7 @@ def main() -> None:
         print(f"{networks} networks: in memory {memory:.2f} s, stored {stored:.2f} s: {stored / memory:.3f} x")
 
         tiny, many = jaxsat.MLP(depth=2, width=2), {"weight_scale": [float(v) for v in np.linspace(0.1, 3, 100)]}
-        with mock.patch.object(Request, "chunks", return_value={"weight_scale": 64, "seed": 1}):
+        with mock.patch.object(plan, "chunk_lengths", return_value={"weight_scale": 64, "seed": 1}):
             for which in ("first", "again"):
                 start = time.perf_counter()
                 jaxsat.sweep(tiny, "dead_fraction", many, seeds=5_000, store=path / "many.zarr", progress=False)

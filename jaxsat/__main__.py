@@ -17,7 +17,8 @@ import jax
 
 from jaxsat.results.store import Store, unit_name
 from jaxsat.sweeps import cost, job_file
-from jaxsat.sweeps.sweep_request import Request
+from jaxsat.sweeps.plan import Plan
+from jaxsat.sweeps.sweep_request import SweepRequest
 from jaxsat.sweeps.sweeping import sweep
 
 
@@ -73,18 +74,20 @@ def _run(chosen: argparse.Namespace) -> None:
         jax.config.update("jax_enable_x64", True)
     given = wanted.arguments(chosen.config.parent)
     if chosen.dry_run:
-        print(_costs(Request.of(**given)))
+        request = SweepRequest.of(**given)
+        request.check_size(wanted.memory_budget)
+        print(_costs(Plan.of(request)))
         return
     sweep(**given, store=chosen.store, progress=not chosen.quiet, memory_budget=wanted.memory_budget)
     print(chosen.store)
 
 
-def _costs(request: Request) -> str:
-    found = cost.estimate(request)
-    grid = " x ".join(f"{len(values)} {name}" for name, values in request.grid.over.items()) or "one network"
+def _costs(plan: Plan) -> str:
+    found = cost.estimate(plan)
+    grid = " x ".join(f"{len(values)} {name}" for name, values in plan.grid.over.items()) or "one network"
     return "\n".join(
         [
-            f"grid      {grid} x {request.seeds} seeds",
+            f"grid      {grid} x {plan.request.seeds} seeds",
             f"networks  {found.networks}",
             f"memory    {found.device_bytes / 2**20:.0f} MiB a tile on each device, {found.result_bytes / 2**20:.0f} MiB "
             "of results, uncompressed",

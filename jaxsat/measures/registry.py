@@ -154,7 +154,7 @@ def get(measure: Any, every_depth: bool = False) -> Measure:
     named |= {extra: _CATALOGUE[extra] for part in asked for extra in _BRINGS.get(part, ())}
     own = [_of_function(part, every_depth) for part in parts if not isinstance(part, str)]
 
-    def compute(net: MLP, key: Array, x: Any, params: Params | None) -> dict[str, Array]:
+    def compute(net: MLP, key: Array, x: Any, params: Params | None = None) -> dict[str, Array]:
         subject = Subject(net, key, x, params)
         found: dict[str, Array] = {name: entry.of(subject) for name, entry in named.items()}
         for part in own:

@@ -29,6 +29,8 @@ LONG_NAMES = {
     "learning_rate": "learning rate",
 }
 
+Choice = tuple[int, ...]  # one combination of static values: an index for each static field
+
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
@@ -85,7 +87,7 @@ class Grid:
         """Swept fields that are arrays to the compiled program, in the order given."""
         return [name for name in self.over if name not in STATIC_FIELDS]
 
-    def choices(self) -> list[tuple[int, ...]]:
+    def choices(self) -> list[Choice]:
         """Every combination of static values, as an index for each of :attr:`static`."""
         return list(itertools.product(*(range(len(self.over[name])) for name in self.static)))
 
@@ -117,7 +119,7 @@ class Grid:
         over = {name: [known[name].get(v, v) for v in values] for name, values in over.items()}
         return dataclasses.replace(self, over=over)
 
-    def choices_in(self, wider: Grid) -> list[tuple[int, ...]]:
+    def choices_in(self, wider: Grid) -> list[Choice]:
         """Combinations of this grid's static values, as indices of a wider grid."""
         mine, theirs = self.labels(), wider.labels()
         return list(itertools.product(*([theirs[name].index(v) for v in mine[name]] for name in self.static)))

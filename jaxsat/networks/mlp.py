@@ -180,6 +180,12 @@ class MLP:
         """Width of the output: of the read-out if there is one, else of the last layer."""
         return self.width if self.outputs is None else self.outputs
 
+    @property
+    def weights(self) -> int:
+        """How many numbers the parameters hold, but for the scales."""
+        layers = self.width * (self.input_width + 1) + (self.depth - 1) * self.width * (self.width + 1)
+        return layers + (0 if self.outputs is None else self.outputs * (self.width + 1))
+
     def init(self, key: Key[Array, ""], dtype: Any = None) -> Params:
         """Draw the parameters of one network.
 

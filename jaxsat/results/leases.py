@@ -1,8 +1,8 @@
-"""Claims: who is at work on what, among processes that share a folder and nothing else.
+"""Leases: who is at work on what, among processes that share a folder and nothing else.
 
-A claim is a file made with O_EXCL. Its owner touches it while it lives; one that has not been touched for long, or whose
-process on this host is gone, may be taken over. Two processes may then believe that they own a claim: what is claimed
-must be harmless to do twice. Claims save work; they are no lock.
+A lease is a file made with O_EXCL. Its owner touches it while it lives; one that has not been touched for long, or whose
+process on this host is gone, may be taken over. Two processes may then believe that they own a lease: what is leased
+must be harmless to do twice. Leases save work; they are no lock.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 HEARTBEAT, STALE = 10.0, 120.0  # seconds between touches, and without any until a claim is free
 
 
-class Claims:
-    """The claims of one process on names in a folder.
+class Leases:
+    """The leases of one process on names in a folder.
 
     Used as a context manager: leaving it stops the heartbeat and gives back what is still held.
 
     >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder, Claims(folder) as mine, Claims(folder) as other:
+    >>> with tempfile.TemporaryDirectory() as folder, Leases(folder) as mine, Leases(folder) as other:
     ...     mine.take("a"), other.take("a"), other.held_by_others()
     (True, False, ['a'])
     """
@@ -37,7 +37,7 @@ class Claims:
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
-    def __enter__(self) -> Claims:
+    def __enter__(self) -> Leases:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._heart.start()
         return self
@@ -49,7 +49,7 @@ class Claims:
             self.give_back(name)
 
     def take(self, name: str) -> bool:
-        """Claim a name, unless a living process has it."""
+        """Lease a name, unless a living process has it."""
         path = self.folder / name
         if name in self._held or self._is_held(path):
             return False
@@ -76,7 +76,7 @@ class Claims:
                 path.unlink(missing_ok=True)
 
     def held_by_others(self) -> list[str]:
-        """Names that other living processes have claimed."""
+        """Names that other living processes have leased."""
         names = sorted(path.name for path in self.folder.iterdir())
         return [name for name in names if name not in self._held and self._is_held(self.folder / name)]
 

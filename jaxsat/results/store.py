@@ -5,7 +5,7 @@ static field, a block of values of each swept scale, and many seeds. It is writt
 place), flushed to the disk, and only then marked as done by its chunk of the array `chunk_counts`, which holds the number of
 its networks and how many of them hold a NaN, for each variable. What a crash leaves unmarked is computed again.
 
-Beside the arrays lies ``.jaxsat/``: claims of processes at work, records of runs, and chunks that failed with their errors.
+Beside the arrays lies ``.jaxsat/``: leases of processes at work, records of runs, and chunks that failed with their errors.
 The header, in the attributes of the root, says what the store is of: an *identity* that a request must share, and the
 values of each swept field and the number of seeds, which requests may extend.
 """
@@ -28,7 +28,7 @@ import numpy as np
 
 from jaxsat.results import zarr_files
 from jaxsat.results.layout import Layout, Unit
-from jaxsat.results.leases import Claims
+from jaxsat.results.leases import Leases
 
 if TYPE_CHECKING:
     import xarray
@@ -82,6 +82,7 @@ class Store:
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self.state = self.path / STATE
+        self._stamp = _stamp(self.path)
         self.header = read_header(self.path)
         self._group = _open_group(self.path, "r+" if os.access(self.path, os.W_OK) else "r")
         self._arrays: dict[str, zarr.Array] = {}
@@ -97,21 +98,45 @@ class Store:
         """Names of the measured arrays."""
         return self._array(COUNTS).attrs["counted"][1:]  # type: ignore[index, return-value]
 
-    def claims(self) -> Claims:
-        return Claims(self.state / "claims")
+    def leases(self) -> Leases:
+        """Return this process's leases on chunks of the store."""
+        return Leases(self.state / "leases")
 
     # --- chunks ------------------------------------------------------------------------------------------------
 
     def done(self) -> set[Unit]:
-        """Chunks marked as done: those whose mark is a file, which a listing tells without reading any."""
+        """Return the chunks that are done: marked, with as many networks as they have now."""
         depth = len(self.layout.sizes)
-        return {tuple(map(int, path.split(os.sep)[-1 - depth : -1])) for path in self._marks()}
+        found = set()
+        for path in self._marks():
+            unit = tuple(map(int, path.split(os.sep)[-1 - depth : -1]))
+            if self._marked_networks(path) == self.layout.networks(unit):
+                found.add(unit)
+        return found
 
     def _marks(self) -> Iterator[str]:
         return _files(str(self.path / COUNTS / "c"), len(self.layout.sizes) + 1)
 
+    @staticmethod
+    def _marked_networks(path: str | pathlib.Path) -> int | None:
+        """How many networks a mark says are done; None where there is no mark, or a cut one."""
+        try:
+            with open(path, "rb") as file:
+                mark = np.frombuffer(file.read(4), MARK)
+        except (FileNotFoundError, ValueError):
+            return None
+        return int(mark[0]) if len(mark) else None
+
     def is_done(self, unit: Unit) -> bool:
-        return self.path.joinpath(COUNTS, "c", *map(str, unit), "0").exists()
+        """Return whether a chunk is done."""
+        path = self.path.joinpath(COUNTS, "c", *map(str, unit), "0")
+        return self._marked_networks(path) == self.layout.networks(unit)
+
+    def is_extended(self) -> bool:
+        """Return whether somebody has changed the header since it was read: values or seeds were added."""
+        if _stamp(self.path) == self._stamp:
+            return False
+        return read_header(self.path) != self.header
 
     def write(self, unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Unit]:
         """Write a chunk; return those that are marked as done now, which may be several or none.
@@ -203,7 +228,7 @@ class Store:
         chosen = {name: list(i) for name, i in index.items() if list(i) != list(range(self.layout.sizes[name]))}
         return found.isel(chosen) if chosen else found
 
-    def extend(self, header: Header, claims: Claims) -> None:
+    def extend(self, header: Header, leases: Leases) -> None:
         """Grow the arrays for a header of more values or seeds.
 
         Chunks at the old edge that grow are computed anew.
@@ -211,15 +236,16 @@ class Store:
         Raises:
             ValueError: other processes are at work in the store.
         """
-        while not claims.take("extension"):
+        while not leases.take("extension"):
             time.sleep(WAIT)
         try:
+            self._stamp = _stamp(self.path)
             now = read_header(self.path)
             if now != self.header:
                 self.header, self._arrays = now, {}
                 header = now.extended(header.over, header.seeds)
                 header = dataclasses.replace(header, programs=now.programs | header.programs)
-            if at_work := claims.held_by_others():
+            if at_work := leases.held_by_others():
                 raise ValueError(
                     f"sweep: `store` must not be at work when values or seeds are added; {len(at_work)} chunks of "
                     f"{self.path} are being computed. Wait until they are done, or ask for what it has."
@@ -236,9 +262,9 @@ class Store:
                 self._relabel(name, labels)
             self._relabel("seed", list(range(header.seeds)))
             _write_header(self._group, self.path, header)
-            self.header, self._arrays = header, {}
+            self.header, self._arrays, self._stamp = header, {}, _stamp(self.path)
         finally:
-            claims.give_back("extension")
+            leases.give_back("extension")
 
     def _relabel(self, name: str, labels: list[Any]) -> None:
         array: Any = self._group[name]
@@ -282,13 +308,22 @@ def create(path: pathlib.Path, header: Header, dataset: xarray.Dataset) -> None:
         attributes={"long_name": "networks done, and those with a NaN in each variable", "units": "1", "counted": counted},
     )  # fmt: skip
     _write_header(group, making, header)
-    (making / STATE / "claims").mkdir(parents=True)
+    (making / STATE / "leases").mkdir(parents=True)
     try:
         making.rename(path)
     except OSError:
         shutil.rmtree(making)
         if not (path / "zarr.json").exists():
             raise
+
+
+def _stamp(path: pathlib.Path) -> tuple[int, int, int] | None:
+    """What changes when the file of the header is written anew; None where there is none."""
+    try:
+        stat = (path / "zarr.json").stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def read_header(path: pathlib.Path) -> Header:

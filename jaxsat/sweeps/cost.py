@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-from jax.extend import core
 
-from jaxsat.sweeps.sweep_request import Request
-from jaxsat.sweeps.tiles import Place
+from jaxsat.jax_compat import Jaxpr, Literal, Var, jaxprs_in
+from jaxsat.sweeps.choices import ChoicePrograms
+from jaxsat.sweeps.plan import Plan
+from jaxsat.sweeps.tiles import TileCorner, tree_bytes
 
 
 class Cost(NamedTuple):
@@ -35,34 +36,46 @@ class Cost(NamedTuple):
     seconds: float
 
 
-def estimate(request: Request) -> Cost:
-    """Trace every program, compile the first one and run a tile of it twice."""
-    tiles = request.tiles()
-    programs = list(request.programs(tiles).values())
-    points = math.prod(len(request.grid.over[name]) for name in request.grid.traced)
-    each = request.seeds * points
-    flops = [flops_of(p.traced.jaxpr.jaxpr) / (p.tile.seeds * p.tile.points) for p in programs]
-    networks = each * len(programs)
-    size = sum(s.dtype.itemsize * math.prod(s.shape) for s in programs[0].shapes.values())
-    first = programs[0]
+def estimate(plan: Plan) -> Cost:
+    """Compile the programs of the first static choice and run a tile of them twice."""
+    choices = list(plan.programs.values())
+    first = choices[0]
+    points = math.prod(len(plan.grid.over[name]) for name in plan.grid.traced)
+    each = plan.request.seeds * points
+    flops = [_flops_of_network(choice) for choice in choices]
+    networks = each * len(choices)
     started = time.perf_counter()
-    compiled = first.lower(jax.local_devices()).compile(2**62)
+    first.lower()
+    device_bytes = first.compile(2**62)
     compile_seconds = time.perf_counter() - started
-    corner = dict.fromkeys(request.grid.over, 0)
-    places = [Place(0, request.grid.columns(corner, first.tile.block))] * compiled.devices
-    jax.block_until_ready(compiled(places))
-    started = time.perf_counter()
-    jax.block_until_ready(compiled(places))
-    per_network = (time.perf_counter() - started) / (compiled.devices * first.tile.seeds * first.tile.points)
-    work = sum(flops) / flops[0] if flops[0] else float(len(programs))
-    memory = getattr(compiled.run.memory_analysis(), "temp_size_in_bytes", 0) or 0
+    corner = TileCorner(0, plan.grid.columns(dict.fromkeys(plan.grid.over, 0), first.tile.block))
+    corners = [corner] * len(first.devices())
+
+    def tile() -> float:
+        started = time.perf_counter()
+        drawn = first.start_draw([corner.seed for corner in corners], plan.root)
+        jax.block_until_ready(first.start(corners, drawn, plan.root, plan.x))
+        return time.perf_counter() - started
+
+    tile()  # the first run of a program is slower
+    per_network = tile() / (len(corners) * first.tile.seeds * first.tile.points)
+    work = sum(flops) / flops[0] if flops[0] else float(len(choices))
     return Cost(
-        networks, float(each * sum(flops)), networks * size, memory + first.tile_bytes,
-        compile_seconds * len(programs), per_network * each * work,
-    )  # fmt: skip
+        networks=networks,
+        flops=float(each * sum(flops)),
+        result_bytes=networks * tree_bytes(first.shapes),
+        device_bytes=device_bytes,
+        compile_seconds=compile_seconds * len(choices),
+        seconds=per_network * each * work,
+    )
 
 
-def flops_of(jaxpr: Any) -> float:
+def _flops_of_network(choice: ChoicePrograms) -> float:
+    drawn = 0.0 if choice.draw is None else flops_of(choice.draw.jaxpr.jaxpr)
+    return (drawn + flops_of(choice.measure.jaxpr.jaxpr)) / (choice.tile.seeds * choice.tile.points)
+
+
+def flops_of(jaxpr: Jaxpr) -> float:
     """Operations in the text of a program: two for each product in a matrix multiplication, one for each other result.
 
     >>> square = jax.make_jaxpr(lambda a: a @ a)(jax.numpy.ones((4, 4)))
@@ -71,23 +84,18 @@ def flops_of(jaxpr: Any) -> float:
     """
     total = 0.0
     for equation in jaxpr.eqns:
-        inner = [p for value in equation.params.values() for p in _programs(value)]
+        inner = jaxprs_in(equation.params)
         if inner:
             times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
             total += times * sum(map(flops_of, inner))
         elif equation.primitive.name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
-            depth = math.prod(equation.invars[0].aval.shape[i] for i in contracted)
-            total += 2.0 * depth * equation.outvars[0].aval.size
+            depth = math.prod(_shape(equation.invars[0])[i] for i in contracted)
+            total += 2.0 * depth * math.prod(_shape(equation.outvars[0]))
         else:
-            total += float(sum(getattr(v.aval, "size", 0) for v in equation.outvars))
+            total += float(sum(math.prod(_shape(v)) for v in equation.outvars))
     return total
 
 
-def _programs(value: Any) -> list[Any]:
-    """Programs among an equation's parameters."""
-    if isinstance(value, core.ClosedJaxpr):
-        return [value.jaxpr]
-    if isinstance(value, core.Jaxpr):
-        return [value]
-    return [p for v in value for p in _programs(v)] if isinstance(value, (tuple, list)) else []
+def _shape(atom: Literal | Var) -> tuple[int, ...]:
+    return getattr(atom.aval, "shape", ())

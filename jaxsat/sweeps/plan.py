@@ -1,63 +1,144 @@
-"""The work of a sweep: its grid cut into chunks of results, which tiles of one fixed shape fill, on all local devices."""
+"""The plan of a sweep: its grid cut into chunks of results, and the programs that fill them. Made once and handed down."""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 from jaxtyping import Array
 
-from jaxsat.networks.grid import Grid
+from jaxsat import addresses
+from jaxsat.networks.grid import Choice, Grid
 from jaxsat.results.layout import Layout, Unit
-from jaxsat.sweeps.sweep_request import Choice
-from jaxsat.sweeps.tiles import Compiled, Place, Program
+from jaxsat.sweeps.choices import ChoicePrograms
+from jaxsat.sweeps.sweep_request import SweepRequest, chunk_lengths
+from jaxsat.sweeps.tiles import Tile, TileCorner
+
+if TYPE_CHECKING:
+    from jaxsat.results.store import Header
+
+LONGEST_GROUP = 16  # chunks at work together: their results are all in memory
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Plan:
-    """A grid cut into chunks, and the programs that compute them: of those static choices that are asked for."""
+    """What a sweep will do.
 
+    Attributes:
+        request: what was asked for.
+        grid: with all values that the results have; a store may have more of them than the request.
+        layout: sizes and chunks of the results.
+        programs: of those static choices that are asked for.
+        root, x: key of the sweep, and its inputs.
+    """
+
+    request: SweepRequest
     grid: Grid
     layout: Layout
-    programs: Mapping[Choice, Program]
+    programs: Mapping[Choice, ChoicePrograms]
+    root: Array
+    x: Array | None
+
+    @classmethod
+    def of(cls, request: SweepRequest, store: Header | None = None) -> Plan:
+        """Make the plan of a request: a new sweep, or a part of the sweep that a store holds.
+
+        In a store tiles have the shape that they had when it was made, so that all its numbers are made alike.
+
+        Raises:
+            ValueError: a measure whose shapes differ between networks, or that looks at the value of a traced array.
+        """
+        if store is None:
+            grid, wanted = request.grid, request.grid.choices()
+            lengths = [len(grid.over[name]) for name in grid.traced]
+        else:
+            grid = request.grid.within(store.over)
+            wanted = request.grid.choices_in(grid)
+            lengths = [store.chunks[name] for name in grid.traced]
+        root = addresses.root(request.root_seed)
+        programs = {}
+        for choice in wanted:
+            net = grid.network(choice)
+            tile = Tile.of(net, lengths)
+            programs[choice] = ChoicePrograms.of(
+                net, tile, grid.traced, request.measure, request.measure_identity, root, request.x
+            )
+        _check_same_shapes(grid, programs)
+        if store is None:
+            sizes = {name: len(values) for name, values in grid.over.items()} | {"seed": request.seeds}
+            layout = Layout(sizes, chunk_lengths(request, programs))
+        else:
+            layout = store.layout
+        return cls(request, grid, layout, programs, root, request.x)
 
     @property
     def shapes(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Of what is measured of one network."""
         return next(iter(self.programs.values())).shapes
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What each static choice computes, under its label."""
+        return {self.grid.label(choice): programs.fingerprint for choice, programs in self.programs.items()}
+
     def choice(self, unit: Unit) -> Choice:
+        """The static choice of a chunk."""
         index = dict(zip(self.layout.sizes, unit, strict=True))
         return tuple(index[name] for name in self.grid.static)
 
-    def units(self) -> list[Unit]:
-        """All of them, one program's after the other's."""
-        units = [unit for unit in self.layout.units() if self.choice(unit) in self.programs]
-        return sorted(units, key=lambda unit: (self.choice(unit), unit))
+    def groups(self, units: Iterable[Unit] | None = None) -> list[list[Unit]]:
+        """Return chunks in groups that share their draws: the same seeds, and choices that differ in activation only.
+
+        Args:
+            units: which chunks; None: all.
+        """
+        wanted = set(self.layout.units() if units is None else units)
+        order: dict[tuple[int, int], list[Unit]] = {}
+        draws: dict[tuple[int, int], int] = {}
+        for unit in sorted(wanted, key=lambda unit: (self.choice(unit), unit)):
+            choice = self.choice(unit)
+            if choice in self.programs:
+                programs = self.programs[choice]
+                shared = id(programs.draw or programs), len(programs.devices())
+                number = draws.setdefault(shared, len(draws))
+                order.setdefault((number, unit[-1]), []).append(unit)
+        groups = [order[key] for key in sorted(order)]
+        return [group[i : i + LONGEST_GROUP] for group in groups for i in range(0, len(group), LONGEST_GROUP)]
+
+    def wanted(self) -> set[Unit]:
+        """Chunks that hold something of what is asked for."""
+        labels = self.request.grid.labels() | {"seed": range(self.request.seeds)}
+        known = self.grid.labels() | {"seed": range(self.layout.sizes["seed"])}
+        chunks = []
+        for name in self.layout.sizes:
+            place = {label: index for index, label in enumerate(known[name])}
+            chunks.append({place[label] // self.layout.chunks[name] for label in labels[name]})
+        return set(itertools.product(*chunks))
 
     def task(self, unit: Unit) -> Task:
+        """Return the work of one chunk."""
         slices = self.layout.slices(unit)
         lengths = tuple(s.stop - s.start for s in slices.values())
         buffers = {n: np.empty((*lengths, *s.shape), s.dtype) for n, s in self.shapes.items()}
-        program = self.programs[self.choice(unit)]
-        columns = self.grid.columns({name: s.start for name, s in slices.items()}, program.tile.block)
-        seeds = range(slices["seed"].start, slices["seed"].stop, program.tile.seeds)
-        return Task(unit, program, [Place(seed, columns) for seed in seeds], buffers)
+        programs = self.programs[self.choice(unit)]
+        columns = self.grid.columns({name: s.start for name, s in slices.items()}, programs.tile.block)
+        seeds = range(slices["seed"].start, slices["seed"].stop, programs.tile.seeds)
+        return Task(unit, programs, [TileCorner(seed, columns) for seed in seeds], buffers)
 
-    def put(self, task: Task, place: Place, found: Mapping[str, np.ndarray]) -> None:
-        """One tile's results to where they belong in a chunk."""
-        block = dict(zip(self.grid.traced, task.program.tile.block, strict=True))
+    def put(self, task: Task, corner: TileCorner, found: Mapping[str, np.ndarray]) -> None:
+        """Copy one tile's results to where they belong in a chunk."""
+        block = dict(zip(self.grid.traced, task.programs.tile.block, strict=True))
+        axes = [block.get(name, 1) for name in self.grid.over]
         for name, array in found.items():
             buffer = task.buffers[name]
-            first = place.seed - task.places[0].seed
-            array = array.reshape(*(block.get(n, 1) for n in self.grid.over), *array.shape[1:])
-            leading = len(self.grid.over)
-            room = buffer[(slice(None),) * leading + (slice(first, first + task.program.tile.seeds),)]
-            room[...] = array[tuple(slice(0, n) for n in room.shape[: leading + 1])]
+            first = corner.seed - task.corners[0].seed
+            array = array.reshape(*axes, *array.shape[1:])
+            room = buffer[(slice(None),) * len(axes) + (slice(first, first + task.programs.tile.seeds),)]
+            room[...] = array[tuple(slice(0, n) for n in room.shape[: len(axes) + 1])]
 
 
 @dataclasses.dataclass(eq=False)
@@ -65,60 +146,21 @@ class Task:
     """A chunk at work: its tiles, and the arrays that they fill."""
 
     unit: Unit
-    program: Program
-    places: list[Place]
+    programs: ChoicePrograms
+    corners: list[TileCorner]
     buffers: dict[str, np.ndarray]
     done: int = 0
     error: Exception | None = None
 
 
-def run(plan: Plan, units: Iterable[Unit], finished: Callable[[Task], None], memory_budget: int) -> None:
-    """Compute chunks in the order given and hand each over when its last tile is there, or has failed.
-
-    Tiles of several chunks are under way at a time, so that devices do not wait for the host.
-    """
-    devices = jax.local_devices()
-    compiling = ThreadPoolExecutor(max_workers=2)  # the next programs compile while this one runs; each takes memory
-    order = list(plan.programs.values())
-    compiled: dict[int, Future[Compiled]] = {}
-    under_way: collections.deque[tuple[list[tuple[Task, Place]], Mapping[str, Array] | Exception]] = collections.deque()
-
-    def ready(program: Program) -> Compiled:
-        index = order.index(program)
-        for i in range(index, min(index + 2, len(order))):
-            if i not in compiled:  # traced here: the thread is outside a caller's enable_x64
-                compiled[i] = compiling.submit(order[i].lower(devices).compile, memory_budget)
-        return compiled[index].result()
-
-    def collect() -> None:
-        batch, found = under_way.popleft()
-        try:
-            if isinstance(found, Exception):
-                raise found
-            arrays = {name: np.asarray(array) for name, array in found.items()}
-        except jax.errors.JaxRuntimeError as error:
-            arrays = None
-            for task, _ in batch:
-                task.error = error
-        for i, (task, place) in enumerate(batch):
-            if arrays is not None:
-                plan.put(task, place, {name: array[i] for name, array in arrays.items()})
-            task.done += 1
-            if task.done == len(task.places):
-                finished(task)
-
-    pairs = ((task, place) for task in map(plan.task, units) for place in task.places)
-    try:
-        for program, group in itertools.groupby(pairs, key=lambda pair: pair[0].program):
-            compute = ready(program)
-            while batch := list(itertools.islice(group, compute.devices)):
-                try:
-                    under_way.append((batch, compute([place for _, place in batch])))
-                except jax.errors.JaxRuntimeError as error:
-                    under_way.append((batch, error))
-                while len(under_way) >= compute.under_way:
-                    collect()
-        while under_way:
-            collect()
-    finally:
-        compiling.shutdown(wait=False, cancel_futures=True)
+def _check_same_shapes(grid: Grid, programs: Mapping[Choice, ChoicePrograms]) -> None:
+    first, *rest = programs
+    expected = {name: (s.shape, str(s.dtype)) for name, s in programs[first].shapes.items()}
+    for choice in rest:
+        got = {name: (s.shape, str(s.dtype)) for name, s in programs[choice].shapes.items()}
+        if got != expected:
+            raise ValueError(
+                f"sweep: `measure` must return the same shapes and dtypes for every network; got {expected} for "
+                f"{grid.label(first)} and {got} for {grid.label(choice)}. Sweep them apart, or use every_depth=True for "
+                "depths."
+            )

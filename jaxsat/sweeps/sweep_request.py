@@ -1,11 +1,11 @@
-"""What a sweep is asked for, checked, and how its work is cut: tiles of arithmetic, chunks of results."""
+"""What a sweep is asked for, checked; how long its chunks are; and its results as a labelled dataset."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -14,12 +14,12 @@ import jaxlib.version
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from jaxsat import addresses
+from jaxsat import checks
 from jaxsat.measures import Measure, Variable, registry
-from jaxsat.networks.grid import LONG_NAMES, UNITS, Grid, plain
+from jaxsat.networks.grid import LONG_NAMES, UNITS, Choice, Grid, plain
 from jaxsat.networks.mlp import MLP, STATIC_FIELDS, TRACED_FIELDS, check_net
-from jaxsat.results.layout import Layout
-from jaxsat.sweeps.tiles import Program, Tile
+from jaxsat.sweeps.choices import ChoicePrograms
+from jaxsat.sweeps.tiles import Tile
 
 if TYPE_CHECKING:
     import xarray
@@ -34,11 +34,9 @@ _COUNTED = {
     "index": "rank by size",
 }
 
-Choice = tuple[int, ...]
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Request:
+class SweepRequest:
     """Arguments of a sweep that decide its numbers."""
 
     grid: Grid
@@ -47,21 +45,22 @@ class Request:
     root_seed: int
     every_depth: bool
     x: Array | None
-    _programs: dict[tuple[str, Tile], Program] = dataclasses.field(default_factory=dict)  # traced already
+    measure_identity: Hashable
 
     @classmethod
     def of(
         cls, net: MLP, measure: Any, over: Mapping[str, Any], *, seeds: int, root_seed: int, x: Any, every_depth: bool
-    ) -> Request:
+    ) -> SweepRequest:
         """Checked; errors as of ``sweep``."""
         check_net("sweep", net)
-        if isinstance(root_seed, bool) or not isinstance(root_seed, (int, np.integer)):
-            raise TypeError(f"sweep: `root_seed` must be an integer; got {root_seed!r}.")
+        root_seed = checks.integer("sweep", "root_seed", root_seed, least=0, most=2**32 - 1)
+        seeds = checks.integer("sweep", "seeds", seeds)
         chosen = registry.get(measure, every_depth)
         grid = Grid.of(net, over)
         inputs = _inputs(grid, x)
-        check_positive("seeds", seeds)
-        return cls(grid, chosen, int(seeds), int(root_seed), bool(every_depth), inputs)
+        parts = [measure] if isinstance(measure, str) or not isinstance(measure, Sequence) else measure
+        identity = (tuple(parts), bool(every_depth))
+        return cls(grid, chosen, seeds, root_seed, bool(every_depth), inputs, identity)
 
     def identity(self) -> dict[str, Any]:
         """What two requests must share for their results to belong together, plain JSON."""
@@ -81,75 +80,44 @@ class Request:
             "jaxlib": jaxlib.version.__version__,  # compiles the programs, so that last bits are its own
         }
 
-    def tiles(self) -> dict[Choice, Tile]:
-        """The shape of a tile for each static choice, in a new sweep."""
-        lengths = [len(self.grid.over[name]) for name in self.grid.traced]
-        return {choice: Tile.of(self.grid.network(choice), lengths) for choice in self.grid.choices()}
-
-    def programs(self, tiles: Mapping[Choice, Tile]) -> dict[Choice, Program]:
-        """A traced tile for each static choice.
+    def check_size(self, memory_budget: int) -> None:
+        """Raise, before anything is traced, where the weights of a single network are more than the memory budget.
 
         Raises:
-            ValueError: a measure whose shapes differ between networks, or that looks at the value of a traced array.
+            ValueError: such a network.
         """
-        root = addresses.root(self.root_seed)
-        found = {}
-        for choice, tile in tiles.items():
-            label = self.grid.label(choice), tile
-            if label not in self._programs:
-                net = self.grid.network(choice)
-                self._programs[label] = Program.of(net, tile, self.grid.traced, self.measure, root, self.x)
-            found[choice] = self._programs[label]
-        first, *rest = found
-        expected = {n: s.shape for n, s in found[first].shapes.items()}
-        for choice in rest:
-            got = {n: s.shape for n, s in found[choice].shapes.items()}
-            if got != expected:
+        for net in self.grid.networks():
+            size = net.weights * jnp.dtype(jnp.result_type(float)).itemsize
+            if size > memory_budget:
                 raise ValueError(
-                    f"sweep: `measure` must return the same shapes for every network; got {expected} for "
-                    f"{self.grid.label(first)} and {got} for {self.grid.label(choice)}. Sweep them apart, or use "
-                    "every_depth=True for depths."
+                    f"sweep: `memory_budget` must hold one network; the weights of depth {net.depth} and width {net.width} "
+                    f"take {size / 2**20:.0f} MiB; got {memory_budget / 2**20:.0f} MiB. Raise it, or ask for a smaller "
+                    "network."
                 )
-        return found
 
-    def chunks(self, programs: Mapping[Choice, Program]) -> dict[str, int]:
-        """Lengths of a chunk of results along each swept field and "seed": a power of two of seeds."""
-        first = next(iter(programs.values()))
-        blocks = dict(zip(self.grid.traced, first.tile.block, strict=True))
-        sizes = [s.dtype.itemsize * math.prod(s.shape) for s in first.shapes.values()]
-        weights = max(network_weights(net) for net in self.grid.networks())
-        room = min(
-            CHUNK_WORK // ((weights + NETWORK_WORK) * first.tile.points),
-            CHUNK_BYTES // max(1, max(sizes) * first.tile.points),
-            2 ** math.ceil(math.log2(self.seeds)),
-        )
-        tile = max(program.tile.seeds for program in programs.values())
-        seeds = max(2 ** int(math.log2(max(room, 1))), min(tile, SMALLEST_CHUNK))
-        return {name: blocks.get(name, 1) for name in self.grid.over} | {"seed": seeds}
-
-    def told(self, tiles: Mapping[Choice, Tile]) -> dict[str, Any]:
-        """The request as it is kept with its results."""
-        tile = [dataclasses.asdict(tile) for tile in tiles.values()]
+    def as_kept(self, tiles: Iterable[Tile]) -> dict[str, Any]:
+        """Return the request as it is kept with its results, plain JSON."""
+        tile = [dataclasses.asdict(tile) for tile in tiles]
         return self.identity() | {"over": self.grid.labels(), "seeds": self.seeds, "tile": tile}
 
-    def layout(self, programs: Mapping[Choice, Program]) -> Layout:
-        """Of a new sweep."""
-        sizes = {name: len(values) for name, values in self.grid.over.items()} | {"seed": self.seeds}
-        return Layout(sizes, self.chunks(programs))
+
+def chunk_lengths(request: SweepRequest, programs: Mapping[Choice, ChoicePrograms]) -> dict[str, int]:
+    """Return the length of a chunk of results along each swept field and "seed": a power of two of seeds."""
+    first = next(iter(programs.values()))
+    blocks = dict(zip(request.grid.traced, first.tile.block, strict=True))
+    sizes = [s.dtype.itemsize * math.prod(s.shape) for s in first.shapes.values()]
+    weights = max(net.weights for net in request.grid.networks())
+    room = min(
+        CHUNK_WORK // ((weights + NETWORK_WORK) * first.tile.points),
+        CHUNK_BYTES // max(1, max(sizes) * first.tile.points),
+        2 ** math.ceil(math.log2(request.seeds)),
+    )
+    tile = max(program.tile.seeds for program in programs.values())
+    seeds = max(2 ** int(math.log2(max(room, 1))), min(tile, SMALLEST_CHUNK))
+    return {name: blocks.get(name, 1) for name in request.grid.over} | {"seed": seeds}
 
 
-def network_weights(net: MLP) -> int:
-    """Numbers in the parameters of a network."""
-    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(net.init, addresses.root(0))))
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raise unless `value` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"sweep: `{name}` must be an integer of at least 1; got {value!r}.")
-
-
-def labelled(results: Mapping[str, np.ndarray], grid: Grid, measure: Measure) -> xarray.Dataset:
+def labelled_sweep(results: Mapping[str, np.ndarray], grid: Grid, measure: Measure) -> xarray.Dataset:
     """Arrays with the dimensions of the grid, "seed", and their own, as a dataset with names, units and coordinates.
 
     Raises:

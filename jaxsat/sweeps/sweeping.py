@@ -1,7 +1,8 @@
 """Grids of networks: any field of ``MLP`` crossed with seeds, measured, and labelled.
 
-The work is cut into chunks of results (``request``), which are computed by tiles of one fixed shape (``tiles``, ``work``),
-and kept in memory or in a store on disk (``stored``).
+A request (``sweep_request``) becomes a plan (``plan``): chunks of results, and the programs that fill them by tiles of
+one fixed shape (``tiles``, ``choices``). A pipeline (``pipeline``) runs it on all devices, into memory or into a store on
+disk (``worker``).
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from jaxsat import checks
 from jaxsat.measures.registry import Compute, Measure
 from jaxsat.networks.mlp import MLP
 from jaxsat.results import progress as progress_
 from jaxsat.results import provenance
 from jaxsat.sweeps import worker
-from jaxsat.sweeps.plan import Plan, Task, run
-from jaxsat.sweeps.sweep_request import Request, check_positive, labelled
+from jaxsat.sweeps.pipeline import Pipeline
+from jaxsat.sweeps.plan import Plan, Task
+from jaxsat.sweeps.sweep_request import SweepRequest, labelled_sweep
 
 if TYPE_CHECKING:
     import xarray
@@ -76,8 +79,11 @@ def sweep(
         OSError: the store can no longer be written. What was done before stays.
         RuntimeError: chunks of a store that could not be computed; all others are done.
 
-    Cost: one trace and compilation per combination of static values. Peak device memory below `memory_budget`. Seeds
-        are added in whole chunks: the last one, if it was cut short, is computed anew.
+    Cost: one trace and compilation for each combination of static values, in a process once: a later call with the same
+        measure, shapes and dtype compiles nothing, also with other scales, seeds and another root seed. (A function of
+        yours is traced once, as by ``jax.jit``: pass a new function where it should do something else.) Networks that
+        differ in activation only share their draws. Peak device memory is below `memory_budget`. Seeds are added in
+        whole chunks: the last chunk, if it was cut short, is computed anew.
 
     >>> ds = sweep(MLP(depth=5, width=16), "log_gradient_norms", {"weight_scale": [0.5, 1.0, 2.0]}, seeds=8, progress=False)
     >>> dict(ds.sizes)
@@ -86,18 +92,25 @@ def sweep(
     True
     """
     started = time.perf_counter()
-    request = Request.of(net, measure, over, seeds=seeds, root_seed=root_seed, x=x, every_depth=every_depth)
-    check_positive("memory_budget", memory_budget)
+    request = SweepRequest.of(net, measure, over, seeds=seeds, root_seed=root_seed, x=x, every_depth=every_depth)
+    memory_budget = checks.integer("sweep", "memory_budget", memory_budget)
+    request.check_size(memory_budget)
     if store is not None:
         return worker.finished(request, pathlib.Path(store), progress, memory_budget)
-    tiles = request.tiles()
-    programs = request.programs(tiles)
-    plan = Plan(request.grid, request.layout(programs), programs)
-    results = {n: np.empty((*plan.layout.sizes.values(), *s.shape), s.dtype) for n, s in plan.shapes.items()}
-    dataset = labelled(
-        results, request.grid, request.measure
-    )  # a view, made first: labels are checked before long work
-    with progress_.of(math.prod(plan.layout.sizes.values()), "networks", progress) as done:
+    plan = Plan.of(request)
+    dataset = _in_memory(plan, progress, memory_budget)
+    tiles = [programs.tile for programs in plan.programs.values()]
+    dataset.attrs |= provenance.record(request.as_kept(tiles), seconds=time.perf_counter() - started)
+    return dataset
+
+
+def _in_memory(plan: Plan, progress: bool, memory_budget: int) -> xarray.Dataset:
+    """Compute the whole plan into arrays."""
+    sizes = plan.layout.sizes
+    results = {n: np.empty((*sizes.values(), *s.shape), s.dtype) for n, s in plan.shapes.items()}
+    # The dataset is a view of the arrays, made first: labels are checked before long work.
+    dataset = labelled_sweep(results, plan.grid, plan.request.measure)
+    with progress_.of(math.prod(sizes.values()), "networks", progress) as done:
 
         def finished(task: Task) -> None:
             if task.error is not None:
@@ -106,9 +119,8 @@ def sweep(
                 results[name][tuple(plan.layout.slices(task.unit).values())] = array
             done(plan.layout.networks(task.unit))
 
-        run(plan, plan.units(), finished, memory_budget)
+        Pipeline(plan, finished, memory_budget).run(plan.groups())
     for array in dataset.data_vars.values():
-        own = [dim for dim in array.dims if dim not in plan.layout.sizes]
+        own = [dim for dim in array.dims if dim not in sizes]
         array.attrs["nan_networks"] = int(array.isnull().any(own).sum())
-    dataset.attrs |= provenance.record(request.told(tiles), seconds=time.perf_counter() - started)
     return dataset

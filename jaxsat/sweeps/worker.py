@@ -1,17 +1,16 @@
-"""Sweeps into a store: made, extended, resumed, and shared with whoever else works on it."""
+"""Sweeps into stores: made, extended, resumed, and shared with every other process that works on them."""
 
 from __future__ import annotations
 
 import collections
 import contextlib
 import dataclasses
-import itertools
 import pathlib
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -20,11 +19,11 @@ from jaxsat.results import progress as progress_
 from jaxsat.results import provenance, zarr_files
 from jaxsat.results import store as stores
 from jaxsat.results.layout import Unit
-from jaxsat.results.leases import Claims
+from jaxsat.results.leases import Leases
 from jaxsat.results.store import Header, Store
-from jaxsat.sweeps.plan import Plan, Task, run
-from jaxsat.sweeps.sweep_request import Request, labelled
-from jaxsat.sweeps.tiles import Tile
+from jaxsat.sweeps.pipeline import Pipeline
+from jaxsat.sweeps.plan import Plan, Task
+from jaxsat.sweeps.sweep_request import SweepRequest, labelled_sweep
 
 if TYPE_CHECKING:
     import xarray
@@ -33,57 +32,54 @@ WRITES_UNDER_WAY = 2
 SECONDS_BETWEEN_RECORDS = 10.0
 
 
-def finished(request: Request, path: pathlib.Path, progress: bool, memory_budget: int) -> xarray.Dataset:
-    """Make, extend or resume a store; leave when all that is asked for is there."""
-    if not stores.exists(path):
-        zarr_files.check_folder(path.absolute().parent, "sweep: `store`")
-        _make(request, path)
+class Extended(Exception):
+    """The store has more values or seeds than the plan at hand: somebody has extended it."""
+
+
+def finished(request: SweepRequest, path: pathlib.Path, progress: bool, memory_budget: int) -> xarray.Dataset:
+    """Make, extend or resume a store; return when all that is asked for is there."""
+    plan = None if stores.exists(path) else _make(request, path)
     opened = Store(path)
-    plan, wanted = _joined(request, opened)
-    left = _wanted(plan, request) - opened.done()
-    if left or wanted != opened.header:
+    while True:
+        wanted = _wanted_header(request, opened)
+        if plan is None or plan.layout != wanted.layout:
+            plan = Plan.of(request, wanted)
+        wanted = dataclasses.replace(wanted, programs=opened.header.programs | plan.fingerprints)
+        differences = stores.differences(opened.header, request.identity(), list(request.grid.over), plan.fingerprints)
+        _check_same(opened, differences)
+        if wanted == opened.header and plan.wanted() <= opened.done():
+            return opened.dataset(request.grid.labels(), request.seeds)
         zarr_files.check_folder(path, "sweep: `store`")
-        with opened.claims() as claims:
-            if wanted != opened.header:
-                opened.extend(wanted, claims)
-                plan, _ = _joined(request, opened)
-            _Work(plan, request, opened, claims, memory_budget).finish(progress)
-    return opened.dataset(request.grid.labels(), request.seeds)
+        try:
+            with opened.leases() as leases:
+                if wanted != opened.header:
+                    opened.extend(wanted, leases)
+                if plan.layout == opened.layout:
+                    _Worker(plan, opened, leases, memory_budget).finish(progress)
+                    return opened.dataset(request.grid.labels(), request.seeds)
+        except Extended:
+            opened = Store(path)
 
 
-def _make(request: Request, path: pathlib.Path) -> None:
-    tiles = request.tiles()
-    programs = request.programs(tiles)
-    plan = Plan(request.grid, request.layout(programs), programs)
-    header = Header(
-        request.identity(), _fingerprints(plan), request.grid.labels(), request.seeds, dict(plan.layout.chunks)
-    )
+def _make(request: SweepRequest, path: pathlib.Path) -> Plan:
+    """Make a store with nothing done, and return the plan of its sweep."""
+    zarr_files.check_folder(path.absolute().parent, "sweep: `store`")
+    plan = Plan.of(request)
+    labels, chunks = request.grid.labels(), dict(plan.layout.chunks)
+    header = Header(request.identity(), plan.fingerprints, labels, request.seeds, chunks)
     sizes = tuple(plan.layout.sizes.values())
     empty = {n: np.broadcast_to(np.zeros((), s.dtype), (*sizes, *s.shape)) for n, s in plan.shapes.items()}
-    dataset = labelled(empty, request.grid, request.measure)
-    dataset.attrs |= provenance.record(request.told(tiles))
+    dataset = labelled_sweep(empty, request.grid, request.measure)
+    tiles = [programs.tile for programs in plan.programs.values()]
+    dataset.attrs |= provenance.record(request.as_kept(tiles))
     stores.create(path, header, dataset)
+    return plan
 
 
-def _joined(request: Request, opened: Store) -> tuple[Plan, Header]:
-    """What a request wants of a store, and the header that it needs; raise unless they belong together.
-
-    Tiles have the shape that they had when the store was made, so that all its numbers are made alike.
-    """
-    header, names = opened.header, list(request.grid.over)
-    _check_same(opened, stores.differences(header, request.identity(), names, {}))
-    wanted = header.extended(request.grid.labels(), request.seeds)
-    grid = request.grid.within(wanted.over)
-    block = [header.chunks[name] for name in grid.traced]
-    tiles = {choice: Tile.of(grid.network(choice), block) for choice in request.grid.choices_in(grid)}
-    plan = Plan(grid, wanted.layout, dataclasses.replace(request, grid=grid).programs(tiles))
-    fingerprints = _fingerprints(plan)
-    _check_same(opened, stores.differences(header, request.identity(), names, fingerprints))
-    return plan, dataclasses.replace(wanted, programs=header.programs | fingerprints)
-
-
-def _fingerprints(plan: Plan) -> dict[str, str]:
-    return {plan.grid.label(choice): program.fingerprint for choice, program in plan.programs.items()}
+def _wanted_header(request: SweepRequest, opened: Store) -> Header:
+    """Return the header that the store needs for a request; raise, before anything is traced, unless they fit."""
+    _check_same(opened, stores.differences(opened.header, request.identity(), list(request.grid.over), {}))
+    return opened.header.extended(request.grid.labels(), request.seeds)
 
 
 def _check_same(opened: Store, differences: list[str]) -> None:
@@ -94,110 +90,151 @@ def _check_same(opened: Store, differences: list[str]) -> None:
         )
 
 
-def _wanted(plan: Plan, request: Request) -> set[Unit]:
-    """Chunks that hold something of what is asked for."""
-    labels = request.grid.labels() | {"seed": range(request.seeds)}
-    known = plan.grid.labels() | {"seed": range(plan.layout.sizes["seed"])}
-    chunks = [
-        {known[name].index(label) // plan.layout.chunks[name] for label in values}
-        for name, values in ((name, labels[name]) for name in plan.layout.sizes)
-    ]
-    return set(itertools.product(*chunks))
+class _Record:
+    """What this process has done in a store, written now and then."""
+
+    def __init__(self, opened: Store):
+        self._opened = opened
+        self._about: dict[str, Any] = provenance.record({}) | {"host": socket.gethostname()}
+        self._about.pop("request")
+        self._networks = 0
+        self._started = self._written = time.perf_counter()
+
+    def add(self, networks: int) -> None:
+        self._networks += networks
+
+    def write(self, least_seconds: float = 0.0) -> None:
+        """Write the record, unless it was written less than so many seconds ago."""
+        now = time.perf_counter()
+        if now - self._written >= least_seconds:
+            self._written = now
+            seconds = round(now - self._started, 3)
+            self._opened.record_run(self._about | {"networks": self._networks, "seconds": seconds})
 
 
-class _Work:
-    """One process at work on a store: takes chunks that nobody has, until none is left."""
+class _Writer:
+    """Writes chunks in a thread of its own, while the next ones are computed.
 
-    def __init__(self, plan: Plan, request: Request, opened: Store, claims: Claims, memory_budget: int):
-        self.plan, self.opened, self.claims, self.memory_budget = plan, opened, claims, memory_budget
-        self.wanted = _wanted(plan, request)
-        self.failed: dict[Unit, Exception] = {}
-        self.mine: set[Unit] = set()
-        self.writer = ThreadPoolExecutor(max_workers=1)
-        self.writes: collections.deque[Future[None]] = collections.deque()
-        self.record = provenance.record({}) | {"host": socket.gethostname(), "networks": 0, "seconds": 0.0}
-        self.record.pop("request")
-        self.started = self.recorded = time.perf_counter()
-        self.advance: Callable[[int], None] = lambda networks: None
+    Args:
+        opened: the store.
+        marked: called for each chunk once it is safely on the disk and marked as done.
+    """
 
-    def finish(self, progress: bool) -> None:
-        """Until everything wanted is there, computed here or by others."""
-        layout, done = self.plan.layout, self.opened.done() & self.wanted
-        left = [unit for unit in self.plan.units() if unit in self.wanted - done]
-        # Processes begin at different places, so that they seldom ask for the same.
-        first = len(left) * jax.process_index() // jax.process_count()
-        left = left[first:] + left[:first]
-        before = sum(map(layout.networks, done))
-        total = before + sum(map(layout.networks, left))
-        try:
-            with progress_.of(total, "networks", progress, done=before) as self.advance:
-                while left:
-                    taken = len(self.mine)
-                    run(self.plan, self._claimed(left), self._finished, self.memory_budget)
-                    self._settle()
-                    there = {unit for unit in left if self.opened.is_done(unit)}
-                    self.advance(sum(map(layout.networks, there - self.mine)))
-                    left = [unit for unit in left if unit not in there and unit not in self.failed]
-                    if left and taken == len(self.mine):  # others are at work on all of them
-                        time.sleep(stores.WAIT)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"sweep: `store` {self.opened.path} can no longer be written ({error.strerror}). What was done before "
-                "stays: mend that and run the same again.",
-            ) from error
-        finally:
-            self.writer.shutdown(wait=True)
-            with contextlib.suppress(OSError):  # when interrupted: what is written may as well be marked
-                self._commit()
-                self._record()
-                self.claims.clear()
-        if self.failed:
-            unit, error = next(iter(self.failed.items()))
-            raise RuntimeError(
-                f"sweep: {len(self.failed)} of {len(self.wanted)} chunks could not be computed; the rest is in "
-                f"{self.opened.path}. The first, {stores.unit_name(unit)}: {error}"
-            ) from error
+    def __init__(self, opened: Store, marked: Callable[[Unit], None]):
+        self._opened, self._marked = opened, marked
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._writes: collections.deque[Future[None]] = collections.deque()
 
-    def _claimed(self, left: Sequence[Unit]) -> Iterator[Unit]:
-        for unit in left:
-            name = stores.unit_name(unit)
-            if not self.opened.is_done(unit) and self.claims.take(name):
-                if self.opened.is_done(unit):  # by somebody else, just now
-                    self.claims.give_back(name)
-                else:
-                    self.mine.add(unit)
-                    yield unit
-
-    def _finished(self, task: Task) -> None:
-        if task.error is not None:
-            self.failed[task.unit] = task.error
-            self.opened.fail(task.unit, task.error)
-            self.claims.give_back(stores.unit_name(task.unit))
-            return
-        self.writes.append(self.writer.submit(self._write, task))
-        while len(self.writes) > WRITES_UNDER_WAY:
-            self.writes.popleft().result()
-        if time.perf_counter() - self.recorded > SECONDS_BETWEEN_RECORDS:
-            self._record()
+    def write(self, task: Task) -> None:
+        """Write a chunk; wait where too many are on their way."""
+        self._writes.append(self._thread.submit(self._write, task))
+        while len(self._writes) > WRITES_UNDER_WAY:
+            self._writes.popleft().result()
 
     def _write(self, task: Task) -> None:
-        self._marked(self.opened.write(task.unit, task.buffers))
+        for unit in self._opened.write(task.unit, task.buffers):
+            self._marked(unit)
 
-    def _settle(self) -> None:
-        while self.writes:
-            self.writes.popleft().result()
-        self._commit()
+    def settle(self) -> None:
+        """Wait until all that was given is on the disk and marked."""
+        while self._writes:
+            self._writes.popleft().result()
+        for unit in self._opened.commit():
+            self._marked(unit)
 
-    def _commit(self) -> None:
-        self._marked(self.opened.commit())
+    def close(self) -> None:
+        """Let the thread end."""
+        self._thread.shutdown(wait=True)
 
-    def _marked(self, units: Sequence[Unit]) -> None:
-        for unit in units:
-            self.claims.give_back(stores.unit_name(unit))
-            self.record["networks"] += self.plan.layout.networks(unit)
-            self.advance(self.plan.layout.networks(unit))
 
-    def _record(self) -> None:
-        self.recorded = time.perf_counter()
-        self.opened.record_run(self.record | {"seconds": round(self.recorded - self.started, 3)})
+class _Worker:
+    """A process at work on a store: takes chunks that nobody has, until none is left."""
+
+    def __init__(self, plan: Plan, opened: Store, leases: Leases, memory_budget: int):
+        self._plan, self._opened, self._leases, self._memory_budget = plan, opened, leases, memory_budget
+        self._failed: dict[Unit, Exception] = {}
+        self._mine: set[Unit] = set()
+        self._record = _Record(opened)
+
+    def finish(self, progress: bool) -> None:
+        """Return when everything wanted is there, computed here or by others."""
+        layout, wanted = self._plan.layout, self._plan.wanted()
+        done = self._opened.done() & wanted
+        before = sum(map(layout.networks, done))
+        total = sum(map(layout.networks, wanted))
+        with progress_.of(total, "networks", progress, done=before) as advance:
+
+            def marked(unit: Unit) -> None:
+                self._leases.give_back(stores.unit_name(unit))
+                self._record.add(layout.networks(unit))
+                advance(layout.networks(unit))
+
+            writer = _Writer(self._opened, marked)
+            try:
+                self._work(wanted - done, writer, advance)
+            except OSError as error:
+                raise OSError(
+                    error.errno,
+                    f"sweep: `store` {self._opened.path} can no longer be written ({error.strerror}). What was done "
+                    "before stays: mend that and run the same again.",
+                ) from error
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):  # when interrupted: what is written may as well be marked
+                    writer.settle()
+                    self._record.write()
+                    self._leases.clear()
+        if self._failed:
+            unit, error = next(iter(self._failed.items()))
+            raise RuntimeError(
+                f"sweep: {len(self._failed)} of {len(wanted)} chunks could not be computed; the rest is in "
+                f"{self._opened.path}. The first, {stores.unit_name(unit)}: {error}"
+            ) from error
+
+    def _work(self, left: set[Unit], writer: _Writer, advance: Callable[[int], None]) -> None:
+        """Compute what is left, until it is there."""
+
+        def finished(task: Task) -> None:
+            if task.error is not None:
+                self._failed[task.unit] = task.error
+                self._opened.fail(task.unit, task.error)
+                self._leases.give_back(stores.unit_name(task.unit))
+                return
+            writer.write(task)
+            self._record.write(SECONDS_BETWEEN_RECORDS)
+
+        while left:
+            taken = len(self._mine)
+            groups = self._plan.groups(left)
+            # Processes begin at different places, so that they seldom ask for the same.
+            first = len(groups) * jax.process_index() // jax.process_count()
+            Pipeline(self._plan, finished, self._memory_budget).run(self._taken(groups[first:] + groups[:first]))
+            writer.settle()
+            there = left & self._opened.done()
+            advance(sum(map(self._plan.layout.networks, there - self._mine)))
+            left = left - there - self._failed.keys()
+            if left and taken == len(self._mine):  # others are at work on all of them
+                time.sleep(stores.WAIT)
+                self._check_not_extended()
+
+    def _taken(self, groups: Iterable[Sequence[Unit]]) -> Iterator[list[Unit]]:
+        """Take, of each group, the chunks that nobody has."""
+        for group in groups:
+            mine = [unit for unit in group if self._take(unit)]
+            self._mine |= set(mine)
+            yield mine
+
+    def _take(self, unit: Unit) -> bool:
+        name = stores.unit_name(unit)
+        if self._opened.is_done(unit) or not self._leases.take(name):
+            return False
+        # Looked at again, now that nobody else can change it: others may have done it, or extended the store, just now.
+        self._check_not_extended()
+        if self._opened.is_done(unit):
+            self._leases.give_back(name)
+            return False
+        return True
+
+    def _check_not_extended(self) -> None:
+        if self._opened.is_extended():
+            raise Extended

@@ -14,7 +14,8 @@ import xarray
 import jaxsat
 from jaxsat import __main__
 from jaxsat.sweeps import cost, job_file
-from jaxsat.sweeps.sweep_request import Request
+from jaxsat.sweeps.plan import Plan
+from jaxsat.sweeps.sweep_request import SweepRequest
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 TEXT = """
@@ -81,11 +82,11 @@ def test_a_dry_run_says_the_cost_and_writes_nothing(file, tmp_path, capsys):
 
 
 def test_costs_are_those_counted_by_hand():
-    request = Request.of(
+    request = SweepRequest.of(
         jaxsat.MLP(depth=10, width=32), lambda net, key, x: {"y": net.apply(net.init(key), jnp.ones(32))},
         {"weight_scale": [1.0, 2.0], "activation": ["tanh", "relu"]}, seeds=50, root_seed=0, x=None, every_depth=False,
     )  # fmt: skip
-    found = cost.estimate(request)
+    found = cost.estimate(Plan.of(request))
     assert found.networks == 200
     assert found.result_bytes == 200 * 32 * 8
     products = 200 * 10 * 2 * 32 * 32
@@ -158,7 +159,7 @@ def test_inputs_and_precision_of_a_configuration(tmp_path):
 def test_the_example_is_a_sweep():
     given = job_file.read(ROOT / "jobs" / "example.toml").arguments(ROOT / "jobs")
     assert len(given["over"]["weight_scale"]) == 6
-    Request.of(**given)
+    SweepRequest.of(**given)
 
 
 @pytest.mark.slow

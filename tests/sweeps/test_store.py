@@ -17,11 +17,12 @@ import xarray
 
 import jaxsat
 from jaxsat.results import store
-from jaxsat.results.leases import Claims
+from jaxsat.results.leases import Leases
 from jaxsat.results.store import Store
-from jaxsat.sweeps import sweep_request
+from jaxsat.sweeps import plan
+from jaxsat.sweeps.choices import ChoicePrograms
 from jaxsat.sweeps.plan import Plan
-from jaxsat.sweeps.tiles import Compiled, Tile
+from jaxsat.sweeps.tiles import Tile, TileProgram
 
 NET = jaxsat.MLP(depth=6, width=8)
 OVER = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0]}
@@ -45,9 +46,11 @@ def small(monkeypatch):
     """Chunks and tiles of few networks, so that there are many of them: 4 seeds a chunk, 2 x 2 a tile."""
     monkeypatch.setattr(Tile, "of", lambda net, lengths: Tile(2, tuple(min(2, n) for n in lengths)))
     monkeypatch.setattr(
-        sweep_request.Request,
-        "chunks",
-        lambda self, programs: dict.fromkeys(self.grid.static, 1) | dict.fromkeys(self.grid.traced, 2) | {"seed": 4},
+        plan,
+        "chunk_lengths",
+        lambda request, programs: (
+            dict.fromkeys(request.grid.static, 1) | dict.fromkeys(request.grid.traced, 2) | {"seed": 4}
+        ),
     )
 
 
@@ -69,7 +72,7 @@ def test_a_stored_sweep_is_the_sweep_in_memory(tmp_path, small):
 
 def test_a_finished_sweep_computes_nothing(tmp_path, small, monkeypatch):
     first = run(store=tmp_path / "s").load()
-    monkeypatch.setattr("jaxsat.sweeps.tiles.Lowered.compile", None)
+    monkeypatch.setattr(TileProgram, "run", None)
     same(run(store=tmp_path / "s"), first)
     part = run({"activation": ["relu"], "weight_scale": [3.0, 0.5]}, seeds=5, store=tmp_path / "s")
     xarray.testing.assert_equal(part.load(), first.sel(activation=["relu"], weight_scale=[3.0, 0.5], seed=range(5)))
@@ -201,7 +204,7 @@ def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
             run(store=tmp_path / "s")
     done = Store(tmp_path / "s").done()
     assert 5 <= len(done) < 20
-    assert not list((tmp_path / "s" / ".jaxsat" / "claims").iterdir())
+    assert not list((tmp_path / "s" / ".jaxsat" / "leases").iterdir())
     same(run(store=tmp_path / "s"), expected)
 
 
@@ -227,15 +230,15 @@ def test_a_full_disk_leaves_a_store_that_goes_on(tmp_path, small, monkeypatch):
 @pytest.mark.slow
 def test_a_chunk_that_fails_is_recorded_and_the_others_are_done(tmp_path, small, monkeypatch):
     expected = run()
-    call = Compiled.__call__
+    call = ChoicePrograms.start
 
-    def failing(self, places):
-        if places[0].seed == 8:
+    def failing(self, corners, *rest):
+        if corners[0].seed == 8:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        return call(self, places)
+        return call(self, corners, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Compiled, "__call__", failing)
+        patch.setattr(ChoicePrograms, "start", failing)
         with pytest.raises(RuntimeError, match=r"4 of 20 chunks could not be computed; .*RESOURCE_EXHAUSTED"):
             run(store=tmp_path / "s")
     opened = Store(tmp_path / "s")
@@ -247,23 +250,23 @@ def test_a_chunk_that_fails_is_recorded_and_the_others_are_done(tmp_path, small,
     same(run(store=tmp_path / "s"), expected)
     assert not Store(tmp_path / "s").failures()
     with monkeypatch.context() as patch:
-        patch.setattr(Compiled, "__call__", failing)
+        patch.setattr(ChoicePrograms, "start", failing)
         with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
             run()
 
 
-# --- claims -------------------------------------------------------------------------------------------------------
+# --- leases -------------------------------------------------------------------------------------------------------
 
 
-def test_claims_of_the_dead_and_the_silent_are_free(tmp_path):
+def test_leases_of_the_dead_and_the_silent_are_free(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", f"""
-from jaxsat.claims import Claims
-claims = Claims({str(tmp_path)!r}).__enter__()
-print(claims.take("a"), flush=True)
+from jaxsat.results.leases import Leases
+leases = Leases({str(tmp_path)!r}).__enter__()
+print(leases.take("a"), flush=True)
 input()
 """], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
     assert other.stdout.readline() == "True\n"
-    with Claims(tmp_path) as mine:
+    with Leases(tmp_path) as mine:
         assert not mine.take("a")
         assert mine.held_by_others() == ["a"]
         other.kill()
@@ -280,9 +283,9 @@ input()
     assert not list(tmp_path.iterdir())
 
 
-def test_the_heartbeat_keeps_a_claim(tmp_path, monkeypatch):
+def test_the_heartbeat_keeps_a_lease(tmp_path, monkeypatch):
     monkeypatch.setattr("jaxsat.results.leases.HEARTBEAT", 0.02)
-    with Claims(tmp_path) as mine:
+    with Leases(tmp_path) as mine:
         mine.take("a")
         os.utime(tmp_path / "a", (0, 0))
         deadline = time.time() + 10
@@ -294,7 +297,7 @@ def test_the_heartbeat_keeps_a_claim(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_values_are_not_added_while_others_are_at_work(tmp_path, small):
     run(seeds=4, store=tmp_path / "s")
-    with Store(tmp_path / "s").claims() as others:
+    with Store(tmp_path / "s").leases() as others:
         others.take("0.0.0")
         with pytest.raises(ValueError, match="must not be at work when values or seeds are added; 1 chunks"):
             run(seeds=9, store=tmp_path / "s")
@@ -307,14 +310,14 @@ PROGRAM = """
 import os, sys
 import jax
 import jaxsat
-from jaxsat import request, store
-from jaxsat.tiles import Tile
+from jaxsat.sweeps import plan
+from jaxsat.sweeps.tiles import Tile
 if len(sys.argv) > 2:
     jax.config.update("jax_enable_recoverability", True)
     jax.distributed.initialize(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     assert jax.process_count() == int(sys.argv[3])
 Tile.of = lambda net, lengths: Tile(4, tuple(lengths))
-sweep_request.Request.chunks = lambda self, programs: {"activation": 1, "weight_scale": 2, "seed": 4}
+plan.chunk_lengths = lambda request, programs: {"activation": 1, "weight_scale": 2, "seed": 4}
 print("at work", flush=True)
 ds = jaxsat.sweep(
     jaxsat.MLP(depth=40, width=32, weight_scale=20.0), "log_gradient_norms",
@@ -364,7 +367,7 @@ def check(path, undisturbed):
     found = xarray.open_zarr(path, chunks=None).load()
     xarray.testing.assert_identical(found.drop_attrs(), undisturbed.drop_attrs())
     assert int(found.chunk_counts[..., 0].sum()) == 2 * 2 * 480
-    assert not list((pathlib.Path(path) / ".jaxsat" / "claims").iterdir())
+    assert not list((pathlib.Path(path) / ".jaxsat" / "leases").iterdir())
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import xarray
 import jaxsat
 from jaxsat import addresses
 from jaxsat.measures import Measure, Variable, gradients
-from jaxsat.sweeps import tiles
+from jaxsat.sweeps import pipeline
 from jaxsat.sweeps.tiles import Tile
 
 NET = jaxsat.MLP(depth=6, width=8, activation="tanh")
@@ -70,7 +70,7 @@ def test_bits_do_not_depend_on_chunks_or_on_how_many_seeds(monkeypatch):
     monkeypatch.setattr(Tile, "of", lambda net, lengths: Tile(4, (32,)))
     reference = run(measures, over, chaotic, seeds=21)
     for budget, under_way in ((2**23, 1), (2**28, 5)):
-        monkeypatch.setattr(tiles, "MAX_BATCHES_UNDER_WAY", under_way)
+        monkeypatch.setattr(pipeline, "MAX_BATCHES_UNDER_WAY", under_way)
         again = run(measures, over, chaotic, seeds=21, memory_budget=budget)
         xarray.testing.assert_identical(again.drop_attrs(), reference.drop_attrs())
     fewer = run(measures, over, chaotic, seeds=6)
@@ -163,7 +163,7 @@ def clashing(net, key, x):
         ({"measure": []}, ValueError, "at least one is needed"),
         ({"measure": ["dead_fraction", clashing]}, ValueError, "two measures return .*dead_fraction"),
         ({"measure": branching}, ValueError, "same shapes and take the same path for every scale"),
-        ({"measure": shaped, "over": {"depth": [2, 3]}}, ValueError, "same shapes for every network; got .* depth=2"),
+        ({"measure": shaped, "over": {"depth": [2, 3]}}, ValueError, "same shapes and dtypes for every network; got .* depth=2"),
         ({"over": {"weight_scales": [1.0]}}, ValueError, "must name fields of MLP; got 'weight_scales'. Did you mean"),
         ({"over": {"weight_scale": []}}, ValueError, "must have at least one value; got none"),
         ({"over": {"weight_scale": [1.0, float("nan")]}}, ValueError, "must be finite and at least 0"),
@@ -173,7 +173,10 @@ def clashing(net, key, x):
         ({"over": {"activation": ["tahn"]}}, ValueError, "Did you mean 'tanh'"),
         ({"over": {"width": [0]}}, ValueError, "`width` must be at least 1"),
         ({"seeds": 0}, ValueError, "`seeds` must be an integer of at least 1; got 0"),
-        ({"memory_budget": 10}, ValueError, "`memory_budget` must hold one tile"),
+        ({"memory_budget": 10}, ValueError, "`memory_budget` must hold one network; the weights of depth 6 and width 8"),
+        ({"memory_budget": 10_000}, ValueError, "`memory_budget` must hold one tile"),
+        ({"net": jaxsat.MLP(depth=2, width=10**9)}, ValueError, "`memory_budget` must hold one network; .* 10000"),
+        ({"root_seed": -1}, ValueError, "`root_seed` must be an integer from 0 to 4294967295; got -1"),
         ({"x": np.ones(5)}, ValueError, r"`x` must have shape .* n_0 = 8; got \(5,\). Set `inputs`"),
         ({"x": np.full(8, np.nan)}, ValueError, "`x` must be finite; got 8 non-finite"),
         ({"measure": "dead_fraction", "every_depth": True}, ValueError, "has no every_depth form"),
