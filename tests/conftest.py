@@ -21,9 +21,30 @@ CACHE = pathlib.Path(__file__).parent.parent / ".venv" / "compiled"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
+MAPS = pathlib.Path("/proc/self/maps")
+MOST_MAPS = 25_000  # of the 65,530 pieces of memory that Linux lets a process map
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _programs_are_let_go():
-    """A process may map only so many pieces of memory, and every compiled program holds some."""
+    """Every compiled program maps some pieces of memory: all are let go when there are many."""
     yield
-    jax.clear_caches()
+    if not MAPS.exists() or MAPS.read_text().count("\n") > MOST_MAPS:
+        from jaxsat.sweeps.choices import PROGRAMS
+
+        PROGRAMS.clear()
+        jax.clear_caches()
+
+
+@pytest.fixture
+def compilations():
+    """What JAX traces and compiles from here on: a list of its own names for it, growing as it does."""
+    seen: list[str] = []
+
+    def listen(event: str, duration: float, **_: object) -> None:
+        if event.startswith("/jax/core/compile/"):
+            seen.append(event.removeprefix("/jax/core/compile/"))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(listen)

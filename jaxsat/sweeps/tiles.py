@@ -47,8 +47,7 @@ class Tile:
     @classmethod
     def of(cls, net: MLP, lengths: Sequence[int]) -> Tile:
         """Return the tile of a network, given the numbers of values of the swept scales."""
-        params = jax.eval_shape(net.init, addresses.root(0))
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+        size = net.weights * jnp.dtype(jnp.result_type(float)).itemsize
         target = DRAWN_BYTES.get(jax.default_backend(), DRAWN_BYTES_ACCELERATOR)
         seeds = min(MAX_TILE_SEEDS, max(1, target // size))
         block, room = [], MAX_TILE_POINTS

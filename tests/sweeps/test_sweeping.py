@@ -163,7 +163,11 @@ def clashing(net, key, x):
         ({"measure": []}, ValueError, "at least one is needed"),
         ({"measure": ["dead_fraction", clashing]}, ValueError, "two measures return .*dead_fraction"),
         ({"measure": branching}, ValueError, "same shapes and take the same path for every scale"),
-        ({"measure": shaped, "over": {"depth": [2, 3]}}, ValueError, "same shapes and dtypes for every network; got .* depth=2"),
+        (
+            {"measure": shaped, "over": {"depth": [2, 3]}},
+            ValueError,
+            "same shapes and dtypes for every network; got .* depth=2",
+        ),
         ({"over": {"weight_scales": [1.0]}}, ValueError, "must name fields of MLP; got 'weight_scales'. Did you mean"),
         ({"over": {"weight_scale": []}}, ValueError, "must have at least one value; got none"),
         ({"over": {"weight_scale": [1.0, float("nan")]}}, ValueError, "must be finite and at least 0"),
@@ -173,7 +177,11 @@ def clashing(net, key, x):
         ({"over": {"activation": ["tahn"]}}, ValueError, "Did you mean 'tanh'"),
         ({"over": {"width": [0]}}, ValueError, "`width` must be at least 1"),
         ({"seeds": 0}, ValueError, "`seeds` must be an integer of at least 1; got 0"),
-        ({"memory_budget": 10}, ValueError, "`memory_budget` must hold one network; the weights of depth 6 and width 8"),
+        (
+            {"memory_budget": 10},
+            ValueError,
+            "`memory_budget` must hold one network; the weights of depth 6 and width 8",
+        ),
         ({"memory_budget": 10_000}, ValueError, "`memory_budget` must hold one tile"),
         ({"net": jaxsat.MLP(depth=2, width=10**9)}, ValueError, "`memory_budget` must hold one network; .* 10000"),
         ({"root_seed": -1}, ValueError, "`root_seed` must be an integer from 0 to 4294967295; got -1"),
@@ -225,3 +233,15 @@ def test_precision_is_that_of_the_caller():
         jax.config.update("jax_enable_x64", True)
     assert single.log_gradient_norms.dtype == single.attrs["dtype"] == "float32"
     assert double.log_gradient_norms.dtype == double.attrs["dtype"] == "float64"
+
+
+@pytest.mark.parametrize("measure", ["log_gradient_norms", shaped])
+def test_a_second_call_neither_traces_nor_compiles(measure, compilations):
+    activations = ["tanh", "relu"]
+    run(measure, {"activation": activations, "weight_scale": [0.5, 1.0]}, seeds=3)
+    del compilations[:]
+    again = run(measure, {"activation": activations, "weight_scale": [2.0, 9.0]}, seeds=40, root_seed=8)
+    assert compilations == []
+    assert again.sizes["seed"] == 40
+    run(measure, {"activation": activations, "weight_scale": [2.0, 9.0, 1.0]}, seeds=40)
+    assert compilations, "another shape is another program"
