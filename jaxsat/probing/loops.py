@@ -1,119 +1,121 @@
-"""Equations that hold jaxprs: each is evaluated as what it is, with another reader inside."""
+"""Rules for equations that hold jaxprs: each is evaluated as what it is, with another reader inside."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend import core
 
-from jaxsat.probing.facts import line_of
-from jaxsat.probing.values import Address, Value
-
-if TYPE_CHECKING:
-    from jaxsat.probing.reader import Reader
+from jaxsat.jax_compat import ClosedJaxpr, jaxpr_as_fun, scan_counts
+from jaxsat.probing.reader import Reader, Step
+from jaxsat.probing.values import Loop, Value
 
 
-def checkpoint(reader: Reader, equation: Any, inputs: list[Value], address: Address) -> list[Value]:
-    for one in inputs:
-        reader.use(one, "checkpoint")
-    params = equation.params
+def checkpoint(reader: Reader, step: Step) -> list[Value]:
+    """Read a function whose values are computed again on the way back."""
+    reader.use_all(step)
+    params = step.equation.params
 
     def body(arrays, sinks):
-        inner = reader.child(address, "", sinks)
-        outputs = inner.finish(inner.run(params["jaxpr"], inner.entering(inputs, arrays), address))
+        inner = reader.body(step, "", sinks)
+        values = inner.entering(step.inputs, arrays)
+        outputs = inner.finish(inner.run(params["jaxpr"], values, step.address))
         return outputs, inner.results
 
     again = jax.checkpoint(body, prevent_cse=params["prevent_cse"], policy=params["policy"])
-    outputs, results = again([one.array for one in inputs], reader.within(address))
+    outputs, results = again([value.array for value in step.inputs], reader.within(step.address))
     reader.results |= results
-    return reader.leaving(outputs, address)
+    return reader.leaving(outputs, step)
 
 
-def scan(reader: Reader, equation: Any, inputs: list[Value], address: Address) -> list[Value]:
-    for one in inputs:
-        reader.use(one, "scan")
-    params = equation.params
-    # JAX 0.10 says num_consts and num_carry, 0.12 says it otherwise: both can be read off the shapes.
-    once = getattr(params["jaxpr"], "jaxpr", params["jaxpr"])
-    scanned = sum(a.aval.ndim != b.aval.ndim for a, b in zip(equation.invars, once.invars, strict=True))
-    carried = sum(a.aval.ndim == b.aval.ndim for a, b in zip(equation.outvars, once.outvars, strict=True))
-    constants = len(inputs) - carried - scanned
-    arrays = [one.array for one in inputs]
-    start, xs = arrays[constants : constants + carried], arrays[constants + carried :]
+def scan(reader: Reader, step: Step) -> list[Value]:
+    """Read a scan: what is measured inside comes out with a leading axis for iterations."""
+    reader.use_all(step)
+    params = step.equation.params
+    constants, carried = scan_counts(step.equation)
+    changing = range(constants, constants + carried)
+    arrays = [value.array for value in step.inputs]
+    loop = Loop(len(step.address), params["length"], params["reverse"])
 
     def body(carry, x):
         x, sinks = x
-        inner = reader.child(address, "scan", sinks, params["length"], params["reverse"])
-        values = inner.entering(inputs, [*arrays[:constants], *carry, *x])
-        for i in range(constants, constants + carried):
-            values[i].leaf = None
-            values[i].alive = jnp.issubdtype(values[i].array.dtype, jnp.floating)
-        outputs = inner.finish(inner.run(params["jaxpr"], values, address))
-        after = [lax.convert_element_type(o, c.dtype) for o, c in zip(outputs[:carried], carry, strict=True)]
-        return after, (outputs[carried:], inner.results)
+        inner = reader.body(step, "scan", sinks, loop=loop)
+        values = inner.entering(step.inputs, [*arrays[:constants], *carry, *x], changing)
+        outputs = inner.finish(inner.run(params["jaxpr"], values, step.address))
+        return _like(outputs[:carried], carry), (outputs[carried:], inner.results)
 
     options = {key: params[key] for key in ("length", "reverse", "unroll")}
-    carry, (ys, results) = lax.scan(body, [jnp.asarray(a) for a in start], (xs, reader.within(address)), **options)
+    start = [jnp.asarray(arrays[i]) for i in changing]
+    xs = (arrays[constants + carried :], reader.within(step.address))
+    carry, (ys, results) = lax.scan(body, start, xs, **options)
     reader.results |= results
-    return reader.leaving([*carry, *ys], address)
+    return reader.leaving([*carry, *ys], step)
 
 
-def cond(reader: Reader, equation: Any, inputs: list[Value], address: Address) -> list[Value]:
-    for one in inputs:
-        reader.use(one, "cond")
-    index, *operands = [one.array for one in inputs]
+def _like(arrays: list[Any], carry: list[Any]) -> list[Any]:
+    """Return what a loop carries on, with the dtypes it began with: a weak type must not come between."""
+    return [lax.convert_element_type(array, before.dtype) for array, before in zip(arrays, carry, strict=True)]
 
-    def branch(b, closed):
+
+def cond(reader: Reader, step: Step) -> list[Value]:
+    """Read a choice of branches: where one did not run, its numbers are NaN."""
+    reader.use_all(step)
+    index, *operands = [value.array for value in step.inputs]
+
+    def branch(b: int, closed: ClosedJaxpr) -> Callable[..., Any]:
         def body(arrays, sinks):
-            inner = reader.child((*address, b), f"cond[{b}]", sinks)
-            values = inner.entering(inputs[1:], arrays)
-            outputs = inner.finish(inner.run(closed, values, (*address, b)))
+            inner = reader.body(step, f"cond[{b}]", sinks, (b,))
+            values = inner.entering(step.inputs[1:], arrays)
+            outputs = inner.finish(inner.run(closed, values, (*step.address, b)))
             return outputs, inner.results
 
         return body
 
-    sinks = reader.within(address)
-    bodies = [branch(b, closed) for b, closed in enumerate(equation.params["branches"])]
+    sinks = reader.within(step.address)
+    bodies = [branch(b, closed) for b, closed in enumerate(step.equation.params["branches"])]
     shapes: dict[str, Any] = {}
     for body in bodies:
         shapes |= jax.eval_shape(body, operands, sinks)[1]
-    absent = lambda shape: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shape)  # noqa: E731
 
-    def padded(body):
+    def padded(body: Callable[..., Any]) -> Callable[..., Any]:
         def full(arrays, sinks):
             outputs, results = body(arrays, sinks)
-            return outputs, {key: results.get(key, absent(shape)) for key, shape in shapes.items()}
+            return outputs, {key: results.get(key, _missing(shape)) for key, shape in shapes.items()}
 
         return full
 
     outputs, results = lax.switch(index, [padded(body) for body in bodies], operands, sinks)
     reader.results |= results
-    return reader.leaving(outputs, address)
+    return reader.leaving(outputs, step)
 
 
-def while_loop(reader: Reader, equation: Any, inputs: list[Value], address: Address) -> list[Value]:
-    """A while loop: only its last iteration is kept, since their number is not known."""
-    reader.unread["while", line_of(equation) or reader.line] = None
-    for one in inputs:
-        reader.use(one, "while")
-    params = equation.params
+def _missing(shapes: Any) -> Any:
+    return jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
+
+
+def while_loop(reader: Reader, step: Step) -> list[Value]:
+    """Read a while loop: only its last iteration is kept, since the number of iterations is not known."""
+    reader.not_understood(step)
+    reader.use_all(step)
+    params = step.equation.params
     first, second = params["cond_nconsts"], params["cond_nconsts"] + params["body_nconsts"]
-    arrays = [jnp.asarray(one.array) for one in inputs]
+    arrays = [jnp.asarray(value.array) for value in step.inputs]
+    loop = Loop(len(step.address), None, False)
 
     def body(carry):
-        inner = reader.child(address, "while", {}, None)
-        values = inner.entering(inputs[first:], [*arrays[first:second], *carry])
-        outputs = inner.finish(inner.run(params["body_jaxpr"], values, address))
-        return [lax.convert_element_type(o, c.dtype) for o, c in zip(outputs, carry, strict=True)], inner.results
+        inner = reader.body(step, "while", {}, loop=loop)
+        values = inner.entering(step.inputs[first:], [*arrays[first:second], *carry])
+        outputs = inner.finish(inner.run(params["body_jaxpr"], values, step.address))
+        return _like(outputs, carry), inner.results
 
     start = arrays[second:]
-    empty = jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), jax.eval_shape(body, start)[1])
-    test = core.jaxpr_as_fun(params["cond_jaxpr"])
+    empty = _missing(jax.eval_shape(body, start)[1])
+    test = jaxpr_as_fun(params["cond_jaxpr"])
     end, results = lax.while_loop(
         lambda state: test(*arrays[:first], *state[0])[0], lambda state: body(state[0]), (start, empty)
     )
     reader.results |= results
-    return reader.leaving(end, address)
+    return reader.leaving(end, step)

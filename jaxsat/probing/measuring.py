@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxsat.linalg.magnitudes import magnitude, wide
-from jaxsat.probing.places import Place
+from jaxsat.probing.survey import SiteDescription
 from jaxsat.probing.values import Value, replay
 
 LEVEL = 0.05  # saturated: |slope| <= LEVEL * max|slope|
@@ -50,7 +50,7 @@ class Backward(NamedTuple):
     subnormal_gradient_fraction: Any
 
 
-def forward(place: Place, root: Value, end: Value) -> Forward:
+def forward(site: SiteDescription, root: Value, end: Value) -> Forward:
     """Statistics of pre-activations, slopes and parameters at a site."""
     x, y = lax.stop_gradient((root.array, end.array))
     to = wide(x.dtype)
@@ -64,14 +64,14 @@ def forward(place: Place, root: Value, end: Value) -> Forward:
         "pre_activation_max": jnp.max(h),
         "activation_rms": jnp.sqrt(jnp.mean(jnp.square(y.astype(to)))),
     }
-    if place.role in ("activation", "gate"):
-        numbers |= _slopes(place, replayed_slope(root, end, x), to)
-    if len(root.maps) == 1:
-        (weight,) = root.maps
+    if site.role in ("activation", "gate"):
+        numbers |= _slopes(site, replayed_slope(root, end, x), to)
+    if len(root.facts.maps) == 1:
+        (weight,) = root.facts.maps
         numbers["weight_scale"] = _rms(weight.value, to) * jnp.sqrt(jnp.asarray(weight.fan_in, to))
         numbers["bias_scale"], numbers["bias_mean"] = jnp.zeros((), to), jnp.zeros((), to)
-        if root.bias is not None:
-            bias = lax.stop_gradient(root.bias.value)
+        if root.facts.bias is not None:
+            bias = lax.stop_gradient(root.facts.bias.value)
             numbers["bias_scale"], numbers["bias_mean"] = _rms(bias, to), jnp.mean(bias, dtype=to)
     return Forward(**numbers)
 
@@ -82,15 +82,15 @@ def replayed_slope(root: Value, end: Value, x: Any) -> Array:
     return pull(jnp.ones_like(y))[0]
 
 
-def _slopes(place: Place, slope: Array, to: Any) -> dict[str, Array]:
+def _slopes(site: SiteDescription, slope: Array, to: Any) -> dict[str, Array]:
     d = jnp.abs(slope.astype(to))
-    largest = jnp.max(d) if place.max_slope is None else jnp.asarray(place.max_slope, to)
+    largest = jnp.max(d) if site.max_slope is None else jnp.asarray(site.max_slope, to)
     saturated, zero = d <= LEVEL * largest, slope == 0
-    axis = place.unit_axis % d.ndim
+    axis = site.unit_axis % d.ndim
     inputs = tuple(i for i in range(d.ndim) if i != axis)
     share, dead = jnp.mean(saturated, axis=inputs, dtype=to), jnp.all(zero, axis=inputs)
     # A slope that only tends to 0 is never exactly 0: where it is so, rounding made it, and the unit is not dead.
-    soft = place.activation is not None and "hard" not in (place.activation.left, place.activation.right)
+    soft = site.activation is not None and "hard" not in (site.activation.left, site.activation.right)
     return {
         "slope_mean": jnp.mean(slope, dtype=to),
         "slope_rms": jnp.sqrt(jnp.mean(d * d)),
@@ -106,9 +106,9 @@ def _rms(x: Any, to: Any) -> Array:
     return jnp.sqrt(jnp.mean(jnp.square(lax.stop_gradient(x).astype(to))))
 
 
-def sink(place: Place) -> Float[Array, "*iterations 4"]:
+def sink(site: SiteDescription) -> Float[Array, "*iterations 4"]:
     """Zeros in whose place the gradient's statistics come out, one row for each iteration."""
-    return jnp.zeros((*place.lengths, len(Backward._fields)), wide(jnp.dtype(place.dtype)))
+    return jnp.zeros((*site.lengths, len(Backward._fields)), wide(jnp.dtype(site.dtype)))
 
 
 @jax.custom_vjp

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend import core
 
 from jaxsat import activations
 from jaxsat.activations import Activation
-from jaxsat.jax_compat import Tracer
+from jaxsat.jax_compat import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Tracer, called_jaxpr, opened
 from jaxsat.probing.primitives import CUSTOM, INLINE, NUMPY
 from jaxsat.probing.values import Value
 
@@ -96,27 +95,27 @@ def on_grid(value: Value, root: Value, grid: np.ndarray) -> Any:
 
     def at(node: Value) -> Any:
         if id(node) not in known:
-            if node.made_by is None:
+            if node.recipe is None:
                 known[id(node)] = _number(node)
             else:
-                equation, inputs, which = node.made_by
-                known[id(node)] = _equation(equation, [at(one) for one in inputs])[which]
+                operands = [at(operand) for operand in node.recipe.inputs]
+                known[id(node)] = _equation(node.recipe.equation, operands)[node.recipe.which]
         return known[id(node)]
 
     return at(value)
 
 
 def _number(node: Value) -> Any:
-    if not node.uniform or isinstance(node.array, Tracer):
+    if not node.facts.uniform or isinstance(node.array, Tracer):
         raise Unknown
     array = np.asarray(node.array)
     return array.astype(float) if array.dtype != bool else array
 
 
-def _equation(equation: Any, inputs: list[Any]) -> list[Any]:
+def _equation(equation: JaxprEqn, inputs: list[Any]) -> list[Any]:
     name, params = equation.primitive.name, equation.params
     if name in INLINE or name in CUSTOM:
-        inner = next((params[k] for k in ("jaxpr", "call_jaxpr", "fun_jaxpr") if k in params), None)
+        inner = called_jaxpr(equation)
         if inner is None:
             raise Unknown
         return _jaxpr(inner, inputs)
@@ -131,16 +130,16 @@ def _equation(equation: Any, inputs: list[Any]) -> list[Any]:
     return [NUMPY[name](*inputs)]
 
 
-def _jaxpr(closed: Any, inputs: list[Any]) -> list[Any]:
-    jaxpr = getattr(closed, "jaxpr", closed)
+def _jaxpr(closed: Jaxpr | ClosedJaxpr, inputs: list[Any]) -> list[Any]:
+    jaxpr, constants = opened(closed)
     known = dict(zip(jaxpr.invars, inputs, strict=True))
-    for variable, constant in zip(jaxpr.constvars, getattr(closed, "consts", ()), strict=True):
+    for variable, constant in zip(jaxpr.constvars, constants, strict=True):
         if np.ndim(constant) or isinstance(constant, Tracer):
             raise Unknown
         known[variable] = np.asarray(constant, float)
 
     def read(atom):
-        return np.asarray(atom.val) if isinstance(atom, core.Literal) else known[atom]
+        return np.asarray(atom.val) if isinstance(atom, Literal) else known[atom]
 
     for equation in jaxpr.eqns:
         known.update(zip(equation.outvars, _equation(equation, [read(a) for a in equation.invars]), strict=True))

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsat.probing.findings import findings
-from jaxsat.probing.probe_program import Program, program
+from jaxsat.probing.program import ProbeProgram, probe_program
 from jaxsat.probing.report import Report
-from jaxsat.probing.sites import sites
+from jaxsat.probing.sites import site_records
 
 EXCESS = 0.01  # share of zero gradients beyond zero slopes that asks for a second look
 
@@ -63,7 +63,8 @@ def probe(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None 
 class Prepared:
     """A probe that is traced and compiled once; call it with arguments of the same structure, shapes and dtypes."""
 
-    _program: Program
+    _program: ProbeProgram
+    _constants: tuple[Any, ...]
     _fn_leaves: tuple[Any, ...]
     _structure: Any
     _static: tuple[Any, ...]
@@ -97,18 +98,18 @@ class Prepared:
     def compile(self) -> Any:
         """The compiled program, as ``jax.stages.Compiled``: for its cost and memory analysis."""
         made = self._program
-        return made.compiled.lower(made.constants, made.leaves, 1.0).compile()
+        return made.compiled.lower(self._constants, made.leaves, 1.0).compile()
 
     def _report(self, leaves: Sequence[Any]) -> Report:
         run = self._program.compiled
-        constants = self._program.constants
+        constants = self._constants
         value, forward, backward = jax.device_get(run(constants, leaves, 1.0))
         multiplied = None
         factor = _factor(self._program, forward, backward)
         if factor is not None:
             again = jax.device_get(run(constants, leaves, factor)[2])
             multiplied = again, math.log(factor)
-        found = sites(self._program.survey.places, forward, backward, multiplied, self._names)
+        found = site_records(self._program.survey.sites, forward, backward, multiplied, self._names)
         loss = float("nan") if value is None else float(value)
         return Report(found, findings(found), self._notes, loss)
 
@@ -145,9 +146,12 @@ def prepare(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | Non
         )
         raise
     which = _scalar(shapes, loss is not None)
-    made = program(closed, [*fn_arrays, *arrays], which)
+    made = probe_program(closed, [*fn_arrays, *arrays], which)
     names = _names(fn, args)
-    return Prepared(made, tuple(fn_arrays), structure, tuple(static), names, _notes(made, closed, which is not None))
+    constants = tuple(jnp.asarray(array) for array in closed.consts)
+    return Prepared(
+        made, constants, tuple(fn_arrays), structure, tuple(static), names, _notes(made, closed, which is not None)
+    )
 
 
 def _scalar(shapes: Any, named: bool) -> int | None:
@@ -161,9 +165,9 @@ def _scalar(shapes: Any, named: bool) -> int | None:
     return fits[0] if len(fits) == 1 else None
 
 
-def _factor(made: Program, forward: Any, backward: Any) -> float | None:
+def _factor(made: ProbeProgram, forward: Any, backward: Any) -> float | None:
     """What to multiply E by to see gradients that underflowed; None where none seems to have."""
-    rows = {place.root: place for place in made.survey.places if place.root in backward}
+    rows = {place.root: place for place in made.survey.sites if place.root in backward}
     suspicious = False
     for root, place in rows.items():
         zero, subnormal = np.moveaxis(np.asarray(backward[root], float), -1, 0)[2:]
@@ -177,7 +181,7 @@ def _factor(made: Program, forward: Any, backward: Any) -> float | None:
     return 2.0 ** int(room) if math.isfinite(room) and room >= 1 else None
 
 
-def _notes(made: Program, closed: Any, scalar: bool) -> tuple[str, ...]:
+def _notes(made: ProbeProgram, closed: Any, scalar: bool) -> tuple[str, ...]:
     notes = [
         f"{name} at {where} is not understood: what happens inside it is not seen, gradients pass through it."
         for name, where in made.survey.unread
@@ -185,14 +189,14 @@ def _notes(made: Program, closed: Any, scalar: bool) -> tuple[str, ...]:
     ]
     if closed.effects:
         notes.append(f"the function is not pure: it has side effects ({', '.join(sorted(map(str, closed.effects)))}).")
-    if not any(jnp.issubdtype(v.dtype, jnp.floating) for v in [*made.leaves, *made.constants]):
+    if not any(jnp.issubdtype(v.dtype, jnp.floating) for v in [*made.leaves, *closed.consts]):
         notes.append("no floating-point array goes into the function: there is nothing to measure.")
-    elif not made.survey.places:
+    elif not made.survey.sites:
         notes.append("no nonlinear site was found.")
     loops = [where for name, where in made.survey.unread if name == "while"]
     if loops:
         notes.append(f"of the while loop at {' and '.join(loops)} only the last iteration is seen, and no gradients.")
-    if made.loss is None and made.survey.places:
+    if made.loss is None and made.survey.sites:
         notes.append(
             "no gradients, since they would go through a while loop: use scan or fori_loop with a fixed length."
             if scalar and loops

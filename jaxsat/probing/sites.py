@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxsat.activations import Activation
 from jaxsat.probing.measuring import Backward, Forward
-from jaxsat.probing.places import Place
+from jaxsat.probing.survey import SiteDescription, part_in_order
 
 NAN = float("nan")
 
@@ -88,8 +88,8 @@ class Site:
 NUMBERS = tuple(field.name for field in dataclasses.fields(Site) if field.type == "float")
 
 
-def sites(
-    places: Sequence[Place],
+def site_records(
+    descriptions: Sequence[SiteDescription],
     forward: Mapping[str, Forward],
     backward: Mapping[str, np.ndarray],
     multiplied: tuple[Mapping[str, np.ndarray], float] | None,
@@ -98,23 +98,23 @@ def sites(
     """Records in the order of execution.
 
     Args:
-        places: of the program.
+        descriptions: of the program's sites.
         forward, backward: what it measured, as NumPy arrays.
         multiplied: `backward` of a run with E multiplied by exp(second); None if there was no need of one.
         names: of the arguments, by index.
     """
     rows = []
-    for place in places:
-        for iteration in itertools.product(*map(range, place.lengths)):
-            numbers = {name: float(value[iteration]) for name, value in forward[place.end]._asdict().items()}
-            if place.root in backward:
-                numbers |= _gradient(backward[place.root][iteration], multiplied, place.root, iteration)
-            weight = names.get(place.weights[0], "") if len(place.weights) == 1 else ""
+    for described in descriptions:
+        for iteration in itertools.product(*map(range, described.lengths)):
+            numbers = {name: float(value[iteration]) for name, value in forward[described.end]._asdict().items()}
+            if described.root in backward:
+                numbers |= _gradient(backward[described.root][iteration], multiplied, described.root, iteration)
+            weight = names.get(described.weights[0], "") if len(described.weights) == 1 else ""
             site = Site(
-                place.path, place.kind, place.role, iteration, place.shape, place.dtype, place.where, weight,
-                place.activation, place.unit_axis, **numbers,
+                described.path, described.kind, described.role, iteration, described.shape, described.dtype, described.where, weight,
+                described.activation, described.unit_axis, **numbers,
             )  # fmt: skip
-            rows.append((_order(place, iteration), site))
+            rows.append((_order(described, iteration), site))
     ordered = [site for _, site in sorted(rows, key=lambda row: row[0])]
     return tuple(_with_growth(ordered))
 
@@ -136,16 +136,16 @@ def _gradient(row: np.ndarray, multiplied: Any, root: str, iteration: tuple[int,
     return numbers
 
 
-def _order(place: Place, iteration: tuple[int, ...]) -> tuple[Any, ...]:
+def _order(site: SiteDescription, iteration: tuple[int, ...]) -> tuple[Any, ...]:
     """Position in time: of each equation in its jaxpr, and of the iteration where that is a loop."""
     key: list[tuple[int, str]] = []
     turns = iter(iteration)
-    loops = {depth: (length, backwards) for depth, length, backwards in place.loops}
-    for depth, part in enumerate(place.address):
+    loops = {depth: (length, backwards) for depth, length, backwards in site.loops}
+    for depth, part in enumerate(site.address):
         if depth in loops and loops[depth][0] is not None:
             turn = next(turns)
             key.append((-turn if loops[depth][1] else turn, ""))
-        key.append((part, "") if isinstance(part, int) else (-1 if part in ("in", "const") else 10**9, part))
+        key.append(part_in_order(part))
     return tuple(key)
 
 

@@ -7,74 +7,144 @@ broadcast to r's shape. The nearest such r is its parent; a chain of parents is 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
-from jax.core import eval_jaxpr
-from jax.extend import core
+import numpy as np
 from jax.lax import stop_gradient
 
-Address = tuple[Any, ...]
+from jaxsat.jax_compat import JaxprEqn, evaluate_equation
+
+Address = tuple[int | str, ...]
+Arrays = Sequence[jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct]
+
+
+def key_of(address: Address) -> str:
+    """Return an address as a key that sorts. A key begins with the key of what it lies in."""
+    return "".join(f"{part}/" for part in address)
+
+
+class Loop(NamedTuple):
+    """A loop around an equation.
+
+    Attributes:
+        depth: length of the loop's own address.
+        length: number of iterations; None if it is not known.
+        backwards: whether it runs from the last slice to the first.
+    """
+
+    depth: int
+    length: int | None
+    backwards: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """Where in the program the reading is.
+
+    Attributes:
+        path: names of the modules and loops around the jaxpr that is read.
+        loops: the loops around it, outermost first.
+        inside: address of the innermost loop or branch.
+        modules: names of the modules of the jitted calls that were entered since then.
+        scope: names of those jitted functions.
+        line: source line of the last call that has one.
+    """
+
+    path: tuple[str, ...] = ()
+    loops: tuple[Loop, ...] = ()
+    inside: Address = ()
+    modules: tuple[str, ...] = ()
+    scope: tuple[str, ...] = ()
+    line: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Weight:
-    """The parameter of a linear map: W of h = W x, or a bias (fan_in 0); and which input it is."""
+    """A parameter of a linear map: W of h = W x with its fan-in, or a bias with fan-in 0.
+
+    Attributes:
+        value: the array.
+        fan_in: number of terms of each sum.
+        leaf: index of the argument that it is; -1 for a constant.
+    """
 
     value: Any
     fan_in: int
     leaf: int | None
 
 
-@dataclasses.dataclass(eq=False)
-class Value:
-    """One array of the function, at one place.
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is known of a value from the equations that made it.
 
     Attributes:
-        array: the number itself (a tracer, mostly).
-        address: where it is made: the same in every reading of the same function.
-        uniform: a scalar, or one number in every entry.
-        coefficient: broadcast from something smaller: next to a larger array it acts as a constant.
-        alive: depends on a floating input (random numbers made from a key do not).
-        leaf: which input it is, if it is one, seen through changes of shape, dtype and scale: a parameter, where it
-            meets data.
-        reduced: made of sums over axes only, such as a mean or a variance.
-        inverse_root: a scale made by (r)sqrt from sums: what a normalisation multiplies by.
-        parent, nonlinear, primitives: the nearest value it is elementwise in, and what lies between.
-        made_by: (equation, inputs, which output), to evaluate it again.
-        scope: names of the jitted functions it is inside of.
-        cut: used as a result by itself: chains stop here.
-        maps, bias: the linear maps it is a sum of, if it is one.
+        uniform: it is a scalar, or one number in every entry.
+        coefficient: it is broadcast from something smaller, so next to a larger array it acts as a constant.
+        alive: it depends on a floating input. Random numbers made from a key do not.
+        leaf: index of the argument that it is, seen through changes of shape, dtype and scale; None if it is none.
+        reduced: it is made of sums over axes only, such as a mean or a variance.
+        inverse_root: it is a scale made by (r)sqrt from sums: what a normalisation multiplies by.
+        maps, bias: the linear maps that it is a sum of.
         unit_axis: axis of the units (features).
-        before: the value it is another shape of.
-        modules, line: of the jitted call it is made in.
     """
 
-    array: Any
-    address: Address
     uniform: bool = False
     coefficient: bool = False
     alive: bool = True
     leaf: int | None = None
     reduced: bool = False
     inverse_root: bool = False
-    parent: Value | None = None
-    nonlinear: bool = False
-    primitives: frozenset[str] = frozenset()
-    made_by: tuple[Any, Sequence[Value], int] | None = None
-    scope: tuple[str, ...] = ()
-    cut: bool = False
     maps: tuple[Weight, ...] = ()
     bias: Weight | None = None
     unit_axis: int = -1
+
+    @property
+    def is_data(self) -> bool:
+        """Whether it is neither a parameter, nor a constant, nor made of sums over axes only."""
+        return self.alive and self.leaf is None and not (self.reduced or self.inverse_root or self.uniform)
+
+
+class Recipe(NamedTuple):
+    """How a value was made: output `which` of an equation with these operands."""
+
+    equation: JaxprEqn
+    inputs: Sequence[Value]
+    which: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Value:
+    """One array of the function, at one place.
+
+    Attributes:
+        array: the array itself, mostly a tracer.
+        address: where it is made: the same in every reading of the same function.
+        facts: what is known of it.
+        parent, nonlinear, primitives: the nearest value it is elementwise in, and what lies between.
+        recipe: how to make it again.
+        before: the value that it is another shape of.
+        cut: something uses it by itself, so chains stop here.
+        scope: names of the jitted functions that it is made in.
+        modules, line: of the jitted call that it is made in.
+    """
+
+    array: Any
+    address: Address
+    facts: Facts = dataclasses.field(default_factory=Facts)
+    parent: Value | None = None
+    nonlinear: bool = False
+    primitives: frozenset[str] = frozenset()
+    recipe: Recipe | None = None
     before: Value | None = None
+    cut: bool = False
+    scope: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     line: str = ""
 
     def ancestors(self) -> Iterator[Value]:
-        """Itself, its parent, and so on, up to and with the first that is used by itself."""
+        """Give the value, its parent, and so on, up to and with the first that is used by itself."""
         node: Value | None = self
         while node is not None:
             yield node
@@ -84,19 +154,19 @@ class Value:
 
 
 def common_ancestor(values: Sequence[Value]) -> Value | None:
-    """The nearest value that all of them are elementwise in."""
+    """Return the nearest value that all of them are elementwise in; None if there is none."""
     first, *rest = values
-    found = [{id(node) for node in reach(value)} for value in rest]
-    return next((node for node in reach(first) if all(id(node) in one for one in found)), None)
+    reached = [{id(node) for node in _chain(value)} for value in rest]
+    return next((node for node in _chain(first) if all(id(node) in chain for chain in reached)), None)
 
 
-def reach(value: Value) -> Iterator[Value]:
-    """Ancestors, where a value that is used by itself is a root even for what is made from it."""
+def _chain(value: Value) -> Iterator[Value]:
+    """Give the ancestors. A value that is used by itself is a root even for what is made from it."""
     return iter([value]) if value.cut else value.ancestors()
 
 
 def between(value: Value, root: Value) -> tuple[bool, frozenset[str]]:
-    """Whether value is nonlinear in root, and by which primitives."""
+    """Return whether value is nonlinear in root, and the primitives that make it so."""
     nonlinear, primitives = False, frozenset()
     for node in value.ancestors():
         if node is root:
@@ -105,34 +175,15 @@ def between(value: Value, root: Value) -> tuple[bool, frozenset[str]]:
     return nonlinear, primitives
 
 
-def evaluate(equation: Any, arrays: Sequence[Any]) -> list[Any]:
-    """One equation of a jaxpr, by JAX's own evaluator."""
-    variables, distinct = [], []
-    for atom, array in zip(equation.invars, arrays, strict=True):
-        if not isinstance(atom, core.Literal) and atom not in variables:
-            variables.append(atom)
-            distinct.append(array)
-    outputs = list(equation.outvars)
-    origin = _origin(len(variables), len(outputs))
-    one = core.Jaxpr((), variables, outputs, [equation], equation.effects, debug_info=origin)
-    return eval_jaxpr(one, (), *distinct)
-
-
-@functools.cache
-def _origin(inputs: int, outputs: int) -> Any:
-    """What a jaxpr of so many variables must say of where it comes from."""
-    return jax.make_jaxpr(lambda *_: [0.0] * outputs)(*[0.0] * inputs).jaxpr.debug_info
-
-
 def replay(value: Value, root: Value, x: Any) -> Any:
-    """phi(x), where value = phi(root)."""
+    """Return phi(x), where value = phi(root)."""
     known = {id(root): x}
 
     def at(node: Value) -> Any:
         if id(node) not in known:
-            if node.made_by is not None and any(one is root for one in node.ancestors()):
-                equation, inputs, which = node.made_by
-                known[id(node)] = evaluate(equation, [at(one) for one in inputs])[which]
+            if node.recipe is not None and any(older is root for older in node.ancestors()):
+                operands = [at(operand) for operand in node.recipe.inputs]
+                known[id(node)] = evaluate_equation(node.recipe.equation, operands)[node.recipe.which]
             else:
                 known[id(node)] = stop_gradient(node.array)
         return known[id(node)]

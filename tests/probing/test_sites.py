@@ -12,7 +12,7 @@ from flax import nnx
 
 import jaxsat
 from jaxsat import addresses
-from jaxsat.probing import places
+from jaxsat.probing.survey import survey_of
 
 KEY = addresses.root(2)
 W = np.asarray(jax.random.normal(KEY, (8, 8), jnp.float32))
@@ -27,9 +27,9 @@ def _as_frameworks_expect():
 
 def found(fn, *args):
     leaves = jax.tree.leaves(args)
-    survey = places.survey(jax.make_jaxpr(fn)(*args), leaves)
+    survey = survey_of(jax.make_jaxpr(fn)(*args), leaves)
     assert survey.unread == ()
-    return [(place.role, place.kind) for place in survey.places]
+    return [(place.role, place.kind) for place in survey.sites]
 
 
 def kinds(fn, *args):
@@ -186,5 +186,5 @@ def test_a_site_says_where_it_is():
     params = Named().init(KEY, X)
     (site,) = jaxsat.probe(Named().apply, params, X).sites
     assert site.path == "Named/tanh"
-    assert site.where.startswith("test_probe_sites.py:")
+    assert site.where.startswith("test_sites.py:")
     assert site.weight == "args[0]['params']['Dense_0']['kernel']"

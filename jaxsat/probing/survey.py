@@ -1,0 +1,189 @@
+"""Finds the nonlinear sites of a function in an abstract reading, before anything is computed.
+
+A site is a chain of elementwise primitives between two things that are not elementwise, with at least one that is
+nonlinear.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from jaxsat.activations import Activation
+from jaxsat.jax_compat import ClosedJaxpr, scopes_of, source_line
+from jaxsat.probing import primitives as kinds
+from jaxsat.probing.chains import Piece, before_shift, called, pieces
+from jaxsat.probing.naming import Identity
+from jaxsat.probing.reader import Context, Use
+from jaxsat.probing.rules import read, rule_of
+from jaxsat.probing.values import Address, Arrays, Loop, key_of
+
+Role = Literal["activation", "gate", "softmax", "normalization"]
+GATES = ("sigmoid", "hard_sigmoid")
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteDescription:
+    """What a nonlinear site is and where it stands, whatever the numbers.
+
+    Attributes:
+        path: modules and loops it is in, as the framework names them, and its kind.
+        kind: name of the activation, else of the jitted function, else its primitives.
+        role: 'activation'; 'gate' for a sigmoid that multiplies something; 'softmax'; 'normalization'.
+        shape, dtype: of the pre-activation.
+        where: its source line.
+        activation: the catalogue's record, if it has one.
+        max_slope: largest |slope|, where it is known.
+        unit_axis: axis of the units.
+        loops: the loops around it, outermost first.
+        root, end: keys of the pre-activation and of the result.
+        address: of the pre-activation.
+        weights: which arguments the weights of the linear maps are whose sum the pre-activation is; -1: a constant.
+    """
+
+    path: str
+    kind: str
+    role: Role
+    shape: tuple[int, ...]
+    dtype: str
+    where: str
+    activation: Activation | None
+    max_slope: float | None
+    unit_axis: int
+    loops: tuple[Loop, ...]
+    root: str
+    end: str
+    address: Address
+    weights: tuple[int, ...]
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Numbers of iterations of the scans around it, outermost first."""
+        return tuple(loop.length for loop in self.loops if loop.length is not None)
+
+    @property
+    def in_while(self) -> bool:
+        """Whether it is inside a while loop, of which only the last iteration is seen."""
+        return any(loop.length is None for loop in self.loops)
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What an abstract reading of a function finds.
+
+    Attributes:
+        sites: in program order.
+        cuts: addresses of the values that end chains.
+        unread: primitives that were not understood, with their source lines.
+    """
+
+    sites: tuple[SiteDescription, ...]
+    cuts: frozenset[Address]
+    unread: tuple[tuple[str, str], ...]
+
+
+def survey_of(closed: ClosedJaxpr, leaves: Arrays) -> Survey:
+    """Return the sites of a jaxpr. It is read twice: the first time to learn which values are used by themselves."""
+    cuts: frozenset[Address] = frozenset()
+    finder, unread = _Finder(), {}
+    for _ in range(2):
+        finder, unread = _Finder(), {}
+        context = Context(rule_of, finder.hear, cuts=cuts, unread=unread)
+        jax.eval_shape(lambda arrays: read(context, closed, closed.consts, arrays, {})[0], list(leaves))
+        cuts = frozenset(finder.ends)
+    sites = sorted(finder.sites.values(), key=_place_in_program)
+    return Survey(_with_distinct_paths(sites), cuts, tuple(unread))
+
+
+class _Finder:
+    """Listens to a reading and writes down the sites, by the keys of their pre-activation and end."""
+
+    def __init__(self) -> None:
+        self.sites: dict[tuple[str, str], SiteDescription] = {}
+        self.ends: set[Address] = set()
+        self.softmaxes: set[str] = set()
+
+    def hear(self, use: Use) -> None:
+        value = use.value
+        if use.by == "normalization":
+            operands = value.recipe.inputs if value.recipe else []
+            live = [one for one in operands if not one.facts.uniform and not one.facts.coefficient]
+            piece = Piece(value, before_shift(live[0]), Identity(None, None, None), frozenset())
+            self.write(use, piece, "normalization", "normalization")
+            return
+        nodes = list(value.ancestors())
+        if not any(node.nonlinear for node in nodes[:-1]):
+            return
+        self.ends.add(value.address)
+        for piece in pieces(nodes):
+            self.judge(use, piece)
+
+    def judge(self, use: Use, piece: Piece) -> None:
+        """Write down a piece of a chain if it is a site: losses, guards and normalisers are none."""
+        end, root, used = piece.end, piece.root, piece.primitives
+        if end.recipe is None or "transpose(" in "".join(scopes_of(end.recipe.equation)):
+            return  # a backward pass inside the function
+        if not root.facts.alive or jnp.shape(root.array) != jnp.shape(end.array) or 0 in jnp.shape(root.array):
+            return
+        if root.facts.reduced and use.by not in kinds.LINEAR:
+            return  # a variance's clamp, a norm's floor
+        if piece.known.name is None and used <= kinds.PLAIN:
+            if "exp" in used and use.by == "reduce_sum":
+                self.write(use, piece._replace(end=end, root=before_shift(root)), "softmax", "softmax")
+                return
+            if use.by not in kinds.LINEAR:
+                return
+        kind = piece.known.name or called(end, root) or "+".join(sorted(used))
+        self.write(use, piece, kind, "gate" if use.by == "gate" and kind in GATES else "activation")
+
+    def write(self, use: Use, piece: Piece, kind: str, role: Role) -> None:
+        end, root = piece.end, piece.root
+        key = (key_of(root.address), key_of(end.address))
+        if key in self.sites or (role == "softmax" and key[0] in self.softmaxes):
+            return
+        self.softmaxes |= {key[0]} if role == "softmax" else set()
+        assert end.recipe is not None, kind
+        equation = end.recipe.equation
+        stack = (*use.reader.position.path, *end.modules, *scopes_of(equation))
+        line = source_line(equation) or end.line or "unknown line"
+        self.sites[key] = SiteDescription(
+            path="/".join([*stack, kind]) if stack else f"{line}/{kind}",
+            kind=kind,
+            role=role,
+            shape=tuple(jnp.shape(root.array)),
+            dtype=str(root.array.dtype),
+            where=line,
+            activation=piece.known.activation,
+            max_slope=piece.known.max_slope,
+            unit_axis=root.facts.unit_axis,
+            loops=use.reader.position.loops,
+            root=key[0],
+            end=key[1],
+            address=root.address,
+            weights=tuple(-1 if weight.leaf is None else weight.leaf for weight in root.facts.maps),
+        )
+
+
+def part_in_order(part: int | str) -> tuple[int, str]:
+    """Return a part of an address as something that sorts in the order of execution."""
+    return (part, "") if isinstance(part, int) else (-1 if part in ("in", "const") else 10**9, part)
+
+
+def _place_in_program(site: SiteDescription) -> tuple[tuple[int, str], ...]:
+    return tuple(map(part_in_order, site.address))
+
+
+def _with_distinct_paths(sites: Sequence[SiteDescription]) -> tuple[SiteDescription, ...]:
+    paths = [site.path for site in sites]
+    seen: dict[str, int] = {}
+    distinct = []
+    for site in sites:
+        if paths.count(site.path) > 1:
+            seen[site.path] = seen.get(site.path, 0) + 1
+            site = dataclasses.replace(site, path=f"{site.path}.{seen[site.path]}")
+        distinct.append(site)
+    return tuple(distinct)
