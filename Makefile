@@ -4,31 +4,38 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUTPUT ?= figures
 WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
-.PHONY: figures figures-quick test test-all lint bench clean
-ANALYSES := activations_saturate gradients_vanish_with_depth jacobian_spectra_with_depth lyapunov_exponents \
-	phase_diagram correlations_converge spectra_against_free_probability finite_width_fluctuations born_dead \
-	saturation_during_training dying_relu trainability remedies claims
+MAIN := gradients_vanish_with_depth
+GALLERY := activations_saturate jacobian_spectra_with_depth lyapunov_exponents phase_diagram correlations_converge \
+	spectra_against_free_probability finite_width_fluctuations born_dead saturation_during_training dying_relu \
+	trainability remedies claims
+BENCHMARKS := gradient_sweep jacobian_spectra stored_sweep training compilation imports probe
 
-figures: $(VENV)/ready
-	@for name in $(ANALYSES); do $(BIN)/python -m analyses.$$name --output $(OUTPUT) $(FLAGS) || exit $$?; done
+.PHONY: figures gallery gallery-quick test test-all lint bench clean
 
-figures-quick:
-	@$(MAKE) --no-print-directory figures FLAGS=--quick
+figures: $(VENV)/ready  ## the main figure, in full
+	$(BIN)/python -m analyses.$(MAIN) --output $(OUTPUT) $(FLAGS)
 
-test: $(VENV)/ready
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
+gallery: $(VENV)/ready  ## all other figures; FLAGS=--quick for their small form
+	@for name in $(GALLERY); do $(BIN)/python -m analyses.$$name --output $(OUTPUT) $(FLAGS) || exit $$?; done
 
-test-all: $(VENV)/ready
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "slow or not slow"
+gallery-quick:  ## every figure, the main one too, in its small form
+	@$(MAKE) --no-print-directory figures gallery FLAGS=--quick
+
+test: $(VENV)/ready  ## every kind of check once
+	$(PYTEST)
+
+test-all: $(VENV)/ready  ## more cases of each kind, too
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-bench: $(VENV)/ready
-	@for name in gradient_sweep jacobian_spectra stored_sweep training compilation imports probe; do $(BIN)/python -m benchmarks.$$name || exit $$?; done
+bench: $(VENV)/ready  ## speed beside named alternatives
+	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit $$?; done
 
 clean:
 	rm -rf $(VENV) $(OUTPUT)

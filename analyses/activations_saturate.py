@@ -95,7 +95,7 @@ def measure(options: Options):
     units = {"long_name": "distance from 0 beyond which the dtype loses it", "units": "1"}
     for field in ("subnormal", "zero", "rounds_to_limit"):
         dataset[field].attrs = units
-    dataset.attrs = provenance.record(
+    dataset.attrs = provenance.of_run(
         {"analysis": NAME, "activations": list(names), "span": options.span, "seed": options.seed},
         seconds=time.perf_counter() - started,
     )

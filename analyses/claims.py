@@ -114,7 +114,7 @@ def measure(options: Options):
         threshold=("claim", [claim.wanted.threshold for claim in CLAIMS]),
         logarithmic=("claim", [claim.logarithmic for claim in CLAIMS]),
     )
-    dataset.attrs |= provenance.record({"looks": options.looks})
+    dataset.attrs |= provenance.of_run({"looks": options.looks})
     return dataset
 
 

@@ -134,7 +134,7 @@ def _plot(chosen: argparse.Namespace) -> None:
     output = chosen.output or chosen.store.with_suffix(".png")
     if output.exists() and chosen.output is None:
         raise ValueError(f"plot: {output} exists. Name another file with --output, or this one to write over it.")
-    default_figure.of(opened.dataset(), chosen.store.name).savefig(output, bbox_inches="tight")
+    default_figure.draw(opened.dataset(), chosen.store.name).savefig(output, bbox_inches="tight")
     print(output)
 
 

@@ -251,7 +251,7 @@ class MLP:
             (weight, bias), shift = inputs
             h, deviation = _affine(params, weight, bias, x), None
             if self.normalization is not None:
-                h, deviation = normalization.layer(h)
+                h, deviation = normalization.layer_normalized(h)
             if shift is not None:
                 h = h + shift
             x = self.phi(h) if a is None else x + a * self.phi(h)

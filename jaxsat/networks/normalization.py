@@ -15,13 +15,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def layer(a: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
+def layer_normalized(a: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
     """The normalised units, of mean 0 and mean square 1, and the standard deviation s they were divided by.
 
     Units that are all equal have s = 0 and give h = 0 with derivative 0, in autodiff too.
 
-    >>> h, s = layer(jnp.array([1.0, 3.0]))
-    >>> h.tolist(), float(s), layer(jnp.full(3, 0.1))[0].tolist()
+    >>> h, s = layer_normalized(jnp.array([1.0, 3.0]))
+    >>> h.tolist(), float(s), layer_normalized(jnp.full(3, 0.1))[0].tolist()
     ([-1.0, 1.0], 1.0, [0.0, 0.0, 0.0])
     """
     # h depends neither on the unit that is subtracted first (equal units give exact zeros then) nor on the largest that
@@ -38,7 +38,7 @@ def layer(a: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
 def projected(v: Float[Array, "*batch n"], h: Float[Array, " n"]) -> Float[Array, "*batch n"]:
     """s dh/da v: v less its parts along (1, .., 1) and h. Symmetric, of rank n - 2.
 
-    >>> h, s = layer(jnp.array([1.0, 2.0, 4.0]))
+    >>> h, s = layer_normalized(jnp.array([1.0, 2.0, 4.0]))
     >>> bool(jnp.abs(projected(jnp.array([5.0, 6.0, 8.0]), h)).max() < 1e-5)  # shifted and stretched: h would stay
     True
     """

@@ -11,8 +11,8 @@ FIRST_LINE, LINES_APART = 5.0, 30.0  # seconds
 
 
 @contextlib.contextmanager
-def of(total: int, unit: str, show: bool = True, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """A context whose function is told how many more are done.
+def reported(total: int, unit: str, show: bool = True, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Report progress on stderr: yield a function to call with how many more are done.
 
     Args:
         total: how many there are.

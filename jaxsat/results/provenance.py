@@ -16,14 +16,14 @@ import jax
 PACKAGES = ("jaxsat", "jax", "jaxlib", "numpy", "xarray")
 
 
-def record(request: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
+def of_run(request: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
     """Dataset attributes that let a result be made again: strings and numbers only, nested parts as JSON.
 
     Args:
         request: what was asked for; must be JSON.
         seconds: how long it took; None where that is not known yet.
 
-    >>> sorted(record({"seeds": 3}, seconds=0.5))
+    >>> sorted(of_run({"seeds": 3}, seconds=0.5))
     ['command', 'created', 'device', 'dtype', 'request', 'seconds', 'versions']
     """
     device = jax.devices()[0]

@@ -20,13 +20,13 @@ import pathlib
 import shutil
 import socket
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxsat.results import zarr_files
+from jaxsat.results.header import HEADER, Header, read_header, stamp, write_header
 from jaxsat.results.layout import Layout, Unit
 from jaxsat.results.leases import Leases
 
@@ -34,39 +34,10 @@ if TYPE_CHECKING:
     import xarray
     import zarr
 
-FORMAT = 1
-HEADER, COUNTS, STATE = "jaxsat_sweep", "chunk_counts", ".jaxsat"
+COUNTS, STATE = "chunk_counts", ".jaxsat"
 MARK = "<i4"  # uncompressed, so that a mark is its integers
 COMMIT_SECONDS, COMMIT_CHUNKS = 2.0, 64  # chunks are flushed and marked together at least so often
 WAIT = 0.5  # seconds between looks at what other processes do
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-    """What a store is of.
-
-    Attributes:
-        identity: what every request to it has in common: plain JSON.
-        programs: fingerprint of the compiled program of each combination of static values.
-        over: values of each swept field, as labels, in the order in which they came.
-        seeds: how many.
-        chunks: length of a chunk along each swept field and "seed".
-    """
-
-    identity: dict[str, Any]
-    programs: dict[str, str]
-    over: dict[str, list[Any]]
-    seeds: int
-    chunks: dict[str, int]
-
-    @property
-    def layout(self) -> Layout:
-        return Layout({name: len(values) for name, values in self.over.items()} | {"seed": self.seeds}, self.chunks)
-
-    def extended(self, over: Mapping[str, Sequence[Any]], seeds: int) -> Header:
-        """With the values and seeds of a request appended that it has not yet."""
-        union = {n: values + [v for v in over[n] if v not in values] for n, values in self.over.items()}
-        return dataclasses.replace(self, over=union, seeds=max(seeds, self.seeds))
 
 
 class Store:
@@ -82,7 +53,7 @@ class Store:
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
         self.state = self.path / STATE
-        self._stamp = _stamp(self.path)
+        self._stamp = stamp(self.path)
         self.header = read_header(self.path)
         self._group = _open_group(self.path, "r+" if os.access(self.path, os.W_OK) else "r")
         self._arrays: dict[str, zarr.Array] = {}
@@ -134,7 +105,7 @@ class Store:
 
     def is_extended(self) -> bool:
         """Return whether somebody has changed the header since it was read: values or seeds were added."""
-        if _stamp(self.path) == self._stamp:
+        if stamp(self.path) == self._stamp:
             return False
         return read_header(self.path) != self.header
 
@@ -239,7 +210,7 @@ class Store:
         while not leases.take("extension"):
             time.sleep(WAIT)
         try:
-            self._stamp = _stamp(self.path)
+            self._stamp = stamp(self.path)
             now = read_header(self.path)
             if now != self.header:
                 self.header, self._arrays = now, {}
@@ -261,8 +232,8 @@ class Store:
             for name, labels in header.over.items():
                 self._relabel(name, labels)
             self._relabel("seed", list(range(header.seeds)))
-            _write_header(self._group, self.path, header)
-            self.header, self._arrays, self._stamp = header, {}, _stamp(self.path)
+            write_header(self._group, self.path, header)
+            self.header, self._arrays, self._stamp = header, {}, stamp(self.path)
         finally:
             leases.give_back("extension")
 
@@ -307,7 +278,7 @@ def create(path: pathlib.Path, header: Header, dataset: xarray.Dataset) -> None:
         dtype=MARK, compressors=None, fill_value=0, dimension_names=[*(f"{n}_chunk" for n in leading), "counted"],
         attributes={"long_name": "networks done, and those with a NaN in each variable", "units": "1", "counted": counted},
     )  # fmt: skip
-    _write_header(group, making, header)
+    write_header(group, making, header)
     (making / STATE / "leases").mkdir(parents=True)
     try:
         making.rename(path)
@@ -315,65 +286,6 @@ def create(path: pathlib.Path, header: Header, dataset: xarray.Dataset) -> None:
         shutil.rmtree(making)
         if not (path / "zarr.json").exists():
             raise
-
-
-def _stamp(path: pathlib.Path) -> tuple[int, int, int] | None:
-    """What changes when the file of the header is written anew; None where there is none."""
-    try:
-        stat = (path / "zarr.json").stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def read_header(path: pathlib.Path) -> Header:
-    """What a store is of.
-
-    Raises:
-        ValueError: unreadable, somebody else's, or of a later version of jaxsat.
-    """
-    try:
-        found = json.loads((path / "zarr.json").read_text())["attributes"][HEADER]
-        written = found.pop("format")
-    except (OSError, KeyError, ValueError, TypeError, AttributeError):
-        raise ValueError(
-            f"sweep: `store` must be a new path or the store of a sweep; {path} is something else or unreadable. "
-            "Choose another name."
-        ) from None
-    if written > FORMAT:
-        raise ValueError(
-            f"sweep: `store` {path} was written by a later version of jaxsat (format {written}; this one knows {FORMAT}). "
-            "Update jaxsat, or choose another name."
-        )
-    return Header(**found)
-
-
-def differences(
-    header: Header, identity: Mapping[str, Any], over: Sequence[str], programs: Mapping[str, str]
-) -> list[str]:
-    """Why a request does not belong to a store, a line for each reason."""
-    found = [
-        f"{name}: {header.identity.get(name)!r} there, {identity.get(name)!r} asked"
-        for name in sorted(header.identity.keys() | identity.keys())
-        if header.identity.get(name) != identity.get(name)
-    ]
-    if list(header.over) != list(over):
-        found.insert(0, f"over: {', '.join(header.over) or 'nothing'} there, {', '.join(over) or 'nothing'} asked")
-    changed = [label for label, program in programs.items() if header.programs.get(label, program) != program]
-    if changed and not found:
-        which = f" for {changed[0]}" if changed[0] else ""
-        found.append(f"measure: the program that computes it has changed{which}, and its numbers with it")
-    return found
-
-
-def _write_header(group: zarr.Group, path: pathlib.Path, header: Header) -> None:
-    import zarr
-
-    group.attrs[HEADER] = {"format": FORMAT} | dataclasses.asdict(header)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        warnings.filterwarnings("ignore", message="Object at .jaxsat")
-        zarr.consolidate_metadata(str(path), zarr_format=3)
 
 
 def _open_group(path: pathlib.Path, mode: Any) -> zarr.Group:

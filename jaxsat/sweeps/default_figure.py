@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOST_LINES, MOST_PANELS = 8, 6
 
 
-def of(dataset: xarray.Dataset, name: str) -> Any:
+def draw(dataset: xarray.Dataset, name: str) -> Any:
     """A figure of the measured variables of a sweep.
 
     Each is drawn against its own last axis (layer, index ...), or, if it has none, against the swept field with the most

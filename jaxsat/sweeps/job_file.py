@@ -81,13 +81,13 @@ def read(path: pathlib.Path) -> Config:
         raise ValueError(f"config: {path}: {reason}. Name a TOML file, such as jobs/example.toml.") from None
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"config: {path} is no TOML: {error}.") from None
-    return of(given)
+    return parsed(given)
 
 
-def of(given: Mapping[str, Any]) -> Config:
+def parsed(given: Mapping[str, Any]) -> Config:
     """A configuration from parsed TOML.
 
-    >>> of({"network": {"depth": 3, "width": 8}, "measure": "dead_fraction"}).seeds
+    >>> parsed({"network": {"depth": 3, "width": 8}, "measure": "dead_fraction"}).seeds
     100
     """
     fields = [field.name for field in dataclasses.fields(Config)]

@@ -19,7 +19,7 @@ from jaxsat.sweeps.sweep_request import SweepRequest, chunk_lengths
 from jaxsat.sweeps.tiles import Tile, TileCorner
 
 if TYPE_CHECKING:
-    from jaxsat.results.store import Header
+    from jaxsat.results.header import Header
 
 LONGEST_GROUP = 16  # chunks at work together: their results are all in memory
 

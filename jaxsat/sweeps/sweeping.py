@@ -96,11 +96,11 @@ def sweep(
     memory_budget = checks.integer("sweep", "memory_budget", memory_budget)
     request.check_size(memory_budget)
     if store is not None:
-        return worker.finished(request, pathlib.Path(store), progress, memory_budget)
+        return worker.sweep_into_store(request, pathlib.Path(store), progress, memory_budget)
     plan = Plan.of(request)
     dataset = _in_memory(plan, progress, memory_budget)
     tiles = [programs.tile for programs in plan.programs.values()]
-    dataset.attrs |= provenance.record(request.as_kept(tiles), seconds=time.perf_counter() - started)
+    dataset.attrs |= provenance.of_run(request.as_kept(tiles), seconds=time.perf_counter() - started)
     return dataset
 
 
@@ -110,7 +110,7 @@ def _in_memory(plan: Plan, progress: bool, memory_budget: int) -> xarray.Dataset
     results = {n: np.empty((*sizes.values(), *s.shape), s.dtype) for n, s in plan.shapes.items()}
     # The dataset is a view of the arrays, made first: labels are checked before long work.
     dataset = labelled_sweep(results, plan.grid, plan.request.measure)
-    with progress_.of(math.prod(sizes.values()), "networks", progress) as done:
+    with progress_.reported(math.prod(sizes.values()), "networks", progress) as done:
 
         def finished(task: Task) -> None:
             if task.error is not None:

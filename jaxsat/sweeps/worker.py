@@ -18,9 +18,10 @@ import numpy as np
 from jaxsat.results import progress as progress_
 from jaxsat.results import provenance, zarr_files
 from jaxsat.results import store as stores
+from jaxsat.results.header import Header, differences_of
 from jaxsat.results.layout import Unit
 from jaxsat.results.leases import Leases
-from jaxsat.results.store import Header, Store
+from jaxsat.results.store import Store
 from jaxsat.sweeps.pipeline import Pipeline
 from jaxsat.sweeps.plan import Plan, Task
 from jaxsat.sweeps.sweep_request import SweepRequest, labelled_sweep
@@ -36,7 +37,7 @@ class Extended(Exception):
     """The store has more values or seeds than the plan at hand: somebody has extended it."""
 
 
-def finished(request: SweepRequest, path: pathlib.Path, progress: bool, memory_budget: int) -> xarray.Dataset:
+def sweep_into_store(request: SweepRequest, path: pathlib.Path, progress: bool, memory_budget: int) -> xarray.Dataset:
     """Make, extend or resume a store; return when all that is asked for is there."""
     plan = None if stores.exists(path) else _make(request, path)
     opened = Store(path)
@@ -45,7 +46,7 @@ def finished(request: SweepRequest, path: pathlib.Path, progress: bool, memory_b
         if plan is None or plan.layout != wanted.layout:
             plan = Plan.of(request, wanted)
         wanted = dataclasses.replace(wanted, programs=opened.header.programs | plan.fingerprints)
-        differences = stores.differences(opened.header, request.identity(), list(request.grid.over), plan.fingerprints)
+        differences = differences_of(opened.header, request.identity(), list(request.grid.over), plan.fingerprints)
         _check_same(opened, differences)
         if wanted == opened.header and plan.wanted() <= opened.done():
             return opened.dataset(request.grid.labels(), request.seeds)
@@ -71,14 +72,14 @@ def _make(request: SweepRequest, path: pathlib.Path) -> Plan:
     empty = {n: np.broadcast_to(np.zeros((), s.dtype), (*sizes, *s.shape)) for n, s in plan.shapes.items()}
     dataset = labelled_sweep(empty, request.grid, request.measure)
     tiles = [programs.tile for programs in plan.programs.values()]
-    dataset.attrs |= provenance.record(request.as_kept(tiles))
+    dataset.attrs |= provenance.of_run(request.as_kept(tiles))
     stores.create(path, header, dataset)
     return plan
 
 
 def _wanted_header(request: SweepRequest, opened: Store) -> Header:
     """Return the header that the store needs for a request; raise, before anything is traced, unless they fit."""
-    _check_same(opened, stores.differences(opened.header, request.identity(), list(request.grid.over), {}))
+    _check_same(opened, differences_of(opened.header, request.identity(), list(request.grid.over), {}))
     return opened.header.extended(request.grid.labels(), request.seeds)
 
 
@@ -95,7 +96,7 @@ class _Record:
 
     def __init__(self, opened: Store):
         self._opened = opened
-        self._about: dict[str, Any] = provenance.record({}) | {"host": socket.gethostname()}
+        self._about: dict[str, Any] = provenance.of_run({}) | {"host": socket.gethostname()}
         self._about.pop("request")
         self._networks = 0
         self._started = self._written = time.perf_counter()
@@ -162,7 +163,7 @@ class _Worker:
         done = self._opened.done() & wanted
         before = sum(map(layout.networks, done))
         total = sum(map(layout.networks, wanted))
-        with progress_.of(total, "networks", progress, done=before) as advance:
+        with progress_.reported(total, "networks", progress, done=before) as advance:
 
             def marked(unit: Unit) -> None:
                 self._leases.give_back(stores.unit_name(unit))

@@ -131,11 +131,11 @@ def train(
             return done
         folder = checkpoints.Folder(pathlib.Path(store), asked)
 
-    with progress_.of(sum(program.networks for program in programs) * at[-1], "steps", progress) as advance:
+    with progress_.reported(sum(program.networks for program in programs) * at[-1], "steps", progress) as advance:
         results = [program.run(folder, str(index), advance) for index, program in enumerate(programs)]
     merged = {name: np.stack([found[name] for found in results]) for name in results[0]}
     dataset = labelled(merged, grid, seeds, records, at, per_epoch)
-    dataset.attrs |= provenance.record(asked, seconds=time.perf_counter() - started)
+    dataset.attrs |= provenance.of_run(asked, seconds=time.perf_counter() - started)
     dataset.attrs[checkpoints.KIND] = dataset.attrs["request"]
     if folder is not None:
         folder.finish(dataset)

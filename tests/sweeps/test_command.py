@@ -151,7 +151,9 @@ def test_mistakes_on_the_command_line(arguments, message, file, capsys, monkeypa
 
 def test_inputs_and_precision_of_a_configuration(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((2, 8)))
-    found = job_file.of({"network": {"depth": 2, "width": 8}, "measure": "dead_fraction", "x": "x.npy", "x64": True})
+    found = job_file.parsed(
+        {"network": {"depth": 2, "width": 8}, "measure": "dead_fraction", "x": "x.npy", "x64": True}
+    )
     assert found.arguments(tmp_path)["x"].shape == (2, 8)
     assert found.x64
 

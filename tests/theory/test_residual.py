@@ -33,12 +33,13 @@ def example(form, **fields):
 
 def test_the_derivative_of_layer_normalisation():
     a = jnp.array([0.3, -2.0, 1.1, 5.0])
-    h, s = normalization.layer(a)
+    h, s = normalization.layer_normalized(a)
     assert (float(h.mean()), float((h**2).mean())) == pytest.approx((0, 1), abs=1e-15)
-    by_autodiff = jax.jacfwd(lambda a: normalization.layer(a)[0])(a)
+    by_autodiff = jax.jacfwd(lambda a: normalization.layer_normalized(a)[0])(a)
     step = 1e-5
     by_differences = [
-        (normalization.layer(a + d)[0] - normalization.layer(a - d)[0]) / (2 * step) for d in step * np.eye(4)
+        (normalization.layer_normalized(a + d)[0] - normalization.layer_normalized(a - d)[0]) / (2 * step)
+        for d in step * np.eye(4)
     ]
     np.testing.assert_allclose(by_autodiff, np.transpose(by_differences), atol=1e-9)
     np.testing.assert_allclose(normalization.projected(jnp.eye(4), h) / s, by_autodiff, atol=1e-15)
@@ -47,7 +48,7 @@ def test_the_derivative_of_layer_normalisation():
 @pytest.mark.parametrize("size", [1e-300, 1.0, 1e300])
 def test_any_size_is_normalised(size):
     """Squares would underflow or overflow."""
-    h, s = normalization.layer(size * jnp.array([1.0, 2.0, 3.0]))
+    h, s = normalization.layer_normalized(size * jnp.array([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(h, np.array([-1, 0, 1]) * 1.5**0.5, rtol=1e-14, atol=1e-14)
     assert float(s) == pytest.approx(size * (2 / 3) ** 0.5, rel=1e-14)
 

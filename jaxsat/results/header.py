@@ -1,0 +1,105 @@
+"""The header of a store: what its sweep is of, kept as JSON among the attributes of the zarr group."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jaxsat.results.layout import Layout
+
+if TYPE_CHECKING:
+    import zarr
+
+FORMAT = 1
+HEADER = "jaxsat_sweep"
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What a store is of.
+
+    Attributes:
+        identity: what every request to it has in common: plain JSON.
+        programs: fingerprint of the compiled program of each combination of static values.
+        over: values of each swept field, as labels, in the order in which they came.
+        seeds: how many.
+        chunks: length of a chunk along each swept field and "seed".
+    """
+
+    identity: dict[str, Any]
+    programs: dict[str, str]
+    over: dict[str, list[Any]]
+    seeds: int
+    chunks: dict[str, int]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout({name: len(values) for name, values in self.over.items()} | {"seed": self.seeds}, self.chunks)
+
+    def extended(self, over: Mapping[str, Sequence[Any]], seeds: int) -> Header:
+        """With the values and seeds of a request appended that it has not yet."""
+        union = {n: values + [v for v in over[n] if v not in values] for n, values in self.over.items()}
+        return dataclasses.replace(self, over=union, seeds=max(seeds, self.seeds))
+
+
+def read_header(path: pathlib.Path) -> Header:
+    """What a store is of.
+
+    Raises:
+        ValueError: unreadable, somebody else's, or of a later version of jaxsat.
+    """
+    try:
+        found = json.loads((path / "zarr.json").read_text())["attributes"][HEADER]
+        written = found.pop("format")
+    except (OSError, KeyError, ValueError, TypeError, AttributeError):
+        raise ValueError(
+            f"sweep: `store` must be a new path or the store of a sweep; {path} is something else or unreadable. "
+            "Choose another name."
+        ) from None
+    if written > FORMAT:
+        raise ValueError(
+            f"sweep: `store` {path} was written by a later version of jaxsat (format {written}; this one knows {FORMAT}). "
+            "Update jaxsat, or choose another name."
+        )
+    return Header(**found)
+
+
+def differences_of(
+    header: Header, identity: Mapping[str, Any], over: Sequence[str], programs: Mapping[str, str]
+) -> list[str]:
+    """Why a request does not belong to a store, a line for each reason."""
+    found = [
+        f"{name}: {header.identity.get(name)!r} there, {identity.get(name)!r} asked"
+        for name in sorted(header.identity.keys() | identity.keys())
+        if header.identity.get(name) != identity.get(name)
+    ]
+    if list(header.over) != list(over):
+        found.insert(0, f"over: {', '.join(header.over) or 'nothing'} there, {', '.join(over) or 'nothing'} asked")
+    changed = [label for label, program in programs.items() if header.programs.get(label, program) != program]
+    if changed and not found:
+        which = f" for {changed[0]}" if changed[0] else ""
+        found.append(f"measure: the program that computes it has changed{which}, and its numbers with it")
+    return found
+
+
+def write_header(group: zarr.Group, path: pathlib.Path, header: Header) -> None:
+    import zarr
+
+    group.attrs[HEADER] = {"format": FORMAT} | dataclasses.asdict(header)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        warnings.filterwarnings("ignore", message="Object at .jaxsat")
+        zarr.consolidate_metadata(str(path), zarr_format=3)
+
+
+def stamp(path: pathlib.Path) -> tuple[int, int, int] | None:
+    """What changes when the file of the header is written anew; None where there is none."""
+    try:
+        stat = (path / "zarr.json").stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
