@@ -1,13 +1,23 @@
-"""From measured arrays to numbers with error bars: NumPy only, seeds along one axis."""
+"""Estimates with 95 % intervals, from measured arrays. NumPy only; networks (seeds) lie along one axis.
+
+Every statement about coverage is checked by simulation in the tests.
+"""
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import ArrayLike, Float
+
+from jaxsat import checks
 
 Values = Float[np.ndarray, "..."]
+NORMAL = 1.959963984540054  # the 97.5 % quantile of the normal law
+FEW = 8  # networks; with fewer, the share that contributes at all is uncertain too
 
 
 class Interval(NamedTuple):
@@ -20,7 +30,7 @@ class Interval(NamedTuple):
 
 
 class Crossing(NamedTuple):
-    """Where a rate crosses zero, with a 95 % bootstrap interval over seeds."""
+    """Where a rate crosses zero, with its 95 % confidence interval over seeds."""
 
     at: float
     low: float
@@ -28,13 +38,16 @@ class Crossing(NamedTuple):
 
 
 def growth_rates(log_norms: Float[np.ndarray, "*shape layer"], margin: float = 0.1) -> Float[np.ndarray, "*shape"]:
-    """Growth of a gradient per layer that it is propagated back through: the least-squares slope of ln norm.
+    """Return the growth of a gradient per layer on its way back: the least-squares slope of ln norm.
 
     Args:
         log_norms: ln ||dE/dh_l|| along the last axis, l = 1 .. depth.
-        margin: share of the layers left out at either end, where the network is not yet, or no longer, stationary.
+        margin: share of the layers that are left out at each end, because the signal is not stationary there.
 
-    Returns: nats per layer; positive where gradients explode on the way back, NaN where some norm is not finite.
+    Returns: nats per layer. Positive where gradients explode on the way back; NaN where a norm is not finite.
+
+    Raises:
+        ValueError: fewer than 2 layers.
 
     >>> growth_rates(np.array([[-3.0, -2.0, -1.0, 0.0]]), margin=0.0).tolist()  # a factor 1/e per layer
     [-1.0]
@@ -42,7 +55,7 @@ def growth_rates(log_norms: Float[np.ndarray, "*shape layer"], margin: float = 0
     depth = log_norms.shape[-1]
     skip = min(int(margin * depth), (depth - 2) // 2)
     if depth < 2:
-        raise ValueError(f"growth_rates: `log_norms` must have at least 2 layers; got {depth}.")
+        raise ValueError(checks.refusal("growth_rates", "log_norms", "have at least 2 layers", depth))
     back = -np.arange(depth, dtype=float)[skip : depth - skip]
     back -= back.mean()
     values = np.asarray(log_norms, float)[..., skip : depth - skip]
@@ -52,10 +65,24 @@ def growth_rates(log_norms: Float[np.ndarray, "*shape layer"], margin: float = 0
 
 
 def mean_interval(values: Values, axis: int = -1) -> Interval:
-    """Mean over networks with its 95 % confidence interval (1.96 standard errors), NaN left out and counted.
+    """Return the mean over networks with its 95 % confidence interval. NaN and infinities are left out, and counted.
 
-    >>> mean_interval(np.array([1.0, 3.0, np.nan])).estimate.item(), mean_interval(np.array([1.0, 3.0])).count.item()
-    (2.0, 2)
+    Student's t interval, widened on the side of the long tail: each end is the outer one of Student's t and of Hall's
+    correction for the skewness of the values (Hall 1992, On the removal of skewness by transformation, JRSS B 54).
+
+    Args:
+        values: one number for each network along `axis`.
+        axis: of the networks.
+
+    Returns: ends are NaN for fewer than 2 networks. Where all values are equal the interval has length 0.
+
+    **Accuracy**: simulated, for 4 to 64 networks: 95 to 97 % of intervals cover for normal values, 94 to 96 % for
+    log-normal values of sigma 0.5, and 93 to 96 % for exponential values. Shares that are 0 or 1 for most networks are
+    outside that range; use :func:`share_interval` for counts.
+
+    >>> found = mean_interval(np.array([1.0, 3.0, np.nan]))
+    >>> found.estimate.item(), found.count.item(), round(found.high.item(), 1)  # 2 + 12.7, from Student's t
+    (2.0, 2, 14.7)
     """
     finite = np.isfinite(values)
     count = finite.sum(axis)
@@ -63,34 +90,89 @@ def mean_interval(values: Values, axis: int = -1) -> Interval:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = kept.sum(axis) / count
         spread = np.where(finite, values - np.expand_dims(mean, axis), 0.0)
-        half = 1.96 * np.sqrt((spread**2).sum(axis) / (count - 1) / count)
-    return Interval(mean, mean - half, mean + half, count)
+        error = np.sqrt((spread**2).sum(axis) / (count - 1) / count)
+        skewness = (spread**3).sum(axis) / count / ((spread**2).sum(axis) / count) ** 1.5
+    skewness = np.where(np.isfinite(skewness), skewness, 0.0)  # equal values have none
+    below, above = _studentised(np.asarray(count), skewness)
+    return Interval(mean, mean - error * below, mean + error * above, count)
 
 
 def std_interval(values: Values, axis: int = -1) -> Interval:
-    """Standard deviation over networks with its 95 % interval, NaN left out and counted.
+    """Return the standard deviation over networks with its 95 % interval. NaN is left out, and counted.
 
-    Its standard error is std sqrt((kurtosis - 1) / count) / 2, with the kurtosis of the values: they need not be normal.
+    The interval is :func:`mean_interval` of the jackknife's pseudo-values of ln variance: values need not be normal.
+
+    **Accuracy**: simulated, for 4 to 256 networks: 96 to 98 % of intervals cover for normal and for uniform values, 94
+    to 97 % for log-normal (sigma 0.5) and for exponential values. Fewer than 3 networks give NaN ends.
 
     >>> found = std_interval(np.array([-1.0, 1.0] * 50))
     >>> round(found.estimate.item(), 4), found.count.item()
     (1.005, 100)
     """
-    finite = np.isfinite(values)
-    count = finite.sum(axis)
-    kept = np.where(finite, values, 0.0)
+    kept = np.where(np.isfinite(values), values, np.nan)
+    count = np.isfinite(kept).sum(axis)
+    n = np.expand_dims(count, axis)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.expand_dims(kept.sum(axis) / count, axis)
-        spread = np.where(finite, values - mean, 0.0)
-        square = (spread**2).sum(axis) / count
-        kurtosis = (spread**4).sum(axis) / count / square**2
-        std = np.sqrt(square * count / (count - 1))
-        half = 1.96 * std * np.sqrt(np.maximum(kurtosis - 1, 0) / count) / 2
-    return Interval(std, std - half, std + half, count)
+        squares = (kept - np.expand_dims(np.nansum(kept, axis) / count, axis)) ** 2
+        total = np.expand_dims(np.nansum(squares, axis), axis)
+        without = (total - squares * n / (n - 1)) / (n - 2)  # the variance of all networks but this
+        pseudo = n * np.log(total / (n - 1)) - (n - 1) * np.log(without)
+        std = np.sqrt(np.squeeze(total, axis) / (count - 1))
+        found = mean_interval(pseudo, axis)
+        ends = (np.where(found.count == count, np.exp(end / 2), np.nan) for end in (found.low, found.high))
+    return Interval(std, *ends, count)
 
 
-def share_interval(successes, count) -> Interval:
-    """Share of networks with Wilson's 95 % interval, which is right for shares near 0 and 1 (Brown, Cai & DasGupta 2001).
+def _studentised(count: np.ndarray, skewness: np.ndarray) -> np.ndarray:
+    """How far the ends of a mean's interval lie below and above it, in standard errors: (2, *shape)."""
+    distinct, which = np.unique(count, return_inverse=True)
+    t = np.array([_student_t(int(n) - 1) for n in distinct])[which].reshape(count.shape)
+    # Sample skewness times the factor that makes it unbiased for normal values, over 6 sqrt(n).
+    a = skewness * np.sqrt(np.maximum(count - 1, 0)) / np.maximum(count - 2, 1) / 6
+    a = np.where((np.abs(a) > 1e-6) & (count > 2), a, np.nan)
+    # Hall's cubic x + 2 a x^2 + 4 a^2 x^3 / 3 + a, inverted at t and at -t.
+    below, above = ((np.cbrt(1 + 6 * a * (end - a)) - 1) / (2 * a) for end in (t, -t))
+    return np.stack([np.fmax(t, below), np.fmax(t, -above)])
+
+
+@functools.cache
+def _student_t(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t; NaN below 1 degree of freedom.
+
+    By bisection of the distribution function, which is a finite sum (Abramowitz & Stegun 1964, 26.7.3 and 26.7.4).
+    """
+    if freedom < 1:
+        return math.nan
+    if freedom > 400:  # the next term of this expansion is below 1e-7
+        z = NORMAL
+        return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    odd = freedom % 2
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        cos2 = math.cos(angle) ** 2
+        term = math.sin(angle) * (math.cos(angle) if odd else 1.0)
+        total = 0.0
+        for k in range((freedom - odd) // 2):
+            total += term
+            term *= cos2 * (2 * k + 1 + odd) / (2 * k + 2 + odd)
+        inside = 2 / math.pi * (angle + total) if odd else total
+        low, high = (angle, high) if inside < 0.95 else (low, angle)
+    return math.sqrt(freedom) * math.tan(low)
+
+
+def share_interval(successes: ArrayLike, count: ArrayLike) -> Interval:
+    """Return the share of networks with Wilson's 95 % interval, which is right for shares near 0 and 1.
+
+    Args:
+        successes: how many networks, from 0 to `count`.
+        count: of how many. Arrays are broadcast.
+
+    **Accuracy**: counts are integers, so coverage jumps with the true share. Averaged over all shares it is 95.1 to
+    95.6 % for 4 to 64 networks. For a single share it is at least 83 %, and at least 87 % where at least 0.3 successes
+    and 0.3 failures are expected.
+
+    References: Wilson 1927; Brown, Cai & DasGupta 2001, Interval estimation for a binomial proportion.
 
     >>> found = share_interval(0, 20)
     >>> found.estimate.item(), found.low.item(), round(found.high.item(), 4)
@@ -98,8 +180,9 @@ def share_interval(successes, count) -> Interval:
     """
     successes, count = np.broadcast_arrays(np.asarray(successes, float), np.asarray(count, float))
     if not np.all((successes >= 0) & (successes <= count) & (count > 0)):
-        raise ValueError(f"share_interval: `successes` must be from 0 to `count`; got {successes} of {count}.")
-    z2 = 1.96**2
+        came = checks.Shown(f"{successes} of {count}")
+        raise ValueError(checks.refusal("share_interval", "successes", "be from 0 to `count`", came))
+    z2 = NORMAL**2
     share = successes / count
     centre = (share + z2 / (2 * count)) / (1 + z2 / count)
     half = np.sqrt(share * (1 - share) * z2 / count + z2**2 / (4 * count**2)) / (1 + z2 / count)
@@ -108,99 +191,150 @@ def share_interval(successes, count) -> Interval:
 
 
 def band(values: Values, axis: int = -1, levels: tuple[float, float, float] = (0.05, 0.5, 0.95)) -> Values:
-    """Quantiles over networks, first axis: low, median, high. NaN networks are left out, all-NaN gives NaN.
+    """Return quantiles over networks, along a new first axis: low, median, high.
 
-    Quantiles are order statistics ('nearest'), so that -inf, an exactly zero gradient, is ranked and not averaged.
+    NaN networks are left out; if all are NaN, so are the quantiles. Each quantile is the nearest order statistic: -inf,
+    the logarithm of a gradient that is exactly zero, takes its place in the order and is not averaged.
 
     >>> band(np.array([-np.inf, 0.0, 1.0, np.nan])).tolist()
     [-inf, 0.0, 1.0]
     """
     if np.shape(values)[axis] == 0:
-        raise ValueError(f"band: `values` must have at least one network; got shape {np.shape(values)}.")
+        came = checks.Shown(f"shape {np.shape(values)}")
+        raise ValueError(checks.refusal("band", "values", "have at least one network", came))
     ordered = np.sort(np.moveaxis(np.asarray(values, float), axis, -1), axis=-1)  # NaN goes last
     count = (~np.isnan(ordered)).sum(-1)
     index = [np.clip(np.rint(level * (count - 1)).astype(int), 0, None) for level in levels]
     return np.stack([np.take_along_axis(ordered, i[..., None], axis=-1)[..., 0] for i in index])
 
 
-def zero_crossings(
-    scales: Float[np.ndarray, " scale"], rates: Float[np.ndarray, "scale seed"], resamples: int = 1000, seed: int = 0
-) -> list[Crossing]:
-    """Weight scales at which the mean rate changes sign, by linear interpolation in ln scale.
+def zero_crossings(scales: Float[np.ndarray, " scale"], rates: Float[np.ndarray, "scale seed"]) -> list[Crossing]:
+    """Return the weight scales at which the mean rate changes sign, by linear interpolation in ln scale.
+
+    The interval holds every scale, next to the crossing, at which 0 lies in the :func:`mean_interval` of the
+    interpolated rates (Fieller 1954): networks share their draws between scales, and that is taken into account.
 
     Args:
         scales: ascending, positive.
-        rates: one for each scale and seed; seeds are resampled as a whole, since scales share their draws.
-        resamples, seed: of the bootstrap.
+        rates: one for each scale and seed. Seeds with a rate that is not finite are left out.
 
-    Accuracy: the interval is the sampling error alone. Interpolation adds up to an eighth of the squared spacing in
-    ln scale times the curvature of the rate; choose a finer grid where that matters.
+    Returns: one :class:`Crossing` for each change of sign. An end that lies outside `scales` is 0 or inf. Fewer than 2
+        seeds give ends that are NaN.
+
+    **Accuracy**: coverage as of :func:`mean_interval`. The interval is the sampling error alone. Interpolation adds up to
+    an eighth of the squared spacing in ln scale times the curvature of the rate; choose a finer grid where that matters.
 
     >>> rates = np.array([[-1.0, -1.1], [1.0, 0.9]])
     >>> round(zero_crossings(np.array([1.0, np.e]), rates)[0].at, 3)
     1.69
     """
     if not (np.all(scales > 0) and np.all(np.diff(scales) > 0)):
-        raise ValueError(f"zero_crossings: `scales` must be positive and ascending; got {scales}.")
+        raise ValueError(checks.refusal("zero_crossings", "scales", "be positive and ascending", scales))
     known = np.isfinite(rates).all(0)
     if not known.any():
         return []
-    rates = rates[:, known]
-    chosen = np.random.default_rng(seed).integers(rates.shape[1], size=(resamples, rates.shape[1]))
-    weights = np.stack([np.bincount(row, minlength=rates.shape[1]) for row in chosen]) / rates.shape[1]
-    resampled = rates @ weights.T
+    rates, logs = rates[:, known], np.log(scales)
     mean = rates.mean(1)
-    crossings = []
+    crossings: list[Crossing] = []
     for i in np.flatnonzero(np.sign(mean[:-1]) * np.sign(mean[1:]) < 0):
-        x0, x1 = np.log(scales[i]), np.log(scales[i + 1])
-        step = resampled[i + 1] - resampled[i]
-        estimates = np.exp(x0 - resampled[i] * (x1 - x0) / step)
-        low, high = np.quantile(estimates, [0.025, 0.975])
-        at = np.exp(x0 - mean[i] * (x1 - x0) / (mean[i + 1] - mean[i]))
-        crossings.append(Crossing(float(at), float(low), float(high)))
+        at = logs[i] - mean[i] * (logs[i + 1] - logs[i]) / (mean[i + 1] - mean[i])
+        low, high = (_end_of_zero(logs, rates, at, side) for side in (-1, 1))
+        crossings.append(Crossing(float(np.exp(at)), float(np.exp(low)), float(np.exp(high))))
     return crossings
 
 
-def density(
-    values: Float[np.ndarray, "seed k"], edges: Float[np.ndarray, " edge"], resamples: int = 400, seed: int = 0
-) -> Interval:
-    """Density of values pooled over seeds, by histogram, with a 95 % bootstrap band: seeds are resampled as a whole.
+def _end_of_zero(logs: np.ndarray, rates: np.ndarray, at: float, side: int) -> float:
+    """The point next to `at`, on one side, where the mean rate begins to differ from 0; infinite beyond the grid."""
+
+    def holds_zero(points: np.ndarray) -> np.ndarray:
+        cell = np.clip(np.searchsorted(logs, points, side="right") - 1, 0, len(logs) - 2)
+        share = ((points - logs[cell]) / (logs[cell + 1] - logs[cell]))[:, None]
+        interval = mean_interval((1 - share) * rates[cell] + share * rates[cell + 1])
+        return (interval.low <= 0) & (interval.high >= 0)
+
+    if rates.shape[1] < 2:
+        return math.nan
+    beyond = logs[logs > at] if side > 0 else logs[logs < at][::-1]
+    path = np.concatenate([[at], beyond])
+    fine = np.concatenate([np.linspace(a, b, 33)[1:] for a, b in itertools.pairwise(path)])
+    outside = np.flatnonzero(~holds_zero(fine))
+    if not outside.size:
+        return side * math.inf
+    first = int(outside[0])
+    ends = np.array([at if first == 0 else fine[first - 1], fine[first]])
+    for _ in range(3):  # each time 32 times narrower
+        between = np.linspace(*ends, 33)
+        last = np.flatnonzero(holds_zero(between[1:-1]))
+        cut = int(last[-1]) + 1 if last.size else 0
+        ends = between[cut : cut + 2]
+    return float(ends.mean())
+
+
+def density(values: Float[np.ndarray, "seed k"], edges: Float[np.ndarray, " edge"]) -> Interval:
+    """Return the density of values pooled over seeds, by histogram, with a 95 % band for each bin.
 
     Args:
-        values: such as ln s, k of them for each network. NaN networks are left out; -inf counts in the total, so the
-            density integrates to the share of values that are finite and within the edges.
+        values: such as ln s, k of them for each network. Networks with a NaN are left out; -inf counts in the total, so
+            the density integrates to the share of values that are finite and within the edges.
         edges: of the bins, ascending.
 
     Returns: per unit of the values, one number for each bin.
+
+    **Accuracy**: the band is the :func:`mean_interval` of the shares of each network, whose values may depend on each
+    other. Where fewer than 8 networks contribute to a bin (or to its complement), the band is widened by Wilson's
+    interval for the share of networks that contribute. Simulated, for 4 to 64 networks of 8 or 50 values, independent or
+    of correlation 0.5, and shares of a bin from 0.1 to 0.5: 93 to 100 % of bands cover, 93 to 98 % with 16 networks or
+    more. For shares down to 0.01 at least 85 % do. Where the values of a network are all alike, bins that few networks
+    reach are not covered.
 
     >>> density(np.array([[0.5, 1.5], [0.5, -np.inf]]), np.array([0.0, 1.0, 2.0])).estimate.tolist()
     [0.5, 0.25]
     """
     if not (len(edges) > 1 and np.all(np.diff(edges) > 0)):
-        raise ValueError(f"density: `edges` must be at least two, ascending; got {edges}.")
-    kept = values[~np.isnan(values).any(1)]
-    shares = np.stack([np.histogram(row[np.isfinite(row)], edges)[0] for row in kept]) if len(kept) else kept[:, :0]
-    return _pooled(shares / (values.shape[1] * np.diff(edges)), resamples, seed)
+        raise ValueError(checks.refusal("density", "edges", "be at least two, ascending", edges))
+    kept = _without_nan("density", values)
+    counts = np.stack([np.histogram(row[np.isfinite(row)], edges)[0] for row in kept])
+    pooled, width = _pooled_shares(counts, values.shape[1]), np.diff(edges)
+    return Interval(pooled.estimate / width, pooled.low / width, pooled.high / width, pooled.count)
 
 
-def distribution(
-    values: Float[np.ndarray, "seed k"], points: Float[np.ndarray, " point"], resamples: int = 400, seed: int = 0
-) -> Interval:
-    """Empirical distribution function of values pooled over seeds, at `points`, with a 95 % bootstrap band over seeds.
+def distribution(values: Float[np.ndarray, "seed k"], points: Float[np.ndarray, " point"]) -> Interval:
+    """Return the empirical distribution function of values pooled over seeds, at `points`, with a 95 % band at each.
+
+    **Accuracy**: as of :func:`density`.
 
     >>> distribution(np.array([[0.5, 1.5], [0.5, -np.inf]]), np.array([0.0, 1.0, 2.0])).estimate.tolist()
     [0.25, 0.75, 1.0]
     """
-    kept = np.sort(values[~np.isnan(values).any(1)], axis=1)
-    below = np.stack([np.searchsorted(row, points, side="right") for row in kept]) if len(kept) else kept[:, :0]
-    return _pooled(below / values.shape[1], resamples, seed)
+    kept = np.sort(_without_nan("distribution", values), axis=1)
+    return _pooled_shares(np.stack([np.searchsorted(row, points, side="right") for row in kept]), values.shape[1])
 
 
-def _pooled(per_seed: Float[np.ndarray, "seed point"], resamples: int, seed: int) -> Interval:
-    count = len(per_seed)
-    if not count:
-        raise ValueError("estimates: `values` must have at least one network without NaN; got none.")
-    chosen = np.random.default_rng(seed).integers(count, size=(resamples, count))
-    weights = np.stack([np.bincount(row, minlength=count) for row in chosen]) / count
-    low, high = np.quantile(weights @ per_seed, [0.025, 0.975], axis=0)
-    return Interval(per_seed.mean(0), low, high, np.full(per_seed.shape[1], count))
+def _without_nan(where: str, values: np.ndarray) -> np.ndarray:
+    kept = values[~np.isnan(values).any(1)]
+    if not len(kept):
+        raise ValueError(checks.refusal(where, "values", "have at least one network without NaN", checks.Shown("none")))
+    return kept
+
+
+def _pooled_shares(counts: np.ndarray, k: int) -> Interval:
+    """The mean over networks of counts / k, with its band."""
+    found = mean_interval(counts / k, axis=0)
+    low, high = (np.where(np.isnan(end), side, end) for side, end in enumerate((found.low, found.high)))
+    few_low, few_high = _by_networks(counts, k)
+    without_low, without_high = _by_networks(k - counts, k)
+    low = np.minimum(np.minimum(low, few_low), 1 - without_high)
+    high = np.maximum(np.maximum(high, few_high), 1 - without_low)
+    return Interval(found.estimate, np.clip(low, 0, 1), np.clip(high, 0, 1), found.count)
+
+
+def _by_networks(counts: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The band that comes from how many networks contribute; (1, 0), which widens nothing, where these are not few.
+
+    What a network contributes, if it does, is taken as the mean of those that do; as 2 values where there are none.
+    """
+    contribute = (counts > 0).sum(0)
+    size = np.where(contribute > 0, counts.sum(0) / np.maximum(contribute, 1), 2.0) / k
+    share = share_interval(contribute, len(counts))
+    few = contribute < FEW
+    return np.where(few, share.low * size, 1.0), np.where(few, share.high * size, 0.0)
