@@ -1,18 +1,34 @@
-"""Where do activations saturate, and where does each dtype stop seeing their slope?
+"""Where do activations saturate, and where does each dtype lose their slope?
 
-Value, slope and ln slope of the catalogue, with the saturated region (slope at most 5 % of the largest) shaded; for each
-dtype the points where the true slope becomes subnormal, rounds to zero, and where the value rounds to its limit; and
-the slopes of automatic differentiation, which lose half their digits and then vanish long before the true ones do.
+The figure shows value, slope and ln slope of the catalogue. The saturated region, where the slope is at most 5 % of the
+largest, is shaded. For each dtype it shows the points where the true slope becomes subnormal, where it rounds to zero, and
+where the value rounds to its limit. It also shows the slopes of automatic differentiation: they lose half their digits
+first, and become 0 long before the true slopes do.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import time
 
-from analyses import command
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray
+from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from analyses.shared import command, panels
+from jaxsat import activations
+from jaxsat.activations import precision
+from jaxsat.results import plotting, provenance
 
 NAME = "activations_saturate"
 DTYPES = ("float64", "float32", "bfloat16", "float16", "float8_e5m2", "float8_e4m3fn")
+SIDES = ("left", "right")
+SPURIOUS = ("sigmoid", "tanh")
+POINTS = ("subnormal", "zero", "rounds_to_limit")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,136 +46,108 @@ class Options(command.Output):
 
 
 QUICK = {"activations": ("sigmoid", "tanh", "softsign", "erf", "relu", "gelu"), "points": 401}
-SPURIOUS = ("sigmoid", "tanh")
 
 
 def main(options: Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
-    if not (0 < options.span < float("inf")):
-        raise ValueError(f"span: must be positive and finite; got {options.span}.")
-    if options.points < 2:
-        raise ValueError(f"points: must be at least 2; got {options.points}.")
+    command.check_numbers(options, "span", above=0)
+    command.check_at_least(options, points=2)
+    if options.activations:
+        command.check_named(options.activations)
     command.produce(options, NAME, measure, draw)
 
 
-def measure(options: Options):
-    """Curves in float64, underflow points, and autodiff's slopes beside the true ones."""
-    import time
-
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-    import xarray
-
-    from jaxsat import activations
-    from jaxsat.activations import precision
-    from jaxsat.results import provenance
-
+def measure(options: Options) -> xarray.Dataset:
+    """Return curves in float64, underflow points, and the slopes of automatic differentiation beside the true slopes."""
     started = time.perf_counter()
     names = options.activations or activations.names()
     records = [activations.get(name) for name in names]
-    x = np.linspace(-options.span, options.span, options.points)
-    far = np.linspace(0, 60, 601)
-    sides = ("left", "right")
-    points = [[[precision.underflow_points(a, d, side) for side in sides] for d in DTYPES] for a in records]
-    with jax.enable_x64(True):
-        curves = {
-            "value": [np.asarray(a(x)) for a in records],
-            "slope": [np.asarray(a.slope(x)) for a in records],
-            "log_abs_slope": [np.asarray(a.log_abs_slope(x)) for a in records],
-        }
-        sigmoid = activations.get("sigmoid")
-        assert sigmoid.log_right_gap is not None
-        gaps = [float(sigmoid.log_right_gap(jnp.asarray(at))) for at in (1000.0, 1001.0)]
-        theirs = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}
-        log_slopes = {"true": [np.asarray(activations.get(n).log_abs_slope(far)) for n in SPURIOUS]}
-        for dtype in ("float64", "float32"):
-            autodiff = [jax.vmap(jax.grad(theirs[n]))(jnp.asarray(far, dtype)) for n in SPURIOUS]
-            with np.errstate(divide="ignore"):
-                log_slopes[f"autodiff in {dtype}"] = [np.log(np.asarray(a, float)) for a in autodiff]
-    dataset = xarray.Dataset(
-        {name: (("activation", "x"), np.stack(values)) for name, values in curves.items()}
-        | {
-            field: (("activation", "dtype", "side"), [[[getattr(p, field) for p in q] for q in r] for r in points])
-            for field in ("subnormal", "zero", "rounds_to_limit")
-        }
-        | {"log_slope_far": (("source", "saturating", "x_far"), np.array(list(log_slopes.values())))}
-        | {"max_slope": ("activation", [a.max_slope for a in records])},
-        coords={
-            "activation": list(names), "x": x, "dtype": list(DTYPES), "side": list(sides),
-            "source": list(log_slopes), "saturating": list(SPURIOUS), "x_far": far,
-        },
-    )  # fmt: skip
-    units = {"long_name": "distance from 0 beyond which the dtype loses it", "units": "1"}
-    for field in ("subnormal", "zero", "rounds_to_limit"):
-        dataset[field].attrs = units
+    dataset = xarray.merge([_curves(options, records), _underflow(records), _far_slopes()])
+    dataset = dataset.assign_coords(activation=list(names))
     dataset.attrs = provenance.of_run(
         {"analysis": NAME, "activations": list(names), "span": options.span, "seed": options.seed},
         seconds=time.perf_counter() - started,
     )
-    dataset.attrs["far_out"] = (
-        f"sigmoid: 1 - s(1000) = exp({gaps[0]:g}), 1 - s(1001) = exp({gaps[1]:g}): a factor e apart, and both values "
-        "round to 1 in every dtype here, from x = "
-        + ", ".join(f"{precision.underflow_points('sigmoid', d).rounds_to_limit:.2f} in {d}" for d in DTYPES)
-    )
+    dataset.attrs["far_out"] = _far_out()
     print(dataset.attrs["far_out"])
     return dataset
 
 
-def draw(options: Options, dataset):
-    """The figure, from the dataset alone."""
-    import numpy as np
-    from matplotlib import pyplot as plt
+def _curves(options: Options, records) -> xarray.Dataset:
+    """Return value, slope and ln |slope|, all activations in a single program."""
+    x = np.linspace(-options.span, options.span, options.points)
 
-    from jaxsat.results import plotting
+    @jax.jit
+    def of_all(x):
+        return {
+            "value": jnp.stack([phi(x) for phi in records]),
+            "slope": jnp.stack([phi.slope(x) for phi in records]),
+            "log_abs_slope": jnp.stack([phi.log_abs_slope(x) for phi in records]),
+        }
 
-    names, x = dataset.activation.values, dataset.x.values
+    with jax.enable_x64(True):
+        found = {name: (("activation", "x"), np.asarray(values)) for name, values in of_all(x).items()}
+    return xarray.Dataset(found | {"max_slope": ("activation", [phi.max_slope for phi in records])}, {"x": x})
+
+
+def _underflow(records) -> xarray.Dataset:
+    """Return the underflow points of every activation, dtype and side."""
+    points = [[[precision.underflow_points(a, d, side) for side in SIDES] for d in DTYPES] for a in records]
+    told = {"long_name": "distance from 0 beyond which the dtype loses it", "units": "1"}
+    dataset = xarray.Dataset(coords={"dtype": list(DTYPES), "side": list(SIDES)})
+    for field in POINTS:
+        values = [[[getattr(point, field) for point in sides] for sides in dtypes] for dtypes in points]
+        dataset[field] = ("activation", "dtype", "side"), values, told
+    return dataset
+
+
+def _far_slopes() -> xarray.Dataset:
+    """Return ln slopes far out: the true ones, and those of automatic differentiation in two dtypes."""
+    far, theirs = np.linspace(0, 60, 601), {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}
+    with jax.enable_x64(True):
+        logs = {"true": [np.asarray(activations.get(name).log_abs_slope(far)) for name in SPURIOUS]}
+        for dtype in ("float64", "float32"):
+            x = jnp.asarray(far, dtype)
+            slopes = [jax.vmap(jax.grad(theirs[name]))(x) for name in SPURIOUS]
+            with np.errstate(divide="ignore"):
+                logs[f"autodiff in {dtype}"] = [np.log(np.asarray(slope, float)) for slope in slopes]
+    values = ("source", "saturating", "x_far"), np.array(list(logs.values()))
+    return xarray.Dataset({"log_slope_far": values}, {"source": list(logs), "saturating": list(SPURIOUS), "x_far": far})
+
+
+def _far_out() -> str:
+    """Return in words how far sigma(1000) and sigma(1001) are from 1, and from where on each dtype rounds them to 1."""
+    sigmoid = activations.get("sigmoid")
+    assert sigmoid.log_right_gap is not None
+    with jax.enable_x64(True):
+        gaps = [float(sigmoid.log_right_gap(jnp.asarray(at))) for at in (1000.0, 1001.0)]
+    points = [f"{precision.underflow_points('sigmoid', d).rounds_to_limit:.2f} in {d}" for d in DTYPES]
+    return (
+        f"sigmoid: 1 - s(1000) = exp({gaps[0]:g}) and 1 - s(1001) = exp({gaps[1]:g}). They differ by a factor e, but both "
+        f"values round to 1 in every dtype here, from x = {', '.join(points)}"
+    )
+
+
+def draw(options: Options, dataset: xarray.Dataset):
+    """Return the figure, from the dataset alone."""
+    names = dataset.activation.values
     columns = 5 if len(names) > 6 else 3
     rows = -(-len(names) // columns)
     with plotting.style():
         fig = plt.figure(figsize=(plotting.PAGE, 1.35 * rows + 4.6), layout="constrained")
-        upper, lower = fig.subfigures(2, 1, height_ratios=[1.35 * rows, 4.4])
+        upper, lower = panels.stacked(fig, [1.35 * rows, 4.4])
         grid = upper.subplots(rows, columns, sharex=True, squeeze=False)
         for ax, name in zip(grid.flat, names, strict=False):
-            one = dataset.sel(activation=name)
-            saturated = one.log_abs_slope.values <= np.log(0.05 * float(one.max_slope))
-            ax.fill_between(x, 0, 1, where=saturated, transform=ax.get_xaxis_transform(), color="0.88", lw=0)
-            ax.plot(x, one.value, color=plotting.COLORS[0])
-            ax.plot(x, one.slope, color=plotting.COLORS[1])
-            ax.set_ylim(-2.1, 2.1)
-            ax.set_title(name)
-            log_ax = ax.twinx()
-            log_ax.plot(x, one.log_abs_slope, color=plotting.COLORS[2], ls="--", lw=0.9)
-            log_ax.set_ylim(-16, 2)
-            log_ax.spines["right"].set_visible(True)
-            log_ax.tick_params(axis="y", labelright=ax.get_subplotspec().is_last_col(), labelsize=6)
-            ax.tick_params(axis="y", labelleft=ax.get_subplotspec().is_first_col(), labelsize=6)
+            _draw_activation(ax, dataset.sel(activation=name), name)
         for ax in grid.flat[len(names) :]:
             ax.set_axis_off()
         upper.supxlabel("$x$", fontsize=7.5)
-        key = [
-            plt.Line2D([], [], color=plotting.COLORS[0], label=r"value $\phi(x)$ (left axis)"),
-            plt.Line2D([], [], color=plotting.COLORS[1], label=r"slope $\phi'(x)$ (left axis)"),
-            plt.Line2D([], [], color=plotting.COLORS[2], ls="--", label=r"$\ln|\phi'(x)|$ (right axis)"),
-            plt.Rectangle((0, 0), 1, 1, color="0.88", label="slope at most 5 % of the largest"),
-        ]
-        upper.legend(handles=key, loc="outside upper center", ncols=4)
-
+        upper.legend(handles=_key(), loc="outside upper center", ncols=4)
         points, autodiff = lower.subplots(1, 2, width_ratios=[1.25, 1])
         _draw_points(points, dataset)
-        for i, name in enumerate(SPURIOUS):
-            for source, line in zip(dataset.source.values, ("-", "--", ":"), strict=True):
-                values = dataset.log_slope_far.sel(saturating=name, source=source).values
-                shown = np.where(np.isfinite(values), values, np.nan)
-                autodiff.plot(dataset.x_far, shown, line, color=plotting.COLORS[i], label=f"{name}, {source}")
-                if not np.isfinite(values).all():
-                    last = np.flatnonzero(np.isfinite(values))[-1]
-                    autodiff.plot(dataset.x_far[last], values[last], "x", color=plotting.COLORS[i], ms=5)
-        autodiff.set(xlabel="$x$", ylabel=r"$\ln|\phi'(x)|$", ylim=(-62, 4), xlim=(0, 45))
-        autodiff.legend(loc="lower left")
-        autodiff.text(44, 1, "x: autodiff returns 0 from here on", fontsize=6, va="top", ha="right")
+        _draw_autodiff(autodiff, dataset)
         plotting.panel_letters([grid[0, 0], points, autodiff])
         text = (
             "b: the true functions; going out from 0, x is where the slope turns subnormal (open), rounds to 0 (filled), and "
@@ -170,25 +158,51 @@ def draw(options: Options, dataset):
     return fig
 
 
-def _draw_points(ax, dataset) -> None:
-    """Underflow points of the softly saturating sides, a row for each, dtypes by colour."""
-    import numpy as np
+def _draw_activation(ax, one, name: str) -> None:
+    """Value and slope of one activation, and ln slope on a second axis; the saturated region shaded."""
+    x = one.x.values
+    saturated = one.log_abs_slope.values <= np.log(0.05 * float(one.max_slope))
+    ax.fill_between(x, 0, 1, where=saturated, transform=ax.get_xaxis_transform(), color="0.88", lw=0)
+    ax.plot(x, one.value, color=plotting.COLORS[0])
+    ax.plot(x, one.slope, color=plotting.COLORS[1])
+    ax.set_ylim(-2.1, 2.1)
+    ax.set_title(name)
+    log_ax = ax.twinx()
+    log_ax.plot(x, one.log_abs_slope, color=plotting.COLORS[2], ls="--", lw=0.9)
+    log_ax.set_ylim(-16, 2)
+    log_ax.spines["right"].set_visible(True)
+    log_ax.tick_params(axis="y", labelright=ax.get_subplotspec().is_last_col(), labelsize=6)
+    ax.tick_params(axis="y", labelleft=ax.get_subplotspec().is_first_col(), labelsize=6)
 
-    from jaxsat.results import plotting
 
-    def zeros(name, side):
-        return dataset.zero.sel(activation=name, side=side).values
-
-    def soft(name, side):  # at a hard end all dtypes agree: it is a kink
-        return np.isfinite(zeros(name, side)).all() and np.ptp(zeros(name, side)) > 0
-
-    symmetric = {n: bool(np.allclose(zeros(n, "left"), zeros(n, "right"))) for n in dataset.activation.values}
-    rows = [
-        (name, side)
-        for name in dataset.activation.values
-        for side in ("right", "left")
-        if soft(name, side) and not (side == "left" and symmetric[name])
+def _key() -> list:
+    """The legend of the upper panels."""
+    return [
+        Line2D([], [], color=plotting.COLORS[0], label=r"value $\phi(x)$ (left axis)"),
+        Line2D([], [], color=plotting.COLORS[1], label=r"slope $\phi'(x)$ (left axis)"),
+        Line2D([], [], color=plotting.COLORS[2], ls="--", label=r"$\ln|\phi'(x)|$ (right axis)"),
+        Rectangle((0, 0), 1, 1, color="0.88", label="slope at most 5 % of the largest"),
     ]
+
+
+def _draw_autodiff(ax, dataset) -> None:
+    """True ln slopes, and those of automatic differentiation until they are 0."""
+    for i, name in enumerate(SPURIOUS):
+        for source, line in zip(dataset.source.values, ("-", "--", ":"), strict=True):
+            values = dataset.log_slope_far.sel(saturating=name, source=source).values
+            shown = np.where(np.isfinite(values), values, np.nan)
+            ax.plot(dataset.x_far, shown, line, color=plotting.COLORS[i], label=f"{name}, {source}")
+            if not np.isfinite(values).all():
+                last = np.flatnonzero(np.isfinite(values))[-1]
+                ax.plot(dataset.x_far[last], values[last], "x", color=plotting.COLORS[i], ms=5)
+    ax.set(xlabel="$x$", ylabel=r"$\ln|\phi'(x)|$", ylim=(-62, 4), xlim=(0, 45))
+    ax.legend(loc="lower left")
+    ax.text(44, 1, "x: autodiff returns 0 from here on", fontsize=6, va="top", ha="right")
+
+
+def _draw_points(ax, dataset) -> None:
+    """Underflow points of the softly saturating sides: a row for each, dtypes by colour."""
+    rows, symmetric = _soft_sides(dataset)
     offsets = np.linspace(0.3, -0.3, dataset.sizes["dtype"])
     for j, dtype in enumerate(dataset["dtype"].values):
         color = plotting.COLORS[j]
@@ -208,6 +222,21 @@ def _draw_points(ax, dataset) -> None:
     labels = [n if symmetric[n] else f"{n}, {'x > 0' if side == 'right' else 'x < 0'}" for n, side in rows]
     ax.set_yticks(range(len(rows)), labels)
     ax.legend(loc="lower right", title="dtype", title_fontsize=6.5)
+
+
+def _soft_sides(dataset) -> tuple[list[tuple[str, str]], dict[str, bool]]:
+    """Return (activation, side) of the sides that saturate softly, both together where they mirror each other."""
+
+    def zeros(name, side):
+        return dataset.zero.sel(activation=name, side=side).values
+
+    def soft(name, side):  # at a hard end all dtypes agree: it is a kink
+        return np.isfinite(zeros(name, side)).all() and np.ptp(zeros(name, side)) > 0
+
+    names = [str(name) for name in dataset.activation.values]
+    symmetric = {name: bool(np.allclose(zeros(name, "left"), zeros(name, "right"))) for name in names}
+    pairs = [(name, side) for name in names for side in ("right", "left")]
+    return [(n, side) for n, side in pairs if soft(n, side) and not (side == "left" and symmetric[n])], symmetric
 
 
 if __name__ == "__main__":

@@ -1,14 +1,25 @@
-"""Do lengths and correlations of inputs flow from layer to layer as mean-field theory says?
+"""Do lengths and correlations of inputs change from layer to layer as mean-field theory predicts?
 
-The length and correlation maps of Poole et al. (2016, figures 1 and 2), with their fixed points; over them, and against
-depth, the lengths and correlations measured in random networks, and the discrepancy in standard errors.
+The figure shows the length and correlation maps of Poole et al. (2016, figures 1 and 2) with their fixed points. Over
+them, and against depth, it shows the lengths and correlations measured in random networks, and the discrepancy from
+theory in standard errors.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
-from analyses import command
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray
+from matplotlib import pyplot as plt
+
+import jaxsat
+from analyses.shared import command, panels, theories, words
+from jaxsat import theory
+from jaxsat.results import estimates, plotting
 
 NAME = "correlations_converge"
 
@@ -22,7 +33,7 @@ class Options(command.Output):
     scales: tuple[float, ...] = (1.3, 2.5, 4.0)
     """Weight scales sigma_w."""
     bias_scale: float = 0.3
-    """sigma_b."""
+    """Bias scale sigma_b."""
     lengths: tuple[float, ...] = (0.1, 4.0)
     """Mean squares of the inputs whose lengths are followed."""
     correlations: tuple[float, ...] = (0.0, 0.9)
@@ -44,111 +55,94 @@ def main(options: Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
-    if not options.lengths or not all(q > 0 for q in options.lengths):
-        raise ValueError(f"lengths: must be positive numbers, at least one; got {options.lengths}.")
-    if not options.correlations or not all(-1 <= c <= 1 for c in options.correlations):
-        raise ValueError(f"correlations: must be from -1 to 1, at least one; got {options.correlations}.")
-    if options.width < 2:
-        raise ValueError(f"width: must be at least 2 for a pair of inputs; got {options.width}.")
+    command.check_named(options.activations)
+    command.check_numbers(options, "lengths", above=0)
+    command.check_numbers(options, "correlations", least=-1, most=1)
+    command.check_at_least(options, "A pair of inputs needs two units.", width=2)
     command.produce(options, NAME, measure, draw)
 
 
-def measure(options: Options):
-    """Sweeps over weight scales for inputs of several lengths and pairs of several correlations; maps and trajectories."""
-    import functools
+def measure(options: Options) -> xarray.Dataset:
+    """Return lengths and correlations measured over weight scales; maps and trajectories of theory."""
+    q_grid, c_grid = np.linspace(0.0, 15.0, 151), np.linspace(-1.0, 1.0, 81)
+    dataset = _measured(options)
+    dims = {"q": ("weight_scale",), "c": ("weight_scale",), "length_map": ("weight_scale", "q_grid"),
+            "correlation_map": ("weight_scale", "c_grid"), "q_l": ("input_length", "weight_scale", "layer"),
+            "c_l": ("input_correlation", "weight_scale", "layer")}  # fmt: skip
+    found = [_theory(options, name, q_grid, c_grid) for name in options.activations]
+    for name, own in dims.items():
+        label = {"long_name": f"theory: {name.replace('_', ' ')}", "units": "1"}
+        dataset[f"theory_{name}"] = xarray.Variable(("activation", *own), np.stack([of[name] for of in found]), label)
+    return dataset.assign_coords(q_grid=q_grid, c_grid=c_grid)
 
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-    import xarray
 
-    import jaxsat
-    from jaxsat import theory
-
-    net = jaxsat.MLP(depth=options.depth, width=options.width, bias_scale=options.bias_scale)
-    names, scales = list(options.activations), sorted(options.scales)
-    over = {"activation": names, "weight_scale": scales}
-    run = functools.partial(jaxsat.sweep, net, over=over, seeds=options.seeds, root_seed=options.root_seed)
+def _measured(options: Options) -> xarray.Dataset:
+    """Sweep over weight scales: all inputs of all lengths, and all pairs, in a single program for each activation."""
     # Two directions exactly orthogonal, of mean square 1.
     first = np.where(np.arange(options.width) % 2 == 0, 1.0, -1.0)
     other = np.where(np.arange(options.width) % 4 < 2, 1.0, -1.0)
     other = other - first * (first @ other) / (first @ first)
     other = other * np.sqrt(options.width / (other @ other))
-    parts = []
-    for q in options.lengths:
-        found = run(
-            measure="mean_squared_pre_activation",
-            x=first * np.sqrt(q),
-            store=command.part(options, NAME, f"length-{q:g}"),
-        )
-        parts.append(found.expand_dims(input_length=[q]))
-    dataset = xarray.concat(parts, "input_length", combine_attrs="override")
-    parts = []
-    for c in options.correlations:
-        found = run(
-            measure="correlation",
-            x=np.stack([first, c * first + np.sqrt(1 - c * c) * other]),
-            store=command.part(options, NAME, f"correlation-{c:g}"),
-        )
-        parts.append(found.expand_dims(input_correlation=[c]))
-    dataset = xarray.merge(
-        [dataset, xarray.concat(parts, "input_correlation", combine_attrs="override")], combine_attrs="override",
-        compat="no_conflicts", join="exact",
+    alone = [first * np.sqrt(q) for q in options.lengths]
+    partners = [c * first + np.sqrt(1 - c * c) * other for c in options.correlations]
+    count = len(alone)
+
+    def followed(net, key, x):
+        params = net.init(key)
+        h = jax.vmap(lambda one: net.trace(params, one).pre_activations)(x)
+        a, b = h[count], h[count + 1 :]
+        sizes = jnp.linalg.norm(a, axis=-1) * jnp.linalg.norm(b, axis=-1)
+        return {
+            "mean_squared_pre_activation": jnp.mean(h[:count] ** 2, axis=-1),
+            "correlation": jnp.sum(a * b, axis=-1) / sizes,
+        }
+
+    labels = {
+        "mean_squared_pre_activation": jaxsat.measures.Variable(
+            ("input_length", "layer"), "mean squared pre-activation", coordinates={"input_length": options.lengths}
+        ),
+        "correlation": jaxsat.measures.Variable(
+            ("input_correlation", "layer"), "correlation of pre-activations",
+            coordinates={"input_correlation": options.correlations},
+        ),
+    }  # fmt: skip
+    return jaxsat.sweep(
+        jaxsat.MLP(depth=options.depth, width=options.width, bias_scale=options.bias_scale),
+        jaxsat.measures.Measure("followed", followed, labels),
+        {"activation": list(options.activations), "weight_scale": sorted(options.scales)},
+        seeds=options.seeds, root_seed=options.root_seed, x=np.stack([*alone, first, *partners]),
+        store=command.part(options, NAME),
     )  # fmt: skip
+
+
+def _theory(options: Options, name: str, q_grid: np.ndarray, c_grid: np.ndarray) -> dict[str, np.ndarray]:
+    """Return fixed points, maps and trajectories of one activation, all in a single program.
+
+    Scales come along the last axis of what has input lengths or correlations, and along the first axis otherwise.
+    """
     b = options.bias_scale
-    q_grid, c_grid = np.linspace(0.0, 15.0, 151), np.linspace(-1.0, 1.0, 81)
+    lengths, correlations = np.asarray(options.lengths), np.asarray(options.correlations)
 
-    def batch(function, *grid):
-        with jax.enable_x64(True):
-            return np.asarray(jax.jit(lambda a: jax.lax.map(function, a))(jnp.asarray(np.stack(grid, -1))))
+    def of_scale(s):
+        field = theory.mean_field(name, s, b)
+        # Where lengths diverge, correlations are mapped at the length of the first layer.
+        at = jnp.where(jnp.isfinite(field.q), field.q, s * s + b * b)
+        return {
+            "q": field.q,
+            "c": field.c,
+            "length_map": jax.lax.map(lambda q: theory.length_map(name, q, s, b), q_grid),
+            "correlation_map": jax.lax.map(lambda c: theory.correlation_map(name, c, at, s, b), c_grid),
+            "q_l": jax.lax.map(lambda q: theory.length_trajectory(name, options.depth, s, b, q), lengths),
+            "c_l": jax.lax.map(lambda c: theory.correlation_trajectory(name, options.depth, c, s, b), correlations),
+        }
 
-    theories: dict[str, list] = {name: [] for name in ("q", "c", "length_map", "correlation_map", "q_l", "c_l")}
-    for name in names:
-        fields = [theory.mean_field(name, s, b) for s in scales]
-        theories["q"].append([float(f.q) for f in fields])
-        theories["c"].append([float(f.c) for f in fields])
-        theories["length_map"].append(
-            [batch(lambda q, n=name, s=s: theory.length_map(n, q[0], s, b), q_grid) for s in scales]
-        )
-        # Where lengths diverge correlations are mapped at the length of the first layer.
-        at = [float(f.q) if np.isfinite(f.q) else s * s + b * b for f, s in zip(fields, scales, strict=True)]
-        theories["correlation_map"].append(
-            [
-                batch(lambda c, n=name, s=s, q=q: theory.correlation_map(n, c[0], q, s, b), c_grid)
-                for s, q in zip(scales, at, strict=True)
-            ]
-        )
-        theories["q_l"].append(
-            [
-                [np.asarray(theory.length_trajectory(name, options.depth, s, b, q)) for s in scales]
-                for q in options.lengths
-            ]
-        )
-        theories["c_l"].append(
-            [
-                [np.asarray(theory.correlation_trajectory(name, options.depth, c, s, b)) for s in scales]
-                for c in options.correlations
-            ]
-        )
-    dims = {"q": ("weight_scale",), "c": ("weight_scale",), "length_map": ("weight_scale", "q_grid"),
-            "correlation_map": ("weight_scale", "c_grid"), "q_l": ("input_length", "weight_scale", "layer"),
-            "c_l": ("input_correlation", "weight_scale", "layer")}  # fmt: skip
-    for name, values in theories.items():
-        label = {"long_name": f"theory: {name.replace('_', ' ')}", "units": "1"}
-        dataset[f"theory_{name}"] = xarray.Variable(("activation", *dims[name]), np.array(values), label)
-    return dataset.assign_coords(q_grid=q_grid, c_grid=c_grid)
+    found = theories.over(of_scale, np.asarray(sorted(options.scales)))
+    return found | {key: found[key].swapaxes(0, 1) for key in ("q_l", "c_l")}  # the starts first
 
 
-def draw(options: Options, dataset):
-    """The figure, from the dataset alone."""
-    import numpy as np
-    from matplotlib import pyplot as plt
-
-    from jaxsat.results import estimates, plotting
-
-    names, scales = options.activations, dataset.weight_scale.values
-    layers = dataset.layer.values
-    worst = []
+def draw(options: Options, dataset: xarray.Dataset):
+    """Return the figure, from the dataset alone."""
+    names, found = options.activations, []
     with plotting.style():
         fig, axes = plt.subplots(
             3 * len(names), 2, figsize=(plotting.PAGE, 5.6 * len(names)), layout="constrained", squeeze=False,
@@ -156,48 +150,10 @@ def draw(options: Options, dataset):
         )  # fmt: skip
         for row, name in enumerate(names):
             block = axes[3 * row : 3 * row + 3]
-            columns = (
-                ("q", "mean_squared_pre_activation", "input_length", r"$q$", dataset.q_grid.values, "length_map"),
-                ("c", "correlation", "input_correlation", r"$c$", dataset.c_grid.values, "correlation_map"),
-            )
-            for (key, variable, start, symbol, grid, function), (maps, flow, off) in zip(columns, block.T, strict=True):
+            for what, (maps, flow, off) in zip((LENGTHS, CORRELATIONS), block.T, strict=True):
                 of = dataset.sel(activation=name)
-                for i, scale in enumerate(scales):
-                    marks = {
-                        "color": plotting.COLORS[i % 8],
-                        "marker": plotting.MARKERS[i % 8],
-                        "mfc": "none",
-                        "mew": 0.8,
-                    }
-                    maps.plot(
-                        grid, of[f"theory_{function}"].values[i], color=marks["color"], label=rf"$\sigma_w$ = {scale:g}"
-                    )
-                    fixed = float(of[f"theory_{key}"][i])
-                    maps.plot([fixed], [fixed], "*", color=marks["color"], ms=8, clip_on=False)
-                    for j in range(of.sizes[start]):
-                        interval = estimates.mean_interval(
-                            of[variable].transpose(start, "weight_scale", "layer", "seed").values[j, i]
-                        )
-                        error = (interval.high - interval.estimate) / 1.96
-                        expected = of[f"theory_{key}_l"].values[j, i]
-                        maps.plot(interval.estimate[:-1], interval.estimate[1:], ls="none", **marks, ms=2.5)
-                        flow.plot(layers, expected, color=marks["color"], ls=("-", "--", ":", "-.")[j % 4])
-                        flow.errorbar(layers, interval.estimate, 1.96 * error, ls="none", **marks)
-                        with np.errstate(invalid="ignore", divide="ignore"):
-                            z = (interval.estimate - expected) / error
-                        # Correlations of an ordered network end within rounding of 1: nothing to compare there.
-                        z = np.where(np.abs(expected - 1) < 1e-5, np.nan, z) if key == "c" else z
-                        worst.append(z)
-                        off.plot(layers, z, ls="none", **marks, label=None if j else f"{scale:g}")
-                ends = (grid[0], grid[-1])
-                maps.plot(ends, ends, color="0.6", lw=0.6)
-                maps.set(xlabel=f"{symbol} of layer $l$", ylabel=f"{symbol} of layer $l+1$", xlim=ends, ylim=ends)
-                for ax in (flow, off):
-                    ax.xaxis.get_major_locator().set_params(integer=True)
-                flow.set(xlabel="layer $l$", ylabel=f"{symbol[:-1]}_l$")
-                off.axhspan(-1.96, 1.96, color="0.92", lw=0)
-                off.axhline(0, color="0.5", lw=0.6)
-                off.set(xlabel="layer $l$", ylabel="measured - theory (s.e.)")
+                _draw_map(maps, of, what)
+                found.append(_draw_flow(flow, off, maps, of, what))
             block[1, 0].set_yscale("log")
             block[0, 0].set_title(f"{name}: lengths")
             block[0, 1].set_title(f"{name}: correlations")
@@ -206,17 +162,70 @@ def draw(options: Options, dataset):
         axes[0, 1].plot([], [], "ko", mfc="none", ms=2.5, ls="none", label="measured pairs of layers")
         axes[0, 1].legend(loc="lower right")
         plotting.panel_letters(list(axes.flat))
-        z = np.concatenate(worst)
-        footer = (
-            f"Lines: mean-field theory, infinite width (Poole et al. 2016). Points: mean over {options.seeds} seeds (root {options.root_seed}) with its 95 % interval; "
-            f"L = {options.depth}, n = {options.width}, gaussian weights, sigma_b = {options.bias_scale:g}.\n"
-            f"q: mean squared pre-activation, inputs of mean square {', '.join(f'{q:g}' for q in options.lengths)} (solid, dashed). "
-            f"c: cosine of the pre-activations of two inputs of mean square 1 and correlation {', '.join(f'{c:g}' for c in options.correlations)}.\n"
-            f"Discrepancy, in standard errors (grey: 95 %), includes the 1/n by which finite networks differ: rms {np.sqrt(np.nanmean(z**2)):.2f}, worst {np.nanmax(np.abs(z)):.1f}. "
-            f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
-        )
-        plotting.footnote(fig, footer)
+        plotting.footnote(fig, _footer(options, dataset, np.concatenate(found)))
     return fig
+
+
+class Followed(NamedTuple):
+    """What a column of panels shows: its symbol, and the names of its variables and coordinates."""
+
+    symbol: str
+    variable: str
+    start: str
+    grid: str
+    map_name: str
+
+
+LENGTHS = Followed("q", "mean_squared_pre_activation", "input_length", "q_grid", "length_map")
+CORRELATIONS = Followed("c", "correlation", "input_correlation", "c_grid", "correlation_map")
+
+
+def _draw_map(ax, of, what: Followed) -> None:
+    """The map of theory from one layer to the next, with its fixed point, for each weight scale."""
+    grid = of[what.grid].values
+    for i, scale in enumerate(of.weight_scale.values):
+        label = rf"$\sigma_w$ = {scale:g}"
+        ax.plot(grid, of[f"theory_{what.map_name}"].values[i], color=panels.color(i), label=label)
+        fixed = float(of[f"theory_{what.symbol}"][i])
+        ax.plot([fixed], [fixed], "*", color=panels.color(i), ms=8, clip_on=False)
+    ends = (grid[0], grid[-1])
+    ax.plot(ends, ends, color="0.6", lw=0.6)
+    symbol = f"${what.symbol}$"
+    ax.set(xlabel=f"{symbol} of layer $l$", ylabel=f"{symbol} of layer $l+1$", xlim=ends, ylim=ends)
+
+
+def _draw_flow(flow, off, maps, of, what: Followed) -> np.ndarray:
+    """What was measured: against depth, pairs of layers on the map, and the discrepancies, which are returned."""
+    layers, found = of.layer.values, []
+    values = of[what.variable].transpose(what.start, "weight_scale", "layer", "seed").values
+    for j, i in np.ndindex(values.shape[:2]):
+        marks = panels.marks(i, mew=0.8)
+        mean, low, high, _ = estimates.mean_interval(values[j, i])
+        expected = of[f"theory_{what.symbol}_l"].values[j, i]
+        maps.plot(mean[:-1], mean[1:], **marks, ms=2.5)
+        flow.plot(layers, expected, color=marks["color"], ls=("-", "--", ":", "-.")[j % 4])
+        flow.errorbar(layers, mean, panels.bars(mean, low, high), **marks)
+        z = panels.discrepancy(values[j, i], expected)
+        # Correlations of an ordered network end within rounding of 1: nothing to compare there.
+        z = np.where(np.abs(expected - 1) < 1e-5, np.nan, z) if what is CORRELATIONS else z
+        off.plot(layers, z, **marks)
+        found.append(z)
+    for ax in (flow, off):
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    flow.set(xlabel="layer $l$", ylabel=f"${what.symbol}_l$")
+    panels.standard_errors(off)
+    off.set(xlabel="layer $l$", ylabel="measured - theory (s.e.)")
+    return np.concatenate(found)
+
+
+def _footer(options: Options, dataset, z: np.ndarray) -> str:
+    return (
+        f"Lines: mean-field theory, infinite width (Poole et al. 2016). Points: mean over {options.seeds} seeds (root {options.root_seed}) with its 95 % interval; "
+        f"L = {options.depth}, n = {options.width}, gaussian weights, sigma_b = {options.bias_scale:g}.\n"
+        f"q: mean squared pre-activation, inputs of mean square {words.listed(options.lengths)} (solid, dashed). "
+        f"c: cosine of the pre-activations of two inputs of mean square 1 and correlation {words.listed(options.correlations)}.\n"
+        f"Discrepancy, in standard errors (grey: 95 %), includes the 1/n by which finite networks differ: {words.worst(z)}. {words.made(dataset)}"
+    )
 
 
 if __name__ == "__main__":

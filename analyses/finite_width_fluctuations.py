@@ -1,15 +1,23 @@
 """How much do gradients differ from network to network, and do they follow the law as depth over width grows?
 
-ln of the gradient norm is a sum over layers: nearly normal, with a variance that grows as depth / width. Its law is exact
-for relu and linear networks without biases (Hanin 2018; Hanin & Nica 2018) and known to first order in 1 / width for
-others; here it stands over histograms, means and standard deviations of random networks.
+ln of the gradient norm is a sum over layers. It is nearly normal, with a variance that grows as depth / width. Its law is
+exact for relu and linear networks without biases (Hanin 2018; Hanin & Nica 2018), and known to first order in 1 / width
+for others. The figure compares it with histograms, means and standard deviations of random networks.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from analyses import command
+import jax
+import numpy as np
+import xarray
+from matplotlib import pyplot as plt
+
+import jaxsat
+from analyses.shared import command, panels, words
+from jaxsat import activations, checks, theory
+from jaxsat.results import estimates, plotting
 
 NAME = "finite_width_fluctuations"
 EXACT = ("relu", "identity")
@@ -22,7 +30,7 @@ class Options(command.Output):
     activations: tuple[str, ...] = ("relu", "identity", "tanh")
     """Names from jaxsat.activations.names()."""
     factor: float = 1.5
-    """Weight scale in units of the critical one, for activations other than relu and identity: those are at it."""
+    """Weight scale in units of the critical scale, for all activations but relu and identity, which are at it."""
     widths: tuple[int, ...] = (16, 32, 64)
     """Units per layer."""
     depth: int = 128
@@ -42,169 +50,173 @@ def main(options: Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
-    for name, least in (("depth", 2), ("seeds", 4)):
-        if getattr(options, name) < least:
-            raise ValueError(f"{name}: must be at least {least}; got {getattr(options, name)}.")
-    if not options.widths or min(options.widths) < 1:
-        raise ValueError(f"widths: must be at least one, each at least 1; got {options.widths}.")
+    command.check_named(options.activations)
+    command.check_at_least(options, depth=2, seeds=4)
+    command.check_numbers(options, "widths", least=1)
     longest = (options.depth - 1) / options.widths[len(options.widths) // 2]
     if not options.shown or min(options.shown) <= 0 or max(options.shown) > longest:
-        raise ValueError(
-            f"shown: must be above 0 and at most (depth - 1) / width = {longest:.3g}; got {options.shown}."
-        )
-    if not options.factor > 0:
-        raise ValueError(f"factor: must be above 0; got {options.factor}.")
+        rule = f"be above 0 and at most (depth - 1) / width = {longest:.3g}"
+        raise ValueError(checks.refusal("--shown", "", rule, options.shown))
+    command.check_numbers(options, "factor", above=0)
     command.produce(options, NAME, measure, draw)
 
 
-def measure(options: Options):
-    """ln of the gradient norm at every layer of every network, and its law."""
-    import jax
-    import numpy as np
-    import xarray
-
-    import jaxsat
-    from jaxsat import activations, theory
-
-    parts = []
+def measure(options: Options) -> xarray.Dataset:
+    """Return ln of the gradient norm at every layer of every network, and its law."""
+    parts: list[xarray.Dataset] = []
     for name in (activations.get(a).name for a in options.activations):
         with jax.enable_x64(True):  # in float32 sqrt 2 is below the edge
             scale = float(theory.critical_weight_scale(name)) * (1.0 if name in EXACT else options.factor)
         net = jaxsat.MLP(depth=options.depth, width=1, activation=name, weight_scale=scale)
-        over = {"width": list(options.widths)}
         part = jaxsat.sweep(
-            net,
-            "log_gradient_norms",
-            over,
-            seeds=options.seeds,
-            root_seed=options.root_seed,
-            store=command.part(options, NAME, name),
-        )
-        laws = []
-        for width in options.widths:
-            with jax.enable_x64(True):
-                exact = theory.exact_log_norms if name in EXACT else theory.log_normal_law
-                laws.append(exact(name, options.depth, width, scale))
-        for field, long_name in (("mean", "mean of ln ||dE/dh_l||, theory"), ("std", "its standard deviation, theory")):
-            values = np.stack([np.asarray(getattr(law, field)) for law in laws])
-            part[f"theory_{field}"] = ("width", "layer"), values, {"long_name": long_name, "units": "nat"}
-        part["critical"] = (), scale, {"long_name": "weight scale sigma_w", "units": "1"}
+            net, "log_gradient_norms", {"width": list(options.widths)}, seeds=options.seeds,
+            root_seed=options.root_seed, store=command.part(options, NAME, name),
+        )  # fmt: skip
+        laws = [_law(name, options.depth, width, scale) for width in options.widths]
+        for i, (field, long_name) in enumerate((("mean", "mean of ln ||dE/dh_l||"), ("std", "its standard deviation"))):
+            told = {"long_name": f"{long_name}, theory", "units": "nat"}
+            part[f"theory_{field}"] = ("width", "layer"), np.stack([law[i] for law in laws]), told
+        part["weight_scale"] = (), scale, {"long_name": "weight scale sigma_w", "units": "1"}
         parts.append(part.expand_dims(activation=[name]))
-    return xarray.concat(parts, "activation", combine_attrs="override").rename(critical="weight_scale")
+    return xarray.concat(parts, "activation", combine_attrs="override")
 
 
-def draw(options: Options, dataset):
-    """The figure, from the dataset and the exact densities."""
-    import numpy as np
-    from matplotlib import pyplot as plt
+def _law(name: str, depth: int, width: int, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of ln ||dE/dh_l|| for every layer: exact, or to first order in 1 / width."""
+    with jax.enable_x64(True):
+        law = (theory.exact_log_norms if name in EXACT else theory.log_normal_law)(name, depth, width, scale)
+        return np.asarray(law.mean), np.asarray(law.std)
 
-    from jaxsat.results import estimates, plotting
 
-    names, widths = list(dataset.activation.values), list(options.widths)
-    middle = widths[len(widths) // 2]
-    passed = options.depth - dataset.layer.values
+def draw(options: Options, dataset: xarray.Dataset):
+    """Return the figure, from the dataset and the exact densities."""
+    names = list(dataset.activation.values)
     norms = dataset.log_gradient_norms.transpose("activation", "width", "layer", "seed").values
     norms = np.where(np.isfinite(norms), norms, np.nan)  # dead networks have no gradient
-    mean, std = estimates.mean_interval(norms), estimates.std_interval(norms)
+    std, off = _discrepancies(dataset, norms)
+    with plotting.style():
+        fig = plt.figure(figsize=(plotting.PAGE, 4.6), layout="constrained")
+        top, bottom = panels.stacked(fig, [1, 1])
+        densities = list(top.subplots(1, len(names), squeeze=False).flat)
+        spread, *discrepancies = bottom.subplots(1, 3)
+        for row, ax in enumerate(densities):
+            _draw_densities(ax, options, dataset.isel(activation=row), norms[row])
+        densities[0].set_ylabel("density (1/nat)")
+        densities[0].legend(loc="upper left")
+        _draw_spread(spread, dataset, std)
+        for ax, (what, z) in zip(discrepancies, off.items(), strict=True):
+            _draw_off(ax, dataset, z, what)
+        for j, width in enumerate(dataset.width.values):
+            marks = panels.marks(j, color="k", mew=None)
+            discrepancies[0].plot([], [], **marks, label=f"n = {width}")
+        discrepancies[0].legend()
+        plotting.panel_letters([*densities, spread, *discrepancies])
+        plotting.footnote(fig, _footer(options, dataset, off))
+    return fig
+
+
+def _discrepancies(dataset, norms) -> tuple[estimates.Interval, dict[str, np.ndarray]]:
+    """Return standard deviations over networks, and how far they and the means are off theory, in standard errors."""
+    std = estimates.std_interval(norms)
     law_mean, law_std = (
         dataset[v].transpose("activation", "width", "layer").values for v in ("theory_mean", "theory_std")
     )
     random = law_std > 0
-    off = {
-        "mean": np.where(random, (mean.estimate - law_mean) / ((mean.high - mean.low) / 3.92), np.nan),
-        "std": np.where(random, (std.estimate - law_std) / ((std.high - std.low) / 3.92), np.nan),
-    }
-    with plotting.style():
-        fig = plt.figure(figsize=(plotting.PAGE, 4.6), layout="constrained")
-        top, bottom = fig.subfigures(2, 1)
-        panels = list(np.ravel(top.subplots(1, len(names), squeeze=False)))
-        spread, *discrepancies = bottom.subplots(1, 3)
-        for ax, name, row in zip(panels, names, range(len(names)), strict=True):
-            for share, color in zip(options.shown, plotting.COLORS, strict=False):
-                at = int(np.argmin(np.abs(passed - share * middle)))
-                values = norms[row, widths.index(middle), at]
-                _histogram(ax, values, color, rf"$\ell/n$ = {share:g}")
-                _law(ax, name, float(dataset.weight_scale[row]), int(passed[at]), options.depth, middle, color)
-            ax.set(xlabel=r"$\ln\,\|\partial E/\partial h\|$ (nats)", yscale="log", ylim=(2e-3, None))
-            ax.set_title(name)
-        panels[0].set_ylabel("density (1/nat)")
-        panels[0].legend(loc="upper left")
-        for i, name in enumerate(names):
-            for j, width in enumerate(widths):
-                color, marker = plotting.COLORS[i % 8], plotting.MARKERS[j % 8]
-                marks = {"color": color, "marker": marker, "ls": "none", "mfc": "none", "mew": 0.7, "ms": 3}
-                every = np.unique(np.geomspace(1, options.depth - 1, 10).astype(int))
-                chosen = [int(np.argmin(np.abs(passed - p))) for p in every]
-                x = passed[chosen] / width
-                label = f"{name}" if j == 0 else None
-                errors = (std.estimate - std.low)[i, j, chosen], (std.high - std.estimate)[i, j, chosen]
-                spread.errorbar(x, std.estimate[i, j, chosen], errors, **marks, elinewidth=0.7)
-                spread.plot(passed[:-1] / width, law_std[i, j, :-1], color=color, lw=0.8, label=label)
-                for ax, values in zip(discrepancies, off.values(), strict=True):
-                    ax.plot(x, values[i, j, chosen], **marks)
-        for j, width in enumerate(widths):
-            discrepancies[0].plot(
-                [], [], color="k", marker=plotting.MARKERS[j % 8], ls="none", mfc="none", label=f"n = {width}"
-            )
-        spread.set(xscale="log", yscale="log", xlabel=r"layers passed / width, $\ell/n$", ylabel=r"std of $\ln\|\partial E/\partial h\|$ (nats)")  # fmt: skip
-        spread.legend()
-        discrepancies[0].legend()
-        for ax, what in zip(discrepancies, off, strict=True):
-            ax.axhspan(-1.96, 1.96, color="0.92", lw=0)
-            ax.axhline(0, color="0.5", lw=0.6)
-            ax.set(xscale="log", xlabel=r"layers passed / width, $\ell/n$", ylabel=f"{what}: measured - theory (s.e.)")
-        plotting.panel_letters([*panels, spread, *discrepancies])
-        scales = ", ".join(f"{n} {float(w):.3f}" for n, w in zip(names, dataset.weight_scale.values, strict=True))
-        worst = {
-            what: f"worst {np.nanmax(np.abs(v)):.1f}, rms {np.sqrt(np.nanmean(v**2)):.2f}" for what, v in off.items()
-        }
-        footer = (
-            f"a-{chr(96 + len(names))}: width {middle}; histograms with 95 % intervals; solid: exact law (relu, identity), or log-normal law to first order in 1/n (others,\nwhich leaves out some L/n^2); dashed: normal law of the exact mean and standard deviation. "
-            f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, gaussian weights, no biases, gaussian input of unit mean square, unit gaussian cotangent. sigma_w: {scales}. "
-            f"Layers of one network are not independent.\nDiscrepancies in standard errors: mean {worst['mean']}; std {worst['std']}. "
-            f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
-        )
-        plotting.footnote(fig, footer)
-    return fig
+    with np.errstate(invalid="ignore", divide="ignore"):
+        off = (std.estimate - law_std) / ((std.high - std.low) / 3.92)
+    off_mean = panels.discrepancy(norms, law_mean)
+    return std, {"mean": np.where(random, off_mean, np.nan), "std": np.where(random, off, np.nan)}
 
 
-def _histogram(ax, values, color, label) -> None:
+def _passed(dataset) -> np.ndarray:
+    """The number of layers that gradients at each layer have passed."""
+    return dataset.sizes["layer"] - dataset.layer.values
+
+
+def _places(dataset) -> list[int]:
+    """The layers that are shown, as indices: about equally far apart in ln of the layers passed."""
+    every = np.unique(np.geomspace(1, dataset.sizes["layer"] - 1, 10).astype(int))
+    return [_place(dataset, passed) for passed in every]
+
+
+def _place(dataset, passed: float) -> int:
+    """The layer whose gradients have passed this number of layers, as an index; the nearest, if there is none."""
+    distance = np.abs(_passed(dataset) - passed)
+    return int(distance.argmin())
+
+
+def _draw_densities(ax, options: Options, of, norms) -> None:
+    """Histograms at the middle width after different numbers of layers, with their laws."""
+    middle = options.widths[len(options.widths) // 2]
+    for share, color in zip(options.shown, plotting.COLORS, strict=False):
+        at = _place(of, share * middle)
+        values = norms[options.widths.index(middle), at]
+        _draw_histogram(ax, values, color, rf"$\ell/n$ = {share:g}")
+        _draw_law(ax, of, int(_passed(of)[at]), middle, color)
+    ax.set(xlabel=r"$\ln\,\|\partial E/\partial h\|$ (nats)", yscale="log", ylim=(2e-3, None))
+    ax.set_title(str(of.activation.values))
+
+
+def _draw_histogram(ax, values, color, label) -> None:
     """Densities with 95 % intervals, as points."""
-    import numpy as np
-
-    from jaxsat.results import estimates
-
     values = values[np.isfinite(values)]
     counts, edges = np.histogram(values, 40)
-    share = estimates.share_interval(counts, len(values))
-    size = np.diff(edges)
     kept = counts > 0
-    errors = (share.estimate - share.low)[kept] / size[kept], (share.high - share.estimate)[kept] / size[kept]
+    share, low, high = (part[kept] / np.diff(edges)[kept] for part in estimates.share_interval(counts, len(values))[:3])
+    middle = ((edges[1:] + edges[:-1]) / 2)[kept]
     ax.errorbar(
-        ((edges[1:] + edges[:-1]) / 2)[kept], (share.estimate / size)[kept], errors, color=color, fmt="o", ms=1.8, elinewidth=0.6,
-        mfc="none", mew=0.6, label=label,
+        middle, share, panels.bars(share, low, high), color=color, fmt="o", ms=1.8, elinewidth=0.6, mfc="none", mew=0.6,
+        label=label,
     )  # fmt: skip
 
 
-def _law(ax, name, scale, passed, depth, width, color) -> None:
-    """The exact density where there is one, and the normal law."""
-    import jax
-    import numpy as np
-
-    from jaxsat import theory
-
-    with jax.enable_x64(True):
-        law = theory.exact_log_norms if name in EXACT else theory.log_normal_law
-        found = law(name, depth, width, scale)
-        mean, std = (float(np.asarray(v)[depth - 1 - passed]) for v in (found.mean, found.std))
-        x = np.linspace(mean - 4.5 * std, mean + 4.5 * std, 300)
-        if name in EXACT:
-            # Without biases the law at layer l is that of a network of the layers above.
-            ax.plot(
-                x, theory.exact_log_norm_distribution(x, name, passed + 1, width, scale).density, color=color, lw=1.0
-            )
+def _draw_law(ax, of, passed: int, width: int, color) -> None:
+    """The exact density, if it is known, and the normal law."""
+    name, depth, scale = str(of.activation.values), of.sizes["layer"], float(of.weight_scale)
+    mean, std = (float(values[depth - 1 - passed]) for values in _law(name, depth, width, scale))
+    x = np.linspace(mean - 4.5 * std, mean + 4.5 * std, 300)
+    if name in EXACT:
+        # Without biases the law at layer l is that of a network of the layers above.
+        with jax.enable_x64(True):
+            exact = theory.exact_log_norm_distribution(x, name, passed + 1, width, scale).density
+        ax.plot(x, exact, color=color, lw=1.0)
     style = {"ls": "--", "lw": 0.7} if name in EXACT else {"ls": "-", "lw": 1.0}
     ax.plot(x, np.exp(-(((x - mean) / std) ** 2) / 2) / (std * np.sqrt(2 * np.pi)), color=color, **style)
+
+
+def _draw_spread(ax, dataset, std) -> None:
+    """Standard deviations against layers passed in units of the width; lines are theory."""
+    chosen, law = _places(dataset), dataset.theory_std.transpose("activation", "width", "layer").values
+    for i, name in enumerate(dataset.activation.values):
+        for j, width in enumerate(dataset.width.values):
+            mid, low, high = (part[i, j, chosen] for part in std[:3])
+            marks = panels.marks(j, color=panels.color(i), ms=3)
+            ax.errorbar(_passed(dataset)[chosen] / width, mid, panels.bars(mid, low, high), **marks, elinewidth=0.7)
+            label = f"{name}" if j == 0 else None
+            ax.plot(_passed(dataset)[:-1] / width, law[i, j, :-1], color=panels.color(i), lw=0.8, label=label)
+    ax.set(xscale="log", yscale="log", xlabel=r"layers passed / width, $\ell/n$", ylabel=r"std of $\ln\|\partial E/\partial h\|$ (nats)")  # fmt: skip
+    ax.legend()
+
+
+def _draw_off(ax, dataset, z, what: str) -> None:
+    """Discrepancies of one statistic against layers passed in units of the width."""
+    chosen = _places(dataset)
+    for i, j in np.ndindex(z.shape[:2]):
+        marks = panels.marks(j, color=panels.color(i), ms=3)
+        ax.plot(_passed(dataset)[chosen] / dataset.width.values[j], z[i, j, chosen], **marks)
+    panels.standard_errors(ax)
+    ax.set(xscale="log", xlabel=r"layers passed / width, $\ell/n$", ylabel=f"{what}: measured - theory (s.e.)")
+
+
+def _footer(options: Options, dataset, off: dict[str, np.ndarray]) -> str:
+    names, scales = dataset.activation.values, dataset.weight_scale.values
+    told = ", ".join(f"{name} {float(scale):.3f}" for name, scale in zip(names, scales, strict=True))
+    middle = options.widths[len(options.widths) // 2]
+    return (
+        f"a-{chr(96 + len(names))}: width {middle}; histograms with 95 % intervals; solid: exact law (relu, identity), or log-normal law to first order in 1/n (others,\nwhich leaves out some L/n^2); dashed: normal law of the exact mean and standard deviation. "
+        f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, gaussian weights, no biases, gaussian input of unit mean square, unit gaussian cotangent. sigma_w: {told}. "
+        f"Layers of one network are not independent.\nDiscrepancies in standard errors: mean {words.worst(off['mean'])}; std {words.worst(off['std'])}. {words.made(dataset)}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,16 +1,27 @@
-"""At which rates do the directions of a network grow and shrink per layer, and does theory say so?
+"""At which rates do the directions of a network grow and shrink per layer, and does theory predict them?
 
-Lyapunov exponents lambda_i = ln s_i / L of the Jacobian of random networks, against the index of the direction. For
-linear gaussian networks the law is exact at any width (Newman 1986): lambda_i = (ln 2 + psi((n - i + 1) / 2) - ln n) / 2
-+ ln sigma_w. All in float64: the signal of a linear or relu network grows or shrinks as sigma_w^L, beyond float32 within
-a hundred layers.
+The figure shows the Lyapunov exponents lambda_i = ln s_i / L of the Jacobian of random networks, against the index of the
+direction. For linear gaussian networks the law is exact at any width (Newman 1986):
+lambda_i = (ln 2 + psi((n - i + 1) / 2) - ln n) / 2 + ln sigma_w. Everything is in float64, because the signal of a linear
+or relu network grows or shrinks as sigma_w^L, which leaves the range of float32 within a hundred layers.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from analyses import command
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray
+from matplotlib import pyplot as plt
+
+import jaxsat
+from analyses.shared import command, panels, words
+from jaxsat import theory
+from jaxsat.measures import Measure, Variable
+from jaxsat.networks.mlp import gaussian_input
+from jaxsat.results import estimates, plotting
 
 NAME = "lyapunov_exponents"
 
@@ -43,16 +54,8 @@ def main(options: Options) -> None:
     command.produce(options, NAME, measure, draw)
 
 
-def measure(options: Options):
-    """One sweep: exponents from ln s / L, and by QR, for every network."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    import jaxsat
-    from jaxsat import theory
-    from jaxsat.measures import Measure, Variable
-    from jaxsat.networks.mlp import gaussian_input
+def measure(options: Options) -> xarray.Dataset:
+    """Return the exponents of every network, from ln s / L and by QR, and the exact law."""
 
     def exponents(net, key, x):
         f = jaxsat.factors(net, net.init(key), gaussian_input(net, key))
@@ -67,57 +70,30 @@ def measure(options: Options):
     net = jaxsat.MLP(depth=options.depth, width=options.width)
     over = {"activation": list(options.activations), "weight_scale": sorted(options.scales)}
     with jax.enable_x64(True):
-        found = jaxsat.sweep(
-            net,
-            Measure("lyapunov", exponents, labels),
-            over,
-            seeds=options.seeds,
-            root_seed=options.root_seed,
+        dataset = jaxsat.sweep(
+            net, Measure("lyapunov", exponents, labels), over, seeds=options.seeds, root_seed=options.root_seed,
             store=command.part(options, NAME),
-        )
-        laws = [np.asarray(theory.gaussian_lyapunov_exponents(options.width, s)) for s in found.weight_scale.values]
-    found["law"] = (
-        ("weight_scale", "index"),
-        np.stack(laws),
-        {"long_name": "exact law, linear", "units": "nat per layer"},
-    )
-    return found
+        )  # fmt: skip
+        laws = [np.asarray(theory.gaussian_lyapunov_exponents(options.width, s)) for s in dataset.weight_scale.values]
+    told = {"long_name": "exact law, linear", "units": "nat per layer"}
+    dataset["law"] = ("weight_scale", "index"), np.stack(laws), told
+    return dataset
 
 
-def draw(options: Options, dataset):
-    """The figure, from the dataset alone."""
-    import numpy as np
-    from matplotlib import pyplot as plt
-
-    from jaxsat.results import estimates, plotting
-
-    scales, index = dataset.weight_scale.values, dataset["index"].values
-    unmeasured = []
+def draw(options: Options, dataset: xarray.Dataset):
+    """Return the figure, from the dataset alone."""
+    names, scales, unmeasured = options.activations, dataset.weight_scale.values, []
     with plotting.style():
-        rows = -(-len(options.activations) // 2)
+        rows = -(-len(names) // 2)
         fig, axes = plt.subplots(
             rows, 2, figsize=(plotting.PAGE, 2.3 * rows), sharex=True, layout="constrained", squeeze=False
         )
         colors = plotting.scale_colors(scales)
-        for ax, name in zip(axes.flat, options.activations, strict=False):
-            for scale in scales:
-                found = dataset.sel(activation=name, weight_scale=scale)
-                if not np.isfinite(found.exponents).any():
-                    unmeasured.append(f"{name} at {scale:g}")
-                    continue
-                mean = estimates.mean_interval(np.where(np.isfinite(found.exponents), found.exponents, np.nan), axis=0)
-                errors = (mean.estimate - mean.low, mean.high - mean.estimate)
-                marks = {"color": colors.to_rgba(scale), "mfc": "none", "mew": 0.7, "ms": 3, "elinewidth": 0.8}
-                ax.errorbar(index, mean.estimate, errors, fmt="o", **marks)
-                by_qr = estimates.mean_interval(
-                    np.where(np.isfinite(found.exponents_by_qr), found.exponents_by_qr, np.nan), axis=0
-                )
-                ax.plot(index, by_qr.estimate, ":", color=colors.to_rgba(scale), lw=0.9)
-                if name == "identity":
-                    ax.plot(index, found.law, "k-", lw=0.7)
-            ax.axhline(0, color="0.5", lw=0.6)
+        for ax, name in zip(axes.flat, names, strict=False):
+            missing = _draw_exponents(ax, dataset.sel(activation=name), colors)
+            unmeasured += [f"{name} at {scale:g}" for scale in missing]
             ax.set_title(name)
-        for ax in axes.flat[len(options.activations) :]:
+        for ax in axes.flat[len(names) :]:
             ax.set_axis_off()
         first = axes.flat[0]
         first.plot([], [], "ko", mfc="none", ms=3, label=r"$\ln s_i / L$")
@@ -129,16 +105,43 @@ def draw(options: Options, dataset):
         bar = fig.colorbar(colors, ax=axes, label=r"weight scale $\sigma_w$", aspect=40, pad=0.01)
         bar.set_ticks(scales, labels=[f"{s:g}" for s in scales])
         bar.minorticks_off()
-        plotting.panel_letters(list(axes.flat[: len(options.activations)]))
-        missing = f"\nNo finite exponent, hence nothing drawn: {', '.join(unmeasured)}. " if unmeasured else ""
-        footer = (
-            f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, no biases, "
-            "gaussian input. Circles: mean over seeds with its 95 % interval; they differ from the limit by O(1/L).\n"
-            "Directions that some network loses altogether (relu) are averaged over the networks that keep them. "
-            f"{missing}{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
-        )
-        plotting.footnote(fig, footer)
+        plotting.panel_letters(list(axes.flat[: len(names)]))
+        plotting.footnote(fig, _footer(options, dataset, unmeasured))
     return fig
+
+
+def _draw_exponents(ax, of, colors) -> list[float]:
+    """Exponents of one activation at every weight scale; return the scales at which no exponent is finite."""
+    index, unmeasured = of["index"].values, []
+    for scale in of.weight_scale.values:
+        found, color = of.sel(weight_scale=scale), colors.to_rgba(scale)
+        if not np.isfinite(found.exponents).any():
+            unmeasured.append(float(scale))
+            continue
+        mean, low, high, _ = estimates.mean_interval(_finite(found.exponents), axis=0)
+        marks = {"color": color, "mfc": "none", "mew": 0.7, "ms": 3, "elinewidth": 0.8}
+        ax.errorbar(index, mean, panels.bars(mean, low, high), fmt="o", **marks)
+        by_qr = estimates.mean_interval(_finite(found.exponents_by_qr), axis=0)
+        ax.plot(index, by_qr.estimate, ":", color=color, lw=0.9)
+        if str(of.activation.values) == "identity":
+            ax.plot(index, found.law, "k-", lw=0.7)
+    ax.axhline(0, color="0.5", lw=0.6)
+    return unmeasured
+
+
+def _finite(values) -> np.ndarray:
+    """Values over seeds and index, NaN where a network loses a direction altogether."""
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _footer(options: Options, dataset, unmeasured: list[str]) -> str:
+    missing = f"\nNo finite exponent, hence nothing drawn: {', '.join(unmeasured)}. " if unmeasured else ""
+    return (
+        f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, no biases, "
+        "gaussian input. Circles: mean over seeds with its 95 % interval; they differ from the limit by O(1/L).\n"
+        "Directions that some network loses altogether (relu) are averaged over the networks that keep them. "
+        f"{missing}{words.made(dataset)}"
+    )
 
 
 if __name__ == "__main__":

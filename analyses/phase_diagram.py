@@ -1,17 +1,26 @@
 """Where in the plane of weight and bias scales do gradients vanish or explode, and does the theory hold for networks?
 
-Mean-field theory (Poole et al. 2016; Schoenholz et al. 2017) for infinitely wide networks: chi, the factor of the mean
-squared gradient per layer back, with its edge of chaos chi = 1 and the depth scales xi; over it the growth of gradients
-measured in networks of finite width, and their discrepancy in standard errors.
+Mean-field theory (Poole et al. 2016; Schoenholz et al. 2017) is about infinitely wide networks. The figure shows its chi,
+the factor of the mean squared gradient per layer back, with the edge of chaos chi = 1, and the depth scales xi. Over them
+it shows the growth of gradients measured in networks of finite width, and the discrepancy in standard errors.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from analyses import command
+import numpy as np
+import xarray
+from matplotlib import pyplot as plt
+from matplotlib.colors import TwoSlopeNorm
+
+import jaxsat
+from analyses.shared import command, panels, theories, words
+from jaxsat import checks, theory
+from jaxsat.results import estimates, plotting
 
 NAME = "phase_diagram"
+MARGIN = 0.2  # share of the layers left out at either end where growth is measured
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,148 +56,97 @@ def main(options: Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
-    for name, least in (("points", 2), ("weight_count", 2), ("bias_count", 2), ("depth", 5)):
-        if getattr(options, name) < least:
-            raise ValueError(f"{name}: must be at least {least}; got {getattr(options, name)}.")
+    command.check_named(options.activations)
+    command.check_at_least(options, points=2, weight_count=2, bias_count=2, depth=5)
+    # Without weights there are no gradients; networks without biases are among those measured.
+    command.check_numbers(options, "weight_range", above=0)
+    command.check_numbers(options, "bias_range", least=0)
     for name in ("weight_range", "bias_range"):
         low, high = getattr(options, name)
-        if not 0 <= low < high:
-            raise ValueError(f"{name}: must be two numbers, 0 <= low < high; got {low} {high}.")
-    if options.weight_range[0] == 0:
-        raise ValueError("weight_range: must begin above 0: without weights there are no gradients.")
+        if not low < high:
+            rule = "be the smaller number, then the larger"
+            raise ValueError(checks.refusal(command.flag(name), "", rule, (low, high)))
     command.produce(options, NAME, measure, draw)
 
 
-def measure(options: Options):
-    """Theory over a fine grid, and a sweep over a coarse one."""
-    import functools
-
-    import jax
-    import numpy as np
-    import xarray
-
-    import jaxsat
-    from jaxsat import theory
-    from jaxsat.results import estimates
-
-    net = jaxsat.MLP(depth=options.depth, width=options.width)
+def measure(options: Options) -> xarray.Dataset:
+    """Return theory over a fine grid, and a sweep over a coarse one."""
     scales = np.linspace(*options.weight_range, options.weight_count)
     biases = np.linspace(*options.bias_range, options.bias_count)
     over = {"activation": list(options.activations), "bias_scale": biases, "weight_scale": scales}
-    measured = jaxsat.sweep(
-        net,
-        "log_gradient_norms",
-        over,
-        seeds=options.seeds,
-        root_seed=options.root_seed,
-        store=command.part(options, NAME),
-    )
-    growth = estimates.growth_rates(measured.log_gradient_norms.values, margin=0.2)
-    measured["growth"] = (*over, "seed"), growth, {"long_name": "growth of ||dE/dh_l||", "units": "nat per layer back"}
-
+    dataset = jaxsat.sweep(
+        jaxsat.MLP(depth=options.depth, width=options.width), "log_gradient_norms", over, seeds=options.seeds,
+        root_seed=options.root_seed, store=command.part(options, NAME),
+    )  # fmt: skip
+    growth = estimates.growth_rates(dataset.log_gradient_norms.values, margin=MARGIN)
+    dataset["growth"] = (*over, "seed"), growth, {"long_name": "growth of ||dE/dh_l||", "units": "nat per layer back"}
     fine_w = np.linspace(*options.weight_range, options.points)
     fine_b = np.linspace(*options.bias_range, options.points)
-    plane = np.meshgrid(fine_b, fine_w, indexing="ij")
-
-    def on_grid(function, *axes):
-        """One compilation for an activation; a few hundred points at a time keep the nodes in cache."""
-        flat = [np.ravel(a).astype(np.float64) for a in axes]
-        with jax.enable_x64(True):
-            found = jax.jit(lambda a: jax.lax.map(lambda one: function(*one), a, batch_size=256))(tuple(flat))
-        return jax.tree.map(np.asarray, found)
-
-    fields: dict[str, list[np.ndarray]] = {name: [] for name in ("chi", "xi_q", "xi_c", "edge", "expected_growth")}
-    for name in options.activations:
-        keep = functools.partial(_fields, name, ("chi", "xi_q"))
-        chi, xi_q = on_grid(keep, *plane)
-        (xi_c,) = on_grid(functools.partial(_fields, name, ("xi_c",)), *np.meshgrid(biases, fine_w, indexing="ij"))
-        fields["chi"].append(chi.reshape(plane[0].shape))
-        fields["xi_q"].append(xi_q.reshape(plane[0].shape))
-        fields["xi_c"].append(xi_c.reshape(len(biases), -1))
-        fields["edge"].append(on_grid(lambda b, n=name: theory.critical_weight_scale(n, b), fine_b))
-        norms = on_grid(
-            lambda b, w, n=name: theory.log_normal_law(n, options.depth, options.width, w, b).mean,
-            *np.meshgrid(biases, scales, indexing="ij"),
-        )
-        expected = estimates.growth_rates(norms, margin=0.2)
-        fields["expected_growth"].append(expected.reshape(len(biases), -1))
     b, w = "fine_bias_scale", "fine_weight_scale"
-    dims = {"chi": (b, w), "xi_q": (b, w), "xi_c": ("bias_scale", w), "edge": (b,), "expected_growth": ("bias_scale", "weight_scale")}  # fmt: skip
-    labels = {"chi": ("chi", "1"), "xi_q": ("depth scale of lengths", "layer"), "xi_c": ("depth scale of correlations", "layer"),
-              "edge": ("critical weight scale", "1"), "expected_growth": ("growth of ||dE/dh_l||, theory", "nat per layer back")}  # fmt: skip
-    for name, arrays in fields.items():
-        attributes = dict(zip(("long_name", "units"), labels[name], strict=True))
-        measured[name] = xarray.Variable(("activation", *dims[name]), np.stack(arrays), attributes)
-    return measured.assign_coords({b: fine_b, w: fine_w})
+    told = {
+        "chi": ((b, w), "chi", "1"),
+        "xi_q": ((b, w), "depth scale of lengths", "layer"),
+        "xi_c": (("bias_scale", w), "depth scale of correlations", "layer"),
+        "edge": ((b,), "critical weight scale", "1"),
+        "expected_growth": (("bias_scale", "weight_scale"), "growth of ||dE/dh_l||, theory", "nat per layer back"),
+    }
+    found = [_theory(options, name, biases, scales, fine_b, fine_w) for name in options.activations]
+    for name, (dims, long_name, units) in told.items():
+        values = np.stack([of[name] for of in found])
+        dataset[name] = xarray.Variable(("activation", *dims), values, {"long_name": long_name, "units": units})
+    return dataset.assign_coords({b: fine_b, w: fine_w})
 
 
-def _fields(name, wanted, bias_scale, weight_scale):
-    from jaxsat import theory
+def _theory(options: Options, name: str, biases, scales, fine_b, fine_w) -> dict[str, np.ndarray]:
+    """Return what theory says of one activation, over the fine plane and at the scales measured."""
 
-    found = theory.mean_field(name, weight_scale, bias_scale)
-    return tuple(getattr(found, field) for field in wanted)
+    def lengths(b, w):
+        field = theory.mean_field(name, w, b)
+        return field.chi, field.xi_q
+
+    def norms(b, w):
+        return theory.log_normal_law(name, options.depth, options.width, w, b).mean
+
+    fine, coarse = np.meshgrid(fine_b, fine_w, indexing="ij"), np.meshgrid(biases, scales, indexing="ij")
+    chi, xi_q = theories.over(lengths, *fine, at_a_time=theories.AT_A_TIME)
+    return {
+        "chi": chi,
+        "xi_q": xi_q,
+        # The correlation costs ten times the rest, and is drawn at the measured bias scales only.
+        "xi_c": theories.over(
+            lambda b, w: theory.mean_field(name, w, b).xi_c, *np.meshgrid(biases, fine_w, indexing="ij"),
+            at_a_time=theories.AT_A_TIME,
+        ),
+        "edge": theories.over(lambda b: theory.critical_weight_scale(name, b), fine_b, at_a_time=theories.AT_A_TIME),
+        "expected_growth": estimates.growth_rates(
+            theories.over(norms, *coarse, at_a_time=theories.AT_A_TIME), margin=MARGIN
+        ),
+    }  # fmt: skip
 
 
-def draw(options: Options, dataset):
-    """The figure, from the dataset alone."""
-    import numpy as np
-    from matplotlib import pyplot as plt
-    from matplotlib.colors import TwoSlopeNorm
-
-    from jaxsat.results import estimates, plotting
-
+def draw(options: Options, dataset: xarray.Dataset):
+    """Return the figure, from the dataset alone."""
     names = options.activations
-    w, b = dataset.fine_weight_scale.values, dataset.fine_bias_scale.values
-    scales, biases = dataset.weight_scale.values, dataset.bias_scale.values
-    interval = estimates.mean_interval(dataset.growth.values, axis=-1)
-    error = (interval.high - interval.estimate) / 1.96
-    discrepancy = (interval.estimate - dataset.expected_growth.values) / error
-    norm = TwoSlopeNorm(
-        0.0, float(min(-0.05, np.log(dataset.chi).min() / 2)), float(max(0.05, np.log(dataset.chi).max() / 2))
-    )
+    logs = np.log(dataset.chi) / 2
+    low, high = float(logs.min()), float(logs.max())
+    norm = TwoSlopeNorm(0.0, min(-0.05, low), max(0.05, high))
+    discrepancy = panels.discrepancy(dataset.growth.values, dataset.expected_growth.values)
     with plotting.style():
         fig, axes = plt.subplots(
             len(names), 4, figsize=(plotting.PAGE, 2.0 * len(names) + 0.2), layout="constrained", squeeze=False,
             width_ratios=[1.25, 1, 1, 0.9],
         )  # fmt: skip
         for row, name in enumerate(names):
-            plane, depth, growth, off = axes[row]
-            theory = np.log(dataset.chi.sel(activation=name).values) / 2
-            mesh = plane.pcolormesh(w, b, theory, cmap="RdBu_r", norm=norm, rasterized=True, shading="nearest")
-            plane.plot(dataset.edge.sel(activation=name), b, "k-", lw=1.2, label=r"edge of chaos, $\chi=1$")
-            at_w, at_b = np.meshgrid(scales, biases)
-            plane.scatter(
-                at_w, at_b, c=interval.estimate[row], cmap="RdBu_r", norm=norm, s=22, edgecolors="k", linewidths=0.5,
-                label="measured", clip_on=False, zorder=3,
-            )  # fmt: skip
-            plane.set(
-                xlabel=r"weight scale $\sigma_w$",
-                ylabel=r"bias scale $\sigma_b$",
-                xlim=(w[0], w[-1]),
-                ylim=(b[0], b[-1]),
-            )
+            of, (plane, depth, growth, off) = dataset.sel(activation=name), axes[row]
+            mesh = _draw_plane(plane, of, norm)
             plane.set_title(name)
             bar = fig.colorbar(mesh, ax=plane, pad=0.02, aspect=25)
             bar.set_label("growth of gradient (nats/layer back)", fontsize=6)
-            for i, bias in enumerate(biases):
-                color = plotting.COLORS[i % 8]
-                nearest = np.abs(b - bias).argmin()
-                xi_c = dataset.xi_c.sel(activation=name).values[i]
-                depth.plot(w, np.where(np.isfinite(xi_c), xi_c, np.nan), color=color)
-                depth.plot(w, dataset.xi_q.sel(activation=name).values[nearest], ":", color=color)
-                errors = (
-                    interval.estimate[row, i] - interval.low[row, i],
-                    interval.high[row, i] - interval.estimate[row, i],
-                )
-                marks = {"color": color, "marker": plotting.MARKERS[i % 8], "ls": "none", "mfc": "none", "mew": 0.8}
-                growth.errorbar(scales, interval.estimate[row, i], errors, **marks, label=rf"$\sigma_b$ = {bias:.2g}")
-                growth.plot(w, theory[nearest], color=color, lw=0.9)
-                off.plot(scales, discrepancy[row, i], **marks)
-            depth.set(yscale="log", ylim=(0.3, 300), xlabel=r"weight scale $\sigma_w$", ylabel=r"depth scale (layers)")
-            growth.axhline(0, color="0.5", lw=0.6)
-            growth.set(xlabel=r"weight scale $\sigma_w$", ylabel="growth (nats/layer back)")
-            off.axhspan(-1.96, 1.96, color="0.92", lw=0)
-            off.axhline(0, color="0.5", lw=0.6)
+            _draw_depth_scales(depth, of)
+            _draw_growth(growth, of)
+            for i in range(of.sizes["bias_scale"]):
+                off.plot(of.weight_scale, discrepancy[row, i], **panels.marks(i, mew=0.8))
+            panels.standard_errors(off)
             off.set(xlabel=r"weight scale $\sigma_w$", ylabel="measured - theory (s.e.)")
         axes[0, 0].legend(loc="upper left", fontsize=5.5, frameon=True, framealpha=0.8, edgecolor="none")
         axes[0, 1].plot([], [], "k-", label=r"$\xi_c$")
@@ -196,15 +154,59 @@ def draw(options: Options, dataset):
         axes[0, 1].legend()
         axes[0, 2].legend()
         plotting.panel_letters(list(axes.flat))
-        footer = (
-            rf"Colour and lines: mean-field theory, growth = ln($\chi$)/2 with $\chi = \sigma_w^2$ E[$\varphi'(\sqrt{{q^*}}z)^2$], infinite width. Points: mean over "
-            f"{options.seeds} seeds (root {options.root_seed}) with its 95 % interval,\nL = {options.depth}, n = {options.width}, gaussian weights, gaussian input of unit mean square, "
-            "unit gaussian cotangent, least squares over the middle 60 % of layers.\nDiscrepancies, in standard errors, are from theory to first order in 1/n; grey: 95 %. "
-            f"Worst {np.nanmax(np.abs(discrepancy)):.1f}, rms {np.sqrt(np.nanmean(discrepancy**2)):.2f}. "
-            f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
-        )
-        plotting.footnote(fig, footer)
+        plotting.footnote(fig, _footer(options, dataset, discrepancy))
     return fig
+
+
+def _draw_plane(ax, of, norm):
+    """Growth of the gradient by theory, in colour, with measured networks in the same colours over it."""
+    w, b = of.fine_weight_scale.values, of.fine_bias_scale.values
+    growth = np.log(of.chi.values) / 2
+    mesh = ax.pcolormesh(w, b, growth, cmap="RdBu_r", norm=norm, rasterized=True, shading="nearest")
+    ax.plot(of.edge, b, "k-", lw=1.2, label=r"edge of chaos, $\chi=1$")
+    at_w, at_b = np.meshgrid(of.weight_scale.values, of.bias_scale.values)
+    ax.scatter(
+        at_w, at_b, c=estimates.mean_interval(of.growth.values).estimate, cmap="RdBu_r", norm=norm, s=22,
+        edgecolors="k", linewidths=0.5, label="measured", clip_on=False, zorder=3,
+    )  # fmt: skip
+    ax.set(xlabel=r"weight scale $\sigma_w$", ylabel=r"bias scale $\sigma_b$", xlim=w[[0, -1]], ylim=b[[0, -1]])
+    return mesh
+
+
+def _nearest(of, bias: float) -> int:
+    """The place of a bias scale in the fine grid."""
+    return int(np.abs(of.fine_bias_scale.values - bias).argmin())
+
+
+def _draw_depth_scales(ax, of) -> None:
+    """Depth scales of correlations and of lengths, a colour for each bias scale."""
+    w = of.fine_weight_scale.values
+    for i, bias in enumerate(of.bias_scale.values):
+        xi_c = of.xi_c.values[i]
+        ax.plot(w, np.where(np.isfinite(xi_c), xi_c, np.nan), color=panels.color(i))
+        ax.plot(w, of.xi_q.values[_nearest(of, bias)], ":", color=panels.color(i))
+    ax.set(yscale="log", ylim=(0.3, 300), xlabel=r"weight scale $\sigma_w$", ylabel=r"depth scale (layers)")
+
+
+def _draw_growth(ax, of) -> None:
+    """Growth of the gradient, measured and by theory, a colour for each bias scale."""
+    found = estimates.mean_interval(of.growth.values)
+    for i, bias in enumerate(of.bias_scale.values):
+        mean, low, high = (part[i] for part in found[:3])
+        label = rf"$\sigma_b$ = {bias:.2g}"
+        ax.errorbar(of.weight_scale, mean, panels.bars(mean, low, high), **panels.marks(i, mew=0.8), label=label)
+        ax.plot(of.fine_weight_scale, np.log(of.chi.values[_nearest(of, bias)]) / 2, color=panels.color(i), lw=0.9)
+    ax.axhline(0, color="0.5", lw=0.6)
+    ax.set(xlabel=r"weight scale $\sigma_w$", ylabel="growth (nats/layer back)")
+
+
+def _footer(options: Options, dataset, discrepancy: np.ndarray) -> str:
+    return (
+        rf"Colour and lines: mean-field theory, growth = ln($\chi$)/2 with $\chi = \sigma_w^2$ E[$\varphi'(\sqrt{{q^*}}z)^2$], infinite width. Points: mean over "
+        f"{options.seeds} seeds (root {options.root_seed}) with its 95 % interval,\nL = {options.depth}, n = {options.width}, gaussian weights, gaussian input of unit mean square, "
+        "unit gaussian cotangent, least squares over the middle 60 % of layers.\nDiscrepancies, in standard errors, are from theory to first order in 1/n; grey: 95 %. "
+        f"{words.worst(discrepancy)}. {words.made(dataset)}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,19 +1,27 @@
 """Does free probability give the singular values of real Jacobians, for which activation, ensemble and depth?
 
-Density of ln s of the input-output Jacobian of wide random networks at the edge of chaos, at their stationary length,
-over the density of free probability (Pennington, Schoenholz & Ganguli 2017, 2018), and the discrepancy in standard errors
-between theoretical quantiles.
+The figure shows the density of ln s of the input-output Jacobian of wide random networks, at the edge of chaos and at
+their stationary length. Over it stands the density of free probability (Pennington, Schoenholz & Ganguli 2017, 2018). The
+lowest row shows the discrepancy between theoretical quantiles, in standard errors.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from analyses import command
-from jaxsat import addresses
+import jax
+import numpy as np
+import xarray
+from matplotlib import pyplot as plt
+
+import jaxsat
+from analyses.shared import command, panels, words
+from jaxsat import addresses, theory
+from jaxsat.results import estimates, plotting
 
 NAME = "spectra_against_free_probability"
 ENSEMBLES = ("gaussian", "orthogonal")
+SCALE_FREE = ("identity", "relu", "leaky_relu")
 BINS = 10
 
 
@@ -26,7 +34,7 @@ class Options(command.Output):
     depths: tuple[int, ...] = (2, 8, 32)
     """Numbers of layers, each at least 2."""
     bias_scale: float = 0.3
-    """sigma_b, of activations other than the scale-free identity, relu and leaky_relu, which have none."""
+    """Bias scale sigma_b. The scale-free activations identity, relu and leaky_relu get no biases."""
     seeds: int = 20
     """Networks for each activation, ensemble and depth."""
     width: int = 200
@@ -42,131 +50,86 @@ def main(options: Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
-    if not options.depths or not all(depth >= 2 for depth in options.depths):
-        raise ValueError(f"depths: must be at least 2, one or more; got {options.depths}.")
+    command.check_named(options.activations)
+    command.check_numbers(options, "depths", least=2)
     command.produce(options, NAME, measure, draw)
 
 
-def measure(options: Options):
-    """A sweep for each activation, ensemble and depth; densities and shares of theory."""
-    import jax
-    import numpy as np
-    import xarray
-
-    import jaxsat
-    from jaxsat import theory
-
+def measure(options: Options) -> xarray.Dataset:
+    """Return a sweep for each activation, ensemble and depth; densities and shares of theory."""
     direction = np.asarray(jax.random.normal(addresses.root(options.root_seed), (options.width,)), float)
     direction = direction / np.sqrt(np.mean(direction**2))
-    rows = []
+    rows: list[xarray.Dataset] = []
     for name in options.activations:
-        bias = 0.0 if name in ("identity", "relu", "leaky_relu") else options.bias_scale
+        bias = 0.0 if name in SCALE_FREE else options.bias_scale
         with jax.enable_x64(True):  # theory is returned in the default dtype, and float32 cannot hold sqrt 2
             scale = float(theory.critical_weight_scale(name, bias))
             q = float(theory.mean_field(name, scale, bias).q)
         x = direction * np.sqrt((q - bias**2) / scale**2)  # layer 1 has the stationary length already
-        blocks = []
+        blocks: list[xarray.Dataset] = []
         for ensemble in ENSEMBLES:
             for depth in options.depths:
                 net = jaxsat.MLP(depth, options.width, name, scale, bias, ensemble)
-                found = jaxsat.sweep(
-                    net,
-                    "log_singular_values",
-                    {},
-                    seeds=options.seeds,
-                    root_seed=options.root_seed,
-                    x=x,
-                    store=command.part(options, NAME, f"{name}-{ensemble}-{depth}"),
-                )
-                moments = theory.spectrum_moments(name, depth, scale, bias, ensemble)
-                logs = found.log_singular_values.values
-                grid, density, shares = _theory(name, depth, scale, bias, ensemble, moments, logs)
-                labels = {"ensemble": ensemble, "depth": depth}
-                found["grid"], found["density"], found["edges"] = ("point", grid), ("point", density), ("edge", shares)
-                found["point_mass"] = float(moments.zero_mass) + float(moments.top_mass)
-                found["largest"] = float(moments.log_upper) / 2
-                found["scale"] = scale
-                blocks.append(found.expand_dims({k: [v] for k, v in labels.items()}))
-        rows.append(xarray.combine_by_coords(blocks, combine_attrs="override").expand_dims(activation=[name]))
+                found = _spectra(options, net, x)
+                blocks.append(found.expand_dims(ensemble=[ensemble], depth=[depth]))
+        together = xarray.combine_by_coords(blocks, combine_attrs="override")
+        assert isinstance(together, xarray.Dataset)  # as all blocks are
+        rows.append(together.expand_dims(activation=[name]))
     return xarray.concat(rows, "activation", combine_attrs="override")
 
 
-def _theory(name, depth, scale, bias, ensemble, moments, logs):
-    """Density of ln s on a grid down to what is measured, and the quantiles that cut it into equal shares."""
-    import numpy as np
+def _spectra(options: Options, net: jaxsat.MLP, x: np.ndarray) -> xarray.Dataset:
+    """Return measured spectra of a kind of network, with the density of theory."""
+    found = jaxsat.sweep(
+        net, "log_singular_values", {}, seeds=options.seeds, root_seed=options.root_seed, x=x,
+        store=command.part(options, NAME, f"{net.phi.name}-{net.ensemble}-{net.depth}"),
+    )  # fmt: skip
+    asked = (net.phi.name, net.depth, float(net.weight_scale), float(net.bias_scale), net.ensemble)
+    moments = theory.spectrum_moments(*asked)
+    grid, density, shares = _theory(asked, moments, found.log_singular_values.values)
+    found["grid"], found["density"], found["edges"] = ("point", grid), ("point", density), ("edge", shares)
+    found["point_mass"] = float(moments.zero_mass) + float(moments.top_mass)
+    found["largest"] = float(moments.log_upper) / 2
+    found["scale"] = float(net.weight_scale)
+    return found
 
-    from jaxsat import theory
 
+def _theory(asked: tuple, moments, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the density of ln s on a grid down to what is measured, and the quantiles that cut it into equal shares."""
     high = float(moments.log_upper) / 2
     finite = logs[np.isfinite(logs)]
     low = max(float(moments.log_lower) / 2, float(np.quantile(finite, 0.002)) if finite.size else high - 1.0)
     low = min(low, high - 1e-3)
     angle = np.linspace(0, np.pi, 241)
     grid = high - (high - low) * (1 - np.cos(angle[::-1] / 2))
-    density = np.asarray(theory.log_spectrum_density(grid, name, depth, scale, bias, ensemble), float)
-    cumulated = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
+    density = np.asarray(theory.log_spectrum_density(grid, *asked), float)
+    cumulated = _cumulated(grid, density)
     edges = np.interp(np.linspace(0.02, 0.98, BINS + 1) * cumulated[-1], cumulated, grid)
     return grid, density, edges
 
 
-def draw(options: Options, dataset):
-    """The figure, from the dataset alone."""
-    import numpy as np
-    from matplotlib import pyplot as plt
+def _cumulated(grid: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Return the integral of a density from the beginning of its grid, by trapezes."""
+    return np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
 
-    from jaxsat.results import estimates, plotting
 
-    names, depths = options.activations, dataset.depth.values
-    worst = []
+def draw(options: Options, dataset: xarray.Dataset):
+    """Return the figure, from the dataset alone."""
+    names, found = options.activations, []
     with plotting.style():
         fig, axes = plt.subplots(
             len(names) + 1, 2, figsize=(plotting.PAGE, 1.55 * len(names) + 1.9), layout="constrained", squeeze=False
         )
         for row, name in enumerate(names):
-            for column, ensemble in enumerate(ENSEMBLES):
-                ax, off = axes[row, column], axes[-1, column]
-                tallest = 0.0  # but for the last tenth: some densities diverge at their upper edge
-                for i, depth in enumerate(depths):
-                    of = dataset.sel(activation=name, ensemble=ensemble, depth=depth)
-                    color = plotting.COLORS[i % 8]
-                    logs = of.log_singular_values.transpose("seed", ...).values
-                    if np.nanmax(of.density) <= 0:
-                        ax.text(
-                            0.5, 0.5, "all singular values alike", transform=ax.transAxes, ha="center", color="0.35"
-                        )
-                        continue
-                    at = of.grid.values
-                    edges = np.linspace(at[0], at[-1], 41)
-                    found = estimates.density(logs, edges)
-                    low, high = (np.append(depth * end, np.nan) for end in (found.low, found.high))
-                    ax.fill_between(edges / depth, low, high, step="post", color=color, alpha=0.35, lw=0)
-                    ax.step(edges[:-1] / depth, depth * found.estimate, where="post", color=color, lw=0.5)
-                    ax.plot(at / depth, depth * of.density, color=color, label=f"L = {depth}")
-                    ax.plot([float(of.largest) / depth], [0], "|", color=color, ms=8, mew=1.2, clip_on=False)
-                    tallest = max(tallest, depth * float(np.quantile(of.density, 0.9)))
-                    counted = np.stack([np.histogram(one, of.edges.values)[0] for one in logs]) / logs.shape[1]
-                    expected = np.diff(
-                        np.interp(
-                            of.edges.values,
-                            at,
-                            np.concatenate(
-                                [[0], np.cumsum((of.density.values[1:] + of.density.values[:-1]) / 2 * np.diff(at))]
-                            ),
-                        )
-                    )
-                    error = counted.std(0, ddof=1) / np.sqrt(len(logs))
-                    z = np.where(error > 0, (counted.mean(0) - expected) / np.where(error > 0, error, 1.0), np.nan)
-                    worst.append(z)
-                    where = (np.arange(BINS) + 0.5) / BINS + 0.012 * (i - 1)
-                    off.plot(where, z, plotting.MARKERS[row % 8], color=color, mfc="none", mew=0.8)
+            for ax, off, ensemble in zip(axes[row], axes[-1], ENSEMBLES, strict=True):
+                of = dataset.sel(activation=name, ensemble=ensemble)
+                _draw_densities(ax, of)
                 ax.set_title(f"{name}, {ensemble}")
-                ax.set_ylim(0, 1.15 * tallest or 1.0)
-        for ax in axes[-1]:
-            ax.axhspan(-1.96, 1.96, color="0.92", lw=0)
-            ax.axhline(0, color="0.5", lw=0.6)
-            ax.set(xlabel="theoretical quantile", ylabel="measured - theory (s.e.)")
-        for row, name in enumerate(names):
+                found += _draw_discrepancies(off, of, plotting.MARKERS[row % 8])
             axes[-1, 0].plot([], [], plotting.MARKERS[row % 8], color="k", mfc="none", label=name)
+        for ax in axes[-1]:
+            panels.standard_errors(ax)
+            ax.set(xlabel="theoretical quantile", ylabel="measured - theory (s.e.)")
         axes[-1, 0].legend(ncols=2, fontsize=5.5)
         for ax in axes[len(names) - 1]:
             ax.set_xlabel(r"$\ln s\,/\,L$ of the Jacobian (nats per layer)")
@@ -174,18 +137,57 @@ def draw(options: Options, dataset):
             ax.set_ylabel("density")
         next(ax for ax in axes.flat if ax.get_legend_handles_labels()[0]).legend(loc="upper left")
         plotting.panel_letters(list(axes.flat))
-        scales = ", ".join(f"{n} {float(dataset.scale.sel(activation=n).values.flat[0]):.4g}" for n in names)
-        z = np.concatenate(worst)
-        z = z[np.isfinite(z)]
-        footer = (
-            f"Lines: free probability, infinite width; ticks: its largest singular value. Steps: {options.seeds} seeds (root {options.root_seed}) pooled, with a 95 % bootstrap band over seeds; "
-            f"n = {options.width}.\nCritical weight scales: {scales}; sigma_b = {options.bias_scale:g} (0 for identity, relu, leaky_relu); input scaled so that every layer has the stationary length.\n"
-            "Exactly zero and exactly equal singular values (relu, hard_tanh, linear orthogonal) are point masses of the theory and not drawn. "
-            f"Lowest row: share of values in ten\nequally likely intervals; markers: activation, colours: depth; grey: 95 %. Finite networks have the rank of their layer of fewest active\nunits, lower than the theory's (relu, hard_tanh: lowest interval), and differ by some L/n elsewhere: rms {np.sqrt(np.mean(z**2)):.2f}. "
-            f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
-        )
-        plotting.footnote(fig, footer)
+        plotting.footnote(fig, _footer(options, dataset, np.concatenate(found)))
     return fig
+
+
+def _draw_densities(ax, of) -> None:
+    """Density of ln s over the depth, measured and in theory, a colour for each depth."""
+    tallest = 0.0  # but for the last tenth: some densities diverge at their upper edge
+    for i, depth in enumerate(of.depth.values):
+        one, color = of.sel(depth=depth), panels.color(i)
+        if np.nanmax(one.density) <= 0:
+            ax.text(0.5, 0.5, "all singular values alike", transform=ax.transAxes, ha="center", color="0.35")
+            continue
+        at = one.grid.values
+        edges = np.linspace(at[0], at[-1], 41)
+        found = estimates.density(one.log_singular_values.transpose("seed", ...).values, edges)
+        low, high = (np.append(depth * end, np.nan) for end in (found.low, found.high))
+        ax.fill_between(edges / depth, low, high, step="post", color=color, alpha=0.35, lw=0)
+        ax.step(edges[:-1] / depth, depth * found.estimate, where="post", color=color, lw=0.5)
+        ax.plot(at / depth, depth * one.density, color=color, label=f"L = {depth}")
+        ax.plot([float(one.largest) / depth], [0], "|", color=color, ms=8, mew=1.2, clip_on=False)
+        tallest = max(tallest, depth * float(np.quantile(one.density, 0.9)))
+    ax.set_ylim(0, 1.15 * tallest or 1.0)
+
+
+def _draw_discrepancies(ax, of, marker: str) -> list[np.ndarray]:
+    """Shares of singular values between theoretical quantiles, less theory, in standard errors; returned too."""
+    found = []
+    for i, depth in enumerate(of.depth.values):
+        one = of.sel(depth=depth)
+        if np.nanmax(one.density) <= 0:
+            continue
+        logs, edges = one.log_singular_values.transpose("seed", ...).values, one.edges.values
+        counted = np.stack([np.histogram(of_seed, edges)[0] for of_seed in logs]) / logs.shape[1]
+        cumulated = _cumulated(one.grid.values, one.density.values)
+        expected = np.diff(np.interp(edges, one.grid.values, cumulated))
+        z = panels.discrepancy(counted.T, expected)
+        where = (np.arange(BINS) + 0.5) / BINS + 0.012 * (i - 1)
+        ax.plot(where, z, marker, color=panels.color(i), mfc="none", mew=0.8)
+        found.append(z)
+    return found
+
+
+def _footer(options: Options, dataset, z: np.ndarray) -> str:
+    scales = ", ".join(f"{n} {float(dataset.scale.sel(activation=n).values.flat[0]):.4g}" for n in options.activations)
+    z = z[np.isfinite(z)]
+    return (
+        f"Lines: free probability, infinite width; ticks: its largest singular value. Steps: {options.seeds} seeds (root {options.root_seed}) pooled, with a 95 % bootstrap band over seeds; "
+        f"n = {options.width}.\nCritical weight scales: {scales}; sigma_b = {options.bias_scale:g} (0 for identity, relu, leaky_relu); input scaled so that every layer has the stationary length.\n"
+        "Exactly zero and exactly equal singular values (relu, hard_tanh, linear orthogonal) are point masses of the theory and not drawn. "
+        f"Lowest row: share of values in ten\nequally likely intervals; markers: activation, colours: depth; grey: 95 %. Finite networks have the rank of their layer of fewest active\nunits, lower than the theory's (relu, hard_tanh: lowest interval), and differ by some L/n elsewhere: rms {np.sqrt(np.mean(z**2)):.2f}. {words.made(dataset)}"
+    )
 
 
 if __name__ == "__main__":

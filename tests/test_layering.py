@@ -36,6 +36,7 @@ WITHOUT_JAX = {"estimates", "plotting", "zarr_files", "header", "store", "leases
 
 FILES = sorted(p.relative_to(ROOT).as_posix() for top in ("jaxsat", "analyses") for p in (ROOT / top).rglob("*.py"))
 PACKAGE = [file for file in FILES if file.startswith("jaxsat/")]
+QUESTIONS = [file for file in FILES if file.startswith("analyses/")]
 
 
 def wing_of(file: str) -> str:
@@ -77,6 +78,14 @@ def test_imports_point_down(file):
 def test_table_has_no_circle_and_names_what_exists():
     assert set(BELOW) == {wing_of(file) for file in PACKAGE}
     list(graphlib.TopologicalSorter(BELOW).static_order())
+
+
+@pytest.mark.parametrize("file", QUESTIONS)
+def test_questions_import_the_library_and_what_they_share_but_no_other_question(file):
+    own = f"analyses/{wing_of(file)}/"
+    for target in imports_of(file):
+        allowed = target.startswith(("jaxsat/", "analyses/shared/", own))
+        assert allowed or target == "analyses/__init__.py", f"{file} imports {target}"
 
 
 def test_no_file_is_in_a_circle():

@@ -10,6 +10,8 @@ import pytest
 import xarray
 from matplotlib import image
 
+from analyses.shared import command
+
 TINY = {
     "activations_saturate": ["--activations", "sigmoid", "relu", "--points", "41"],
     "gradients_vanish_with_depth": [
@@ -63,16 +65,22 @@ SLOW = {
 
 
 def analysis(name, *arguments):
-    command = [sys.executable, "-W", "error", "-m", f"analyses.{name}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    words = [sys.executable, "-W", "error", "-m", f"analyses.{name}", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True)
+
+
+def call(monkeypatch, name, *arguments):
+    """The same without a process of its own."""
+    module = importlib.import_module(f"analyses.{name}")
+    main = module.main if hasattr(module, "main") else importlib.import_module(f"analyses.{name}.__main__").main
+    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    command.run(module.Options, main, module.__doc__)
 
 
 def in_process(monkeypatch, name, *arguments):
-    """The same without a process of its own: the exit code."""
-    module = importlib.import_module(f"analyses.{name}")
-    monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+    """The exit code of such a call."""
     with pytest.raises(SystemExit) as stopped:
-        module.command.run(module.Options, module.main, module.__doc__)
+        call(monkeypatch, name, *arguments)
     return stopped.value.code
 
 
@@ -97,11 +105,9 @@ def test_writes_figure_and_dataset_and_says_where(name, tmp_path):
 
 
 def test_results_may_be_written_over_by_the_same_analysis(tmp_path, monkeypatch):
-    module = importlib.import_module("analyses.activations_saturate")
-    arguments = [*TINY["activations_saturate"], "--output", str(tmp_path), "--formats", "png"]
-    monkeypatch.setattr(sys, "argv", ["activations_saturate", *arguments])
+    name = "activations_saturate"
     for _ in range(2):
-        module.command.run(module.Options, module.main, module.__doc__)
+        call(monkeypatch, name, *TINY[name], "--output", tmp_path, "--formats", "png")
 
 
 @pytest.mark.slow
@@ -118,7 +124,7 @@ def test_an_analysis_goes_on_from_its_store(tmp_path):
     assert not list((store / "born_dead-dead.zarr" / ".jaxsat" / "claims").iterdir())
     refused = analysis(*arguments)
     assert refused.returncode == 2
-    assert "holds something already. Add --resume" in refused.stderr
+    assert "--store: must be a new or an empty folder" in refused.stderr
     done = analysis(*arguments, "--resume")
     assert done.returncode == 0, done.stderr
     assert mark.exists()
@@ -132,8 +138,8 @@ def test_an_analysis_goes_on_from_its_store(tmp_path):
         (["--activations", "sigmiod"], "Did you mean 'sigmoid'"),
         (["--output", "/proc/nowhere"], "output: must be in a folder that can be written"),
         (["--seed-count", "3"], "--seed-count"),
-        (["--resume"], "resume: goes with --store"),
-        (["--draw-only"], "is not there. Run the analysis once without --draw-only"),
+        (["--resume"], "--resume: must come with --store"),
+        (["--draw-only"], "--draw-only: must find a dataset of this analysis; got no"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(name, arguments, message, tmp_path, monkeypatch, capsys):
@@ -159,11 +165,11 @@ def test_a_dataset_of_somebody_else_is_not_written_over(tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--images", "0"], "images: must be from 1 to 1797; got 0"),
-        (["--zero-scale", "7"], "zero_scale: must be one of scales"),
-        (["--depth", "2"], "depth: must be at least 3"),
-        (["--scales", "1.0", "-2.0", "2.0"], "must be finite and at least 0"),
-        (["--width", "0"], "`width` must be at least 1; got 0"),
+        (["--images", "0"], "--images: must be an integer of at least 1; got 0"),
+        (["--zero-scale", "7"], "--zero-scale: must be among --scales"),
+        (["--depth", "2"], "--depth: must be an integer of at least 3; got 2"),
+        (["--scales", "1.0", "-2.0", "2.0"], "--scales: must be a finite number and above 0; got -2"),
+        (["--width", "0"], "--width: must be an integer of at least 1; got 0"),
     ],
 )
 def test_bad_sizes(arguments, message, tmp_path, monkeypatch, capsys):
@@ -174,20 +180,32 @@ def test_bad_sizes(arguments, message, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("dying_relu", ["--shown-rate", "0.3"], "shown_rate: must be one of rates"),
-        ("dying_relu", ["--seeds", "1"], "seeds: must be at least 2 for an interval; got 1"),
-        ("dying_relu", ["--activations"], "activations: must name at least one; got none"),
-        ("dying_relu", ["--clip", "0"], "clip: must be above 0; got 0"),
-        ("dying_relu", ["--rates", "-1"], r"rates: must be above 0; got \(-1.0,\)"),
-        ("saturation_during_training", ["--rate", "-1"], "rate: must be above 0; got -1"),
-        ("saturation_during_training", ["--epochs", "0"], "epochs: must be above 0; got 0"),
-        ("trainability", ["--learning-rate", "-1"], "learning_rate: must be above 0; got -1"),
-        ("remedies", ["--residual-scale", "-1"], "residual_scale: must be above 0; got -1"),
-        ("claims", ["--learning-rates"], "learning_rates: must be above 0, at least one"),
-        ("saturation_during_training", ["--activations"], "activations: must name at least one; got none"),
-        ("saturation_during_training", ["--activations", "relu"], "activations: must be bounded.*; got relu"),
-        ("saturation_during_training", ["--shown", "4", "6"], "shown: must be two of depths"),
-        ("saturation_during_training", ["--start-seeds", "1"], "must be at least 2 for an interval; got 8 and 1"),
+        ("dying_relu", ["--shown-rate", "0.3"], "--shown-rate: must be among --rates"),
+        (
+            "dying_relu",
+            ["--seeds", "1"],
+            "--seeds: must be an integer of at least 2; got 1. An interval needs two networks",
+        ),
+        ("dying_relu", ["--activations"], "--activations: must name at least one activation; got none"),
+        ("dying_relu", ["--clip", "0"], "--clip: must be a finite number and above 0; got 0"),
+        ("dying_relu", ["--rates", "-1"], "--rates: must be a finite number and above 0; got -1"),
+        ("saturation_during_training", ["--rate", "-1"], "--rate: must be a finite number and above 0; got -1"),
+        ("saturation_during_training", ["--epochs", "0"], "--epochs: must be an integer of at least 1; got 0"),
+        ("trainability", ["--learning-rate", "-1"], "--learning-rate: must be a finite number and above 0; got -1"),
+        ("remedies", ["--residual-scale", "-1"], "--residual-scale: must be a finite number and above 0; got -1"),
+        ("claims", ["--learning-rates"], "--learning-rates: must have at least one number; got none"),
+        ("saturation_during_training", ["--activations"], "--activations: must name at least one activation; got none"),
+        (
+            "saturation_during_training",
+            ["--activations", "relu"],
+            "--activations: must be bounded on both sides; got 'relu'",
+        ),
+        ("saturation_during_training", ["--shown", "4", "6"], "--shown: must be two of --depths"),
+        (
+            "saturation_during_training",
+            ["--start-seeds", "1"],
+            "--start-seeds: must be an integer of at least 2; got 1",
+        ),
     ],
 )
 def test_bad_choices(name, arguments, message, tmp_path, monkeypatch, capsys):

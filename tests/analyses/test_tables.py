@@ -6,7 +6,7 @@ import dataclasses
 import pytest
 import xarray
 
-from analyses import command
+from analyses.shared import command
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +24,13 @@ def draw(options, dataset):
     return Figure(figsize=(1, 1))
 
 
-def tables(options, dataset):
+def table(options, dataset):
     """In the order of the rows."""
     return [{"row": str(one.row.values), "value": one.item(), "count": 2} for one in dataset.value]
 
 
 def produce(folder, **changes):
-    command.produce(Options(folder, ("png",), **changes), "toy", measure, draw, tables=tables)
+    command.produce(Options(folder, ("png",), **changes), "toy", measure, draw, table=table)
 
 
 def test_a_table_is_written_printed_and_made_again_from_the_dataset(tmp_path, capsys):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from analyses.verdicts import Effect, Wanted, judge, meets
+from analyses.shared.verdicts import Effect, Wanted, judge, meets
 
 AT_LEAST, AT_MOST = Wanted("at least", 1.0), Wanted("at most", 1.0)
 MET, MISSED, OPEN = Effect("met", 1.5, 2.0), Effect("missed", 0.0, 0.5), Effect("open", 0.5, 1.5)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analyses import command
+from analyses.shared import command
 
 STANDARD, LARGE = "standard", "large"
 CONTRASTS = ("relu", "identity")  # what sigmoidal networks are compared with

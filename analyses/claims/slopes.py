@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analyses.claim_experiments.networks import LARGE, Networks
-from analyses.claim_experiments.rows import Row, of_seeds
+from analyses.claims.networks import LARGE, Networks
+from analyses.claims.rows import Row, of_seeds
 from jaxsat import addresses
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -31,10 +31,12 @@ def slope_is_at_most_a_quarter(networks: Networks) -> list[Row]:
             s = sigmoid(x[jnp.isfinite(x)])
             slopes[f"s (1 - s), {s.dtype}"] = s * (1 - s)
         slopes["exp(-x) / (1 + exp(-x))^2, float64"] = sigmoid.slope(double)
-    largest = {
-        condition: float(np.log(4 * np.max(np.asarray(slope, np.float64)))) for condition, slope in slopes.items()
-    }
-    return [Row(condition, found, found, found) for condition, found in largest.items()]
+    rows = []
+    for condition, slope in slopes.items():
+        largest = np.max(np.asarray(slope, np.float64))
+        found = float(np.log(4 * largest))
+        rows.append(Row(condition, found, found, found))
+    return rows
 
 
 def product_has_quarter_and_weights(networks: Networks) -> list[Row]:
@@ -47,7 +49,13 @@ def product_has_quarter_and_weights(networks: Networks) -> list[Row]:
     options = networks.options
     net = jaxsat.MLP(depth=options.drawn_depth, width=options.width)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(addresses.root(options.root_seed), jnp.arange(options.drawn_seeds))
-    draws = np.asarray(jax.vmap(lambda key: net.init(key).hidden)(keys), np.float64)
+
+    @jax.jit
+    @jax.vmap
+    def drawn(key):
+        return net.init(key).hidden
+
+    draws = np.asarray(drawn(keys), np.float64)
     log_norm, rows = np.log(np.linalg.norm(draws, ord=2, axis=(-2, -1))), []
     for name, scale, quarter in _scales(networks):
         norms = networks.drawn_at("log_gradient_norms", name, scale).astype(float)
@@ -112,7 +120,8 @@ def upstream_does_not_reach_downstream(networks: Networks) -> list[Row]:
                 pushed = params._replace(biases=size * jnp.sign(params.biases))
                 return of(net, pushed, x, upstream)
 
-            ratios = jax.jit(jax.vmap(jax.vmap(one, (0, 0, 0, None)), (None, None, None, 0)))(*parts, sizes)
+            over_networks = jax.vmap(one, (0, 0, 0, None))
+            ratios = jax.jit(jax.vmap(over_networks, (None, None, None, 0)))(*parts, sizes)
             for what, ratio in zip(("saturated", "far in it"), np.asarray(ratios, float), strict=True):
                 rows.append(of_seeds(f"{name}, {what}, {how}", ratio, expected=2.0))
     return rows

@@ -1,17 +1,18 @@
-"""The panels of ``saturation_during_training``: marks on Axes, from its dataset alone. Layers are told by colour."""
+"""The curves of ``saturation_during_training``: marks on Axes, from its dataset alone. Each layer has its colour."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib import pyplot as plt
 
-from analyses import saturation_verdicts
+from analyses.saturation_during_training import fates
+from analyses.shared import panels
 from jaxsat import activations
 from jaxsat.results import estimates, plotting
 
 
 def colors(count: int) -> list:
-    """One for each layer, from the input."""
+    """Return a colour for each layer, from the input."""
     return list(plt.get_cmap("viridis")(np.linspace(0, 0.92, count)))
 
 
@@ -33,7 +34,7 @@ def escapes(ax, dataset, epochs: int) -> None:
     depths, seeds = dataset.depth.values, dataset.sizes["seed"]
     late = 1.6 * epochs
     for i, kind in enumerate(dataset.initialisation.values):
-        found = saturation_verdicts.escapes(dataset.sel(initialisation=kind))
+        found = fates.epochs_of_escape(dataset.sel(initialisation=kind))
         color, marker, middles = plotting.COLORS[i], plotting.MARKERS[i], []
         for depth, (sank, left) in zip(depths, found, strict=True):
             at = np.where(np.isfinite(left), left, late)[np.isfinite(sank)]
@@ -103,7 +104,7 @@ def ratios(ax, of) -> None:
             theory = one[f"theory_{name}"].values
             ax.plot(layers, theory, color=plotting.COLORS[i], ls=ls, lw=0.8)
             ax.errorbar(
-                layers, mean, (mean - low, high - mean), color=plotting.COLORS[i], marker=plotting.MARKERS[i], ls="none",
+                layers, mean, panels.bars(mean, low, high), color=plotting.COLORS[i], marker=plotting.MARKERS[i], ls="none",
                 mfc=fill, mew=0.7, elinewidth=0.7,
             )  # fmt: skip
     ax.set(yscale="log", xlabel="layer", ylabel="r.m.s. over last", xticks=layers)

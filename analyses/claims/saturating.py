@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from analyses.claim_experiments.networks import LARGE, STANDARD, Networks
-from analyses.claim_experiments.rows import Row, of_seeds
+from analyses.claims.networks import LARGE, STANDARD, Networks
+from analyses.claims.rows import Row, of_seeds
 from jaxsat import addresses
 
 SHIFTS = (0.0, 1.0, 2.0, 4.0, 8.0)  # of the biases of one layer, to saturate it
@@ -128,11 +128,13 @@ def saturated_layers_move_slower(networks: Networks) -> list[Row]:
             )
             with np.errstate(divide="ignore"):
                 moved = np.log(ratio)
-            plain.append(_mean(_correlation(_ranks(saturated), _ranks(moved)), axis=-1))
+            ranked = _correlation(_ranks(saturated), _ranks(moved))
+            plain.append(_mean(ranked, axis=-1))
             flat = [_residual(v).reshape(len(v), -1) for v in (saturated, moved)]
             adjusted.append(_correlation(*flat))
-        rows.append(of_seeds(f"{name}, across layers, in training", _mean(np.array(plain), axis=0)))
-        rows.append(of_seeds(f"{name}, less layer and epoch means", _mean(np.array(adjusted), axis=0)))
+        for condition, found in (("across layers, in training", plain), ("less layer and epoch means", adjusted)):
+            effects = _mean(np.array(found), axis=0)
+            rows.append(of_seeds(f"{name}, {condition}", effects))
         rows.append(of_seeds(f"{name}, one layer pushed, start", _pushed(networks, name)))
     return rows
 
@@ -151,12 +153,15 @@ def _pushed(networks: Networks, name: str) -> np.ndarray:
     x, y = (jnp.asarray(a[: options.batch_size]) for a in networks.digits.train)
     x = x.astype(jnp.result_type(float))
 
+    def loss(params):
+        return jnp.mean(losses(net, params, x, y)[0])
+
     def one(seed, layer, shift):
         key = jax.random.fold_in(addresses.root(options.root_seed), seed)
         params = net.init(key).scaled()
         outwards = jax.random.rademacher(jax.random.fold_in(key, 2**31 + 3), (net.width,), x.dtype)
         params = params._replace(biases=params.biases.at[layer].add(shift * outwards))
-        slope = jax.grad(lambda p: jnp.mean(losses(net, p, x, y)[0]))(params)
+        slope = jax.grad(loss)(params)
         sizes = [
             jnp.concatenate([jnp.linalg.norm(p.first)[None], jnp.linalg.norm(p.hidden, axis=(1, 2))])
             for p in (slope, params)
@@ -167,8 +172,13 @@ def _pushed(networks: Networks, name: str) -> np.ndarray:
     over_shifts = jax.vmap(one, (None, None, 0))
     over_layers = jax.vmap(over_shifts, (None, 0, None))
     seeds, layers = jnp.arange(options.seeds, dtype=jnp.int32), jnp.arange(net.depth, dtype=jnp.int32)
-    found = jax.jit(lambda: jax.lax.map(lambda seed: over_layers(seed, layers, jnp.asarray(SHIFTS, x.dtype)), seeds))()
-    moved, saturated = (np.asarray(v) for v in found)
+    shifts = jnp.asarray(SHIFTS, x.dtype)
+
+    @jax.jit
+    def over_seeds(seeds):
+        return jax.lax.map(lambda seed: over_layers(seed, layers, shifts), seeds)
+
+    moved, saturated = (np.asarray(v) for v in over_seeds(seeds))
     return _mean(_correlation(_ranks(saturated), _ranks(moved)), axis=-1)
 
 

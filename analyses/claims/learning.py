@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from analyses.claim_experiments.networks import CONTRASTS, Networks
-from analyses.claim_experiments.rows import Row, of_seeds
+from analyses.claims.networks import CONTRASTS, Networks
+from analyses.claims.rows import Row, of_seeds
 from jaxsat import addresses
 
 ALIVE, KILL = 30, -1e3  # steps before a layer is switched off, and the biases that do it
@@ -37,7 +37,13 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
 
     slopes = jax.jit(jax.vmap(jax.grad(loss)))
     keys = jax.vmap(jax.random.fold_in, (None, 0))(addresses.root(options.root_seed), np.arange(options.seeds))
-    start: Any = jax.vmap(lambda key: net.init(key).scaled())(keys)._replace(weight_scale=None, bias_scale=None)
+
+    @jax.jit
+    @jax.vmap
+    def drawn(key):
+        return net.init(key).scaled()
+
+    start: Any = drawn(keys)._replace(weight_scale=None, bias_scale=None)
 
     def sizes(tree):
         """Of the layer's weights and of the read-out's biases, for each seed."""

@@ -1,21 +1,18 @@
-"""From networks trained with every remedy to an order in which to try them."""
+"""The order in which remedies should be tried, from the networks trained with each of them."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import xarray
 
+from analyses.remedies import Options
 from jaxsat.results import estimates
 
-if TYPE_CHECKING:
-    import xarray
-
-    from analyses.remedies import Options
-
 CHANCE = 0.1
-RECOVERED = 0.9  # share of the accuracy between chance and the best remedy from which on a network counts as trained
+RECOVERED = 0.9  # a network counts as trained from this share of the way from chance to the accuracy of the best remedy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Case:
         conditions: (seed,), before training: ln s_1 / s_10 of the Jacobian.
         accuracies: (seed,) on test data, after training; `accuracy` is their mean.
         at_rates: mean test accuracy at every learning rate.
-        at_end: whether the chosen rate is the smallest or largest tried, so that one beyond might do better.
+        at_end: whether the chosen rate is the smallest or largest tried, so that a rate beyond it might do better.
     """
 
     remedy: str
@@ -45,15 +42,16 @@ class Case:
         return float(self.accuracies.mean())
 
     def trains(self, bar: float) -> bool:
-        """Whether the 95 % interval of the mean accuracy lies above."""
+        """Return whether the 95 % interval of the mean accuracy lies above."""
         return bool(estimates.mean_interval(self.accuracies).low >= bar)
 
 
-def judged(options: Options, dataset: xarray.Dataset) -> tuple[list[list[Case]], float]:
-    """Cases of each remedy, the worse first, remedies in the order of the table; and the accuracy that counts as trained."""
+def judged_cases(options: Options, dataset: xarray.Dataset) -> tuple[list[list[Case]], float]:
+    """Return the cases of each remedy, the worse first, in the order of the table; and the accuracy that counts as trained."""
     last = dataset.isel(step=-1)
     choosing, reported = slice(0, options.choosing), slice(options.choosing, None)
-    loss = last.loss.where(last.diverged_at < 0, np.inf).isel(seed=choosing).fillna(np.inf).median("seed")
+    losses = last.loss.where(last.diverged_at < 0, np.inf).fillna(np.inf)
+    loss = losses.isel(seed=choosing).median("seed")
     found: dict[str, list[Case]] = {}
     for i, best in enumerate(loss.transpose("case", "rate").values.argmin(1)):
         rates = dataset.isel(case=i, seed=reported)
@@ -78,7 +76,7 @@ def table(options: Options, dataset: xarray.Dataset) -> list[dict[str, Any]]:
     of learning rates at which the mean accuracy is above the same nine tenths. At end: the rate is the smallest
     or largest tried, and one beyond might do better. Rate, works, and the medians at the start of ln |dE/dh_1| / |dE/dh_L|
     and of the Jacobian's ln s_1 / s_10 are of the worse case."""
-    order, bar = judged(options, dataset)
+    order, bar = judged_cases(options, dataset)
     rows = []
     for place, cases in enumerate(order, start=1):
         worse = cases[0]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analyses.verdicts import Wanted
+from analyses.shared.verdicts import Wanted
 
 
 class Row(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray
 
-from analyses import judged_remedies
+from analyses.remedies import judging
 
 CASES = [("good", "its own"), ("half", "too small"), ("half", "too large"), ("close", "its own")]
 # (case, rate): loss on the choosing seed and mean accuracy on the reported ones.
@@ -42,10 +42,10 @@ def dataset():
 
 def test_order_choice_and_verdicts(dataset):
     options = types.SimpleNamespace(choosing=1)
-    order, bar = judged_remedies.judged(options, dataset)
+    order, bar = judging.judged_cases(options, dataset)
     assert bar == pytest.approx(0.1 + 0.9 * 0.8)
     assert [cases[0].remedy for cases in order] == ["good", "close", "half"]
-    rows = judged_remedies.table(options, dataset)
+    rows = judging.table(options, dataset)
     assert [row["rate"] for row in rows] == [1.0, 0.1, 1.0]
     assert [row["accuracy"] for row in rows] == pytest.approx([0.9, 0.88, 0.3])
     assert [row["trains"] for row in rows] == ["its own", "its own", "too small"]

@@ -7,10 +7,9 @@ and 10 were split so that what holds stands apart, ReLU is compared in training 
 saturates further, and jaxsat's own slope in float16, which rounds to 1/4 (1 + eps), was left out of 2a.
 """
 
-from analyses.claim_experiments import learning, saturating, slopes
-from analyses.claim_experiments.networks import Networks
-from analyses.claim_experiments.rows import Claim
-from analyses.verdicts import Wanted
+from analyses.claims import learning, saturating, slopes
+from analyses.claims.rows import Claim
+from analyses.shared.verdicts import Wanted
 
 CLAIMS = (
     Claim(
@@ -92,5 +91,3 @@ CLAIMS = (
         "from x on", Wanted("at most", 1000.0), slopes.log_slopes_cannot_be_told_apart, logarithmic=True,
     ),
 )  # fmt: skip
-
-__all__ = ["CLAIMS", "Claim", "Networks"]

@@ -1,0 +1,21 @@
+"""Run as ``python -m analyses.gradients_vanish_with_depth``."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import analyses.gradients_vanish_with_depth as question
+from analyses.shared import command
+
+
+def main(options: question.Options) -> None:
+    if options.quick:
+        options = dataclasses.replace(options, **question.QUICK)
+    question.check(options)
+    from analyses.gradients_vanish_with_depth import figure, measuring
+
+    command.produce(options, question.NAME, measuring.measure, figure.draw)
+
+
+if __name__ == "__main__":
+    command.run(question.Options, main, question.__doc__)

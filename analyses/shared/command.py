@@ -1,0 +1,200 @@
+"""What every analysis shares as a command: typed options, an output folder, figure and dataset written side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import math
+import pathlib
+import shlex
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import tyro
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+Options = TypeVar("Options", bound="Output")
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    output: pathlib.Path = pathlib.Path("figures")
+    """Folder for the figure and its dataset."""
+    formats: tuple[Literal["png", "pdf"], ...] = ("png", "pdf")
+    """Formats of the figure."""
+    store: pathlib.Path | None = None
+    """Folder in which sweeps are saved while they run, so that --resume can continue them."""
+    resume: bool = False
+    """Continue the sweeps that are in --store."""
+    draw_only: bool = False
+    """Draw the figure again from the dataset in --output, with the options of that dataset. Nothing is computed."""
+
+
+def run(options: type[Options], main: Callable[[Options], None], description: str | None) -> None:
+    """Parse the command line and call `main`. A mistake in the input is reported in a single line, with exit code 2."""
+    chosen = tyro.cli(options, description=description)
+    try:
+        main(chosen)
+    except (ValueError, TypeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def flag(name: str) -> str:
+    """Return an option as the user types it.
+
+    >>> flag("root_seed")
+    '--root-seed'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def check_output(options: Output, name: str) -> None:
+    """Raise unless the results of analysis `name` can be written. Called before any long work."""
+    from jaxsat import checks
+    from jaxsat.results import zarr_files
+
+    if not options.formats:
+        raise ValueError(checks.refusal("--formats", "", "name at least one of png, pdf", checks.Shown("none")))
+    zarr_files.check_folder(options.output, "output:")
+    _replaceable(options.output / f"{name}.zarr", name)
+    if options.resume and options.store is None:
+        rule = "come with --store, the folder of the sweeps to continue"
+        raise ValueError(checks.refusal("--resume", "", rule, checks.Shown("no --store")))
+    if options.store is not None and not options.resume and options.store.exists() and any(options.store.iterdir()):
+        remedy = "Add --resume to continue, or choose another folder."
+        raise ValueError(checks.refusal("--store", "", "be a new or an empty folder", str(options.store), remedy))
+
+
+def check_at_least(options: Output, why: str = "", **bounds: int) -> None:
+    """Raise unless each named option is an integer of at least its bound; `why` is a sentence for the error."""
+    from jaxsat import checks
+
+    for name, bound in bounds.items():
+        checks.integer(flag(name), "", getattr(options, name), bound, remedy=why)
+
+
+def check_numbers(
+    options: Output, *names: str, above: float = -math.inf, least: float = -math.inf, most: float = math.inf
+) -> None:
+    """Raise unless each named option is a number within the bounds, or at least one number, all within them."""
+    from jaxsat import checks
+
+    for name in names:
+        given = getattr(options, name)
+        values = given if isinstance(given, tuple) else (given,)
+        if not values:
+            raise ValueError(checks.refusal(flag(name), "", "have at least one number", checks.Shown("none")))
+        for value in values:
+            checks.number(flag(name), "", value, float(least), float(most), float(above))
+
+
+def check_bounded(names: tuple[str, ...]) -> None:
+    """Raise unless there are activations, and all of them have a limit on either side."""
+    from jaxsat import activations, checks
+
+    check_named(names)
+    for phi in map(activations.get, names):
+        if phi.left_limit is None or phi.right_limit is None:
+            remedy = "Choose for example sigmoid, tanh or softsign."
+            raise ValueError(checks.refusal("--activations", "", "be bounded on both sides", phi.name, remedy))
+
+
+def check_named(names: tuple[str, ...]) -> None:
+    """Raise unless there are activations, and all of them are known."""
+    from jaxsat import activations, checks
+
+    if not names:
+        raise ValueError(checks.refusal("--activations", "", "name at least one activation", checks.Shown("none")))
+    for name in names:
+        activations.get(name)
+
+
+def part(options: Output, name: str, of: str = "sweep") -> pathlib.Path | None:
+    """Return where a sweep of analysis `name` is saved while it runs; None without --store."""
+    return None if options.store is None else options.store / f"{name}-{of}.zarr"
+
+
+def produce(
+    options: Options, name: str, measure: Callable[[Options], xarray.Dataset],
+    draw: Callable[[Options, xarray.Dataset], Figure],
+    table: Callable[[Options, xarray.Dataset], list[dict[str, Any]]] | None = None,
+) -> None:  # fmt: skip
+    """Measure, draw and write; or draw again what was written.
+
+    `table` makes rows from the dataset alone: one dict of strings and numbers each, all with the same columns. They are
+    written as NAME.md and NAME.csv, and printed. Its docstring says how they were made, and is printed below them.
+    """
+    from analyses.shared import compiled, tables
+    from jaxsat.results import zarr_files
+
+    path = options.output / f"{name}.zarr"
+    if table is not None:
+        tables.check_replaceable(options.output, name)
+    if not options.draw_only:
+        compiled.keep_programs()
+        dataset = measure(options)
+        _replaceable(path, name)
+        dataset.attrs |= {"analysis": name, "options": json.dumps(_deciding(options))}
+        zarr_files.write(dataset.drop_encoding(), path, mode="w")
+        print(path)
+    # The first figure, too, is drawn from the written dataset, so that drawing again gives the same figure.
+    dataset = _written(path, name)
+    options = dataclasses.replace(options, **_read(dataset.attrs["options"]))
+    figure = draw(options, dataset)
+    _save(options, name, figure)
+    if table is not None:
+        tables.write(options.output, name, table(options, dataset), inspect.getdoc(table))
+
+
+def _save(options: Output, name: str, figure: Figure) -> None:
+    """Write the figure in every format, and say where."""
+    for extension in options.formats:
+        path = options.output / f"{name}.{extension}"
+        about = {"Title": name, "Software" if extension == "png" else "Creator": f"jaxsat: {shlex.join(sys.argv)}"}
+        figure.savefig(path, bbox_inches="tight", metadata=about)
+        print(path)
+
+
+def _deciding(options: Output) -> dict[str, Any]:
+    """Return the options that decide what is in a figure."""
+    others = {field.name for field in dataclasses.fields(Output)}
+    names = [field.name for field in dataclasses.fields(options)]
+    return {name: getattr(options, name) for name in names if name not in others}
+
+
+def _read(options: str) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in json.loads(options).items()}
+
+
+def _written(path: pathlib.Path, name: str) -> xarray.Dataset:
+    import xarray
+
+    from jaxsat import checks
+
+    rule, remedy = "find a dataset of this analysis", "Run the analysis once without --draw-only."
+    if not path.exists():
+        raise ValueError(checks.refusal("--draw-only", "", rule, checks.Shown(f"no {path}"), remedy))
+    dataset = xarray.open_zarr(path, chunks=None).load()
+    if dataset.attrs.get("analysis") != name or "options" not in dataset.attrs:
+        came = checks.Shown(f"{path}, which was not written by this version")
+        raise ValueError(checks.refusal("--draw-only", "", rule, came, remedy))
+    return dataset
+
+
+def _replaceable(path: pathlib.Path, name: str) -> None:
+    """Raise if a dataset would be written over that this analysis did not write."""
+    if not path.exists():
+        return
+    import zarr
+
+    attributes: dict[str, Any] = {}
+    if (path / "zarr.json").exists():
+        attributes = dict(zarr.open_group(str(path), mode="r").attrs)
+    if attributes.get("analysis") != name:
+        raise ValueError(f"output: {path} exists and was not written by this analysis. Choose another --output.")
