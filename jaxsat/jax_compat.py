@@ -31,6 +31,7 @@ __all__ = [
     "jaxprs_in",
     "opened",
     "same_computation",
+    "same_numbers",
     "scan_counts",
     "scopes_of",
     "source_info_util",
@@ -110,7 +111,7 @@ def source_line(equation: JaxprEqn) -> str:
 
 
 def same_computation(one: Jaxpr | ClosedJaxpr, other: Jaxpr | ClosedJaxpr) -> bool:
-    """Return whether two jaxprs have the same equations, shapes, dtypes and numbers written into them.
+    """Return whether two jaxprs have the same equations, source lines, shapes, dtypes and numbers written into them.
 
     The values of arrays that a jaxpr closes over at its top are not compared, only their shapes. The rules of custom
     derivatives are taken as equal where the functions that they belong to are.
@@ -124,6 +125,8 @@ def _same_jaxpr(a: Jaxpr, b: Jaxpr, known: dict[Any, Any]) -> bool:
         return False
     for one, other in zip(a.eqns, b.eqns, strict=True):
         if one.primitive is not other.primitive or not _same_atoms(one.invars, other.invars, known):
+            return False
+        if scopes_of(one) != scopes_of(other) or source_line(one) != source_line(other):
             return False
         if not _same_params(one, other) or not _bound(one.outvars, other.outvars, known):
             return False
@@ -167,11 +170,11 @@ def _same_value(a: Any, b: Any) -> bool:
     if isinstance(a, (tuple, list)) and isinstance(b, (tuple, list)):
         return len(a) == len(b) and all(_same_value(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, (np.ndarray, np.generic, jax.Array, float)):
-        return _same_numbers(a, b)
+        return same_numbers(a, b)
     return bool(a == b)
 
 
-def _same_numbers(a: Any, b: Any) -> bool:
+def same_numbers(a: Any, b: Any) -> bool:
     """Return whether two arrays have the same bits, NaN and the sign of 0 included."""
     if not isinstance(b, type(a)) or isinstance(a, Tracer) or isinstance(b, Tracer):
         return False

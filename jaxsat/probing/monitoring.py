@@ -15,8 +15,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int
 
+from jaxsat.checks import integer
 from jaxsat.linalg.magnitudes import magnitude, wide
-from jaxsat.probing import Prepared, Report, prepare
+from jaxsat.probing.prober import probe
+from jaxsat.probing.report import Report
 
 
 class MonitorState(NamedTuple):
@@ -126,19 +128,18 @@ class PeriodicProbe:
     """
 
     def __init__(self, fn: Callable[..., Any], every: int, loss: Callable[[Any], Any] | None = None) -> None:
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(f"PeriodicProbe: `every` must be a whole number of steps, at least 1; got {every!r}.")
-        self._fn, self._every, self._loss = fn, every, loss
-        self._ready: Prepared | None = None
+        self._fn, self._every, self._loss = (
+            fn,
+            integer("PeriodicProbe", "every", every, remedy="It counts steps."),
+            loss,
+        )
         self._reports: dict[int, Report] = {}
 
-    def __call__(self, step: int, *args: Any) -> Report | None:
+    def __call__(self, step: int, *args: Any, **kwargs: Any) -> Report | None:
         """The report at this step, if it is one's turn; its scalars() are what loggers take."""
         if step % self._every:
             return None
-        if self._ready is None:
-            self._ready = prepare(self._fn, *args, loss=self._loss)
-        self._reports[step] = self._ready(*args)
+        self._reports[step] = probe(self._fn, *args, loss=self._loss, **kwargs)
         return self._reports[step]
 
     def dataset(self) -> Any:

@@ -3,51 +3,69 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsat.checks import Shown, refusal
+from jaxsat.jax_compat import ClosedJaxpr
+from jaxsat.probing.arguments import (
+    Split,
+    check_alike,
+    check_concrete,
+    is_array,
+    names_of,
+    same_but_for_numbers,
+    split,
+)
 from jaxsat.probing.findings import findings
-from jaxsat.probing.program import ProbeProgram, probe_program
+from jaxsat.probing.program import ProbeProgram, kept_program
 from jaxsat.probing.report import Report
 from jaxsat.probing.sites import site_records
 
 EXCESS = 0.01  # share of zero gradients beyond zero slopes that asks for a second look
+PURE = (
+    "jaxsat.probe: this came up while fn was traced. It must be a pure JAX function of its arguments: pass modules with "
+    "state (Flax nnx) as an argument, or split them with nnx.split and merge(..., copy=True) inside."
+)
 
 
-def probe(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None = None) -> Report:
-    """Where a function saturates and where its gradient goes: statistics of every nonlinear site, and what is wrong.
+def probe(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None = None, **kwargs: Any) -> Report:
+    """Return a report on a function: where it saturates, where its gradient goes, and what is wrong.
 
     The function is read, not changed: no hooks, no sow. Its jaxpr is cut into linear maps and elementwise nonlinear
-    pieces; it is evaluated once with statistics taken at each piece, and, where it has a scalar output, differentiated
-    once for the gradient that arrives there. jit, vmap, scan, cond, while, remat and custom derivatives are followed.
+    pieces. It is evaluated once, with statistics taken at each piece. If it has a scalar output, it is differentiated
+    once, for the gradient that arrives at each piece. jit, vmap, scan, cond, while, remat and custom derivatives are
+    followed.
 
     Args:
         fn: a pure function, or a callable pytree such as an Equinox module. Flax, Haiku and plain JAX alike.
-        args: its arguments, as pytrees; arrays are traced, anything else is taken as it is. The weight of a linear map is
-            the operand that is an argument (sliced, transposed or cast, but otherwise unchanged), the earlier one where
-            both are: parameters come before the data.
+        args, kwargs: its arguments, as pytrees. Arrays are traced, anything else is taken as it is. The weight of a
+            linear map is the operand that is an argument (sliced, transposed or cast, but otherwise unchanged). Where
+            both operands are, it is the earlier one: parameters come before the data.
         loss: takes fn's output to a scalar. Not needed where fn has exactly one scalar floating output.
 
     Returns: a :class:`Report`, with .sites, .findings, .notes, .table(), .plot(), .dataset() and .scalars(). Inside a
-        scan there is one record for each iteration; of a while loop the last iteration is kept, without gradients.
+        scan there is one record for each iteration. Of a while loop the last iteration is kept, without gradients.
 
-    Cost: one forward and one backward pass with reductions, and the time to trace and compile, which :func:`prepare`
-        pays once for many calls. Nothing of the size of an activation is kept for it. A second backward pass is made
-        only where a gradient underflowed.
+    Cost: one forward and one backward pass with reductions. The function is traced at each call. It is compiled at the
+        first one: the last 16 compiled programs are kept, and a call that traces to the same computation uses them
+        again, with the arrays and the numbers that fn closes over at that time. :func:`prepare` saves the trace too.
+        Nothing of the size of an activation is kept. A second backward pass is made only where a gradient underflowed.
 
-    Accuracy: the same equations are evaluated in the same order, in the run's own dtype; XLA may fuse them otherwise than
-        in jit(fn), so last bits may differ. Slopes are autodiff's, with its rounding. Sums are kept in float32 (float64
-        for float64).
+    Accuracy: the same equations are evaluated in the same order, in the run's own dtype. XLA may fuse them otherwise
+        than in jit(fn), so last bits may differ. Slopes are autodiff's, with its rounding. Sums are kept in float32
+        (float64 for float64).
         Not seen: maxout and pooling (a maximum over an axis is no elementwise piece); PReLU whose vector of slopes has
         the shape of a single unbatched input; what happens inside shard_map and Pallas kernels (a note says so).
 
     Raises:
-        TypeError: fn is not callable; loss does not give one floating scalar.
+        TypeError: fn is not callable; an argument is traced (inside jit); loss does not give one floating scalar.
 
     >>> w = jnp.full((3, 3), 2.0)
     >>> report = probe(lambda w, x: jnp.sum(jnp.tanh(x @ w)), w, jnp.ones((2, 3)))
@@ -56,132 +74,133 @@ def probe(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None 
     >>> [finding.code for finding in report.findings]
     ['saturated']
     """
-    return prepare(fn, *args, loss=loss)(*args)
+    return prepare(fn, *args, loss=loss, **kwargs)(*args, **kwargs)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
-    """A probe that is traced and compiled once; call it with arguments of the same structure, shapes and dtypes."""
+    """A probe that is traced once. Call it with arguments of the same structure, shapes and dtypes.
 
+    What the function closes over is taken as it was when it was prepared.
+    """
+
+    _fn: Callable[..., Any]
+    _loss: Callable[[Any], Any] | None
     _program: ProbeProgram
     _constants: tuple[Any, ...]
-    _fn_leaves: tuple[Any, ...]
-    _structure: Any
-    _static: tuple[Any, ...]
-    _names: dict[int, str]
+    _own: Sequence[Any]
+    _given: Split
+    _names: tuple[str, ...]
     _notes: tuple[str, ...]
 
-    def __call__(self, *args: Any) -> Report:
-        """The report for these arguments.
+    def __call__(self, *args: Any, **kwargs: Any) -> Report:
+        """Return the report for these arguments. If a number that is no array has changed, fn is traced again.
 
         Raises:
+            TypeError: an argument is traced.
             ValueError: arguments of another structure, shape or dtype than those it was prepared for.
         """
-        leaves, structure = jax.tree.flatten(args)
-        arrays, static = _split(leaves)
-        if structure != self._structure or not _same(static, self._static):
-            raise ValueError(
-                f"probe: arguments must have the structure that it was prepared for, {self._structure}; got {structure}. "
-                "Prepare another one."
-            )
-        leaves = [*self._fn_leaves, *arrays]
-        want = [(v.shape, v.dtype) for v in self._program.leaves]
-        got = [(jnp.shape(a), jnp.result_type(a)) for a in leaves]
-        if want != got:
-            i = next(i for i, pair in enumerate(zip(want, got, strict=True)) if pair[0] != pair[1])
-            raise ValueError(
-                f"probe: {self._names.get(i, 'an argument')} must have the shape and dtype that it was prepared for, "
-                f"{want[i][1]}{list(want[i][0])}; got {got[i][1]}{list(got[i][0])}. Prepare another one."
-            )
-        return self._report(leaves)
+        given = split((args, kwargs))
+        if given.structure != self._given.structure or not same_but_for_numbers(given.static, self._given.static):
+            rule = f"have the structure that it was prepared for, {self._given.structure}"
+            raise ValueError(refusal("probe", "arguments", rule, given.structure, "Prepare another probe for these."))
+        arrays = [*self._own, *given.arrays]
+        check_concrete(arrays, self._names)
+        check_alike(self._program.leaves, arrays, self._names)
+        if given.static != self._given.static:
+            return probe(self._fn, *args, loss=self._loss, **kwargs)
+        return self._report(arrays)
 
     def compile(self) -> Any:
-        """The compiled program, as ``jax.stages.Compiled``: for its cost and memory analysis."""
-        made = self._program
-        return made.compiled.lower(self._constants, made.leaves, 1.0).compile()
+        """Return the compiled program, as ``jax.stages.Compiled``: for its cost and memory analysis."""
+        return self._program.compiled.lower(self._constants, self._program.leaves, 1.0).compile()
 
-    def _report(self, leaves: Sequence[Any]) -> Report:
+    def _report(self, arrays: Sequence[Any]) -> Report:
         run = self._program.compiled
-        constants = self._constants
-        value, forward, backward = jax.device_get(run(constants, leaves, 1.0))
+        value, forward, backward = jax.device_get(run(self._constants, arrays, 1.0))
         multiplied = None
         factor = _factor(self._program, forward, backward)
         if factor is not None:
-            again = jax.device_get(run(constants, leaves, factor)[2])
+            again = jax.device_get(run(self._constants, arrays, factor)[2])
             multiplied = again, math.log(factor)
         found = site_records(self._program.survey.sites, forward, backward, multiplied, self._names)
         loss = float("nan") if value is None else float(value)
         return Report(found, findings(found), self._notes, loss)
 
 
-def prepare(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None = None) -> Prepared:
-    """A probe for many calls, such as one every thousand steps of a training loop: traced and compiled once.
+def prepare(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None = None, **kwargs: Any) -> Prepared:
+    """Return a probe for many calls, such as one every thousand steps of a training loop: traced once.
 
-    Arguments and errors as :func:`probe`; the result takes the same args.
+    Arguments and errors as :func:`probe`; the result takes the same arguments as fn.
 
     >>> ready = prepare(lambda x: jnp.sum(jnp.maximum(x, 0)), jnp.ones(4))
     >>> [ready(x).sites[0].dead_fraction for x in (jnp.ones(4), -jnp.ones(4))]
     [0.0, 1.0]
     """
     if not callable(fn):
-        raise TypeError(f"probe: `fn` must be a function, as in probe(fn, *args); got {type(fn).__name__}.")
-    fn_leaves, fn_structure = jax.tree.flatten(fn)
-    fn_arrays, fn_static = _split(fn_leaves)
-    leaves, structure = jax.tree.flatten(args)
-    arrays, static = _split(leaves)
+        raise TypeError(refusal("probe", "fn", "be a function, as in probe(fn, *args)", Shown(type(fn).__name__)))
+    own, given = split(fn), split((args, kwargs))
+    arrays = [*own.arrays, *given.arrays]
+    names = names_of(fn, args, kwargs)
+    check_concrete(arrays, names)
+    outputs: list[str] = []
 
     def flat(*values):
-        mine, theirs = values[: len(fn_arrays)], values[len(fn_arrays) :]
-        call = jax.tree.unflatten(fn_structure, _joined(fn_static, mine))
-        result = call(*jax.tree.unflatten(structure, _joined(static, theirs)))
+        mine, theirs = values[: len(own.arrays)], values[len(own.arrays) :]
+        positional, named = given.joined(theirs)
+        result = own.joined(mine)(*positional, **named)
         scalar = None if loss is None else loss(result)
-        return [leaf for leaf in jax.tree.leaves(result) if _is_array(leaf)], scalar
+        labelled = [pair for pair in jax.tree_util.tree_flatten_with_path(result)[0] if is_array(pair[1])]
+        outputs[:] = [f"output{jax.tree_util.keystr(path)}" for path, _ in labelled]
+        return [leaf for _, leaf in labelled], scalar
 
     try:
-        closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*fn_arrays, *arrays)
+        closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*arrays)
     except Exception as error:
-        error.add_note(
-            "jaxsat.probe: this came up while fn was traced. It must be a pure JAX function of its arguments: pass modules "
-            "with state (Flax nnx) as an argument, or split them with nnx.split and merge(..., copy=True) inside."
-        )
+        error.add_note(PURE)
         raise
-    which = _scalar(shapes, loss is not None)
-    made = probe_program(closed, [*fn_arrays, *arrays], which)
-    names = _names(fn, args)
+    check_concrete(closed.consts, ())
+    scalars = _scalars(shapes, loss is not None)
+    which = scalars[0] if len(scalars) == 1 else None
+    made = kept_program(_owner(fn), closed, arrays, which)
     constants = tuple(jnp.asarray(array) for array in closed.consts)
-    return Prepared(
-        made, constants, tuple(fn_arrays), structure, tuple(static), names, _notes(made, closed, which is not None)
-    )
+    notes = _notes(made, closed, [outputs[i] for i in scalars if i < len(outputs)], which)
+    return Prepared(fn, loss, made, constants, own.arrays, given, names, notes)
 
 
-def _scalar(shapes: Any, named: bool) -> int | None:
-    """Index of the output that gradients are taken of."""
+def _owner(fn: Callable[..., Any]) -> object:
+    """Return what a function is known by: its code, so that a lambda made again at the same line is the same."""
+    return getattr(inspect.unwrap(fn), "__code__", type(fn))
+
+
+def _scalars(shapes: Any, named: bool) -> list[int]:
+    """Return the indices of the outputs that gradients may be taken of: of `loss` alone, if it is named."""
     outputs, scalar = shapes
     if named:
         if getattr(scalar, "shape", None) != () or not jnp.issubdtype(scalar.dtype, jnp.floating):
-            raise TypeError(f"probe: `loss` must take fn's output to one floating scalar; got {scalar}.")
-        return len(outputs)
-    fits = [i for i, s in enumerate(outputs) if s.shape == () and jnp.issubdtype(s.dtype, jnp.floating)]
-    return fits[0] if len(fits) == 1 else None
+            raise TypeError(refusal("probe", "loss", "take fn's output to one floating scalar", Shown(str(scalar))))
+        return [len(outputs)]
+    return [i for i, s in enumerate(outputs) if s.shape == () and jnp.issubdtype(s.dtype, jnp.floating)]
 
 
-def _factor(made: ProbeProgram, forward: Any, backward: Any) -> float | None:
-    """What to multiply E by to see gradients that underflowed; None where none seems to have."""
-    rows = {place.root: place for place in made.survey.sites if place.root in backward}
+def _factor(made: ProbeProgram, forward: Mapping[str, Any], backward: Mapping[str, Any]) -> float | None:
+    """Return what to multiply E by to see gradients that underflowed; None where none seems to have."""
+    rows = {site.root: site for site in made.survey.sites if site.root in backward}
     suspicious = False
-    for root, place in rows.items():
+    for root, site in rows.items():
         zero, subnormal = np.moveaxis(np.asarray(backward[root], float), -1, 0)[2:]
-        flat = np.nan_to_num(np.asarray(forward[place.end].zero_slope_fraction, float))
+        flat = np.nan_to_num(np.asarray(forward[site.end].zero_slope_fraction, float))
         suspicious |= bool(np.any((subnormal > 0) | (zero > flat + EXCESS)))
     if not suspicious:
         return None
     largest = max(float(np.max(np.asarray(backward[root])[..., 1])) for root in rows)
-    least = min(float(np.log(float(jnp.finfo(place.dtype).max))) for place in rows.values())
+    least = min(float(np.log(float(jnp.finfo(site.dtype).max))) for site in rows.values())
     room = (least - max(largest, 0.0)) / math.log(2) - 6  # bits, some of them kept for what lies between the sites
     return 2.0 ** int(room) if math.isfinite(room) and room >= 1 else None
 
 
-def _notes(made: ProbeProgram, closed: Any, scalar: bool) -> tuple[str, ...]:
+def _notes(made: ProbeProgram, closed: ClosedJaxpr, scalars: Sequence[str], which: int | None) -> tuple[str, ...]:
+    """Return what the probe could not see, and why."""
     notes = [
         f"{name} at {where} is not understood: what happens inside it is not seen, gradients pass through it."
         for name, where in made.survey.unread
@@ -197,37 +216,16 @@ def _notes(made: ProbeProgram, closed: Any, scalar: bool) -> tuple[str, ...]:
     if loops:
         notes.append(f"of the while loop at {' and '.join(loops)} only the last iteration is seen, and no gradients.")
     if made.loss is None and made.survey.sites:
-        notes.append(
-            "no gradients, since they would go through a while loop: use scan or fori_loop with a fixed length."
-            if scalar and loops
-            else "no scalar output, so no gradients: return a loss, or name one with loss=lambda output: ..."
-        )
+        notes.append(_without_gradients(scalars, which))
     return tuple(notes)
 
 
-def _names(fn: Any, args: Sequence[Any]) -> dict[int, str]:
-    """Paths of the traced arrays, by index: 'args[0].layers[1].weight'."""
-    own = jax.tree_util.tree_flatten_with_path(fn)[0]
-    given = jax.tree_util.tree_flatten_with_path(tuple(args))[0]
-    found = [f"fn{jax.tree_util.keystr(path)}" for path, leaf in own if _is_array(leaf)]
-    found += [f"args{jax.tree_util.keystr(path)}" for path, leaf in given if _is_array(leaf)]
-    return dict(enumerate(found)) | {-1: "a constant"}
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
-
-
-def _split(leaves: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Arrays, and what is left with None in their place."""
-    return [leaf for leaf in leaves if _is_array(leaf)], [None if _is_array(leaf) else leaf for leaf in leaves]
-
-
-def _joined(static: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
-    """Inverse of :func:`_split`. (A pytree has no leaf that is None.)"""
-    rest = iter(arrays)
-    return [next(rest) if leaf is None else leaf for leaf in static]
-
-
-def _same(one: Sequence[Any], other: Sequence[Any]) -> bool:
-    return len(one) == len(other) and all(a is b or a == b for a, b in zip(one, other, strict=True))
+def _without_gradients(scalars: Sequence[str], which: int | None) -> str:
+    if which is not None:
+        return "no gradients, since they would go through a while loop: use scan or fori_loop with a fixed length."
+    if len(scalars) > 1:
+        return (
+            f"no gradients, since several outputs are scalars ({', '.join(scalars)}): say which is the loss, as in "
+            f"loss=lambda output: {scalars[0]}."
+        )
+    return "no scalar output, so no gradients: return a loss, or name one with loss=lambda output: ..."

@@ -1,15 +1,19 @@
-"""The compiled program of a probe: one evaluation of the function, with statistics taken at every site."""
+"""The compiled program of a probe: one evaluation of the function, with statistics taken at every site.
+
+Programs are kept in the process. A function is traced at every probe, which is quick; where the result is a computation
+that was compiled before, the compiled program is used again, with the arrays that the function closes over now.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxsat.jax_compat import ClosedJaxpr
+from jaxsat.jax_compat import ClosedJaxpr, Jaxpr, same_computation, same_numbers
 from jaxsat.probing import measuring
 from jaxsat.probing.reader import Context, Reader, Use
 from jaxsat.probing.rules import read, rule_of
@@ -37,14 +41,55 @@ class ProbeProgram:
     evaluate: Callable[..., Any]
 
 
+class _Kept(NamedTuple):
+    """A program, and what it was made for. Large arrays that the function closes over are not held."""
+
+    owner: object
+    loss: int | None
+    jaxpr: Jaxpr
+    scalars: tuple[Any, ...]
+    program: ProbeProgram
+
+
+KEPT = 16  # programs; the one that was not used for longest goes first
+_kept: list[_Kept] = []
+
+
+def kept_program(owner: object, closed: ClosedJaxpr, leaves: Arrays, loss: int | None) -> ProbeProgram:
+    """Return the program for a jaxpr: the one of an earlier probe if it fits, else a new one.
+
+    Args:
+        owner: what the function is known by. Two jaxprs are the same computation only if their owners are equal.
+        closed: the function. Scalars that it closes over may decide what an activation is called, so their values
+            must be the same too.
+        leaves, loss: as of :func:`probe_program`.
+    """
+    scalars = tuple(array for array in closed.consts if jnp.ndim(array) == 0)
+    for i, kept in enumerate(_kept):
+        same = (kept.owner, kept.loss, len(kept.scalars)) == (owner, loss, len(scalars))
+        if same and all(map(same_numbers, kept.scalars, scalars)) and same_computation(kept.jaxpr, closed):
+            _kept.insert(0, _kept.pop(i))
+            return kept.program
+    made = probe_program(closed, leaves, loss)
+    _kept.insert(0, _Kept(owner, loss, closed.jaxpr, scalars, made))
+    del _kept[KEPT:]
+    return made
+
+
 def probe_program(closed: ClosedJaxpr, leaves: Arrays, loss: int | None) -> ProbeProgram:
-    """Return the probe of a jaxpr, not compiled yet."""
+    """Return the probe of a jaxpr, not compiled yet.
+
+    Args:
+        closed: the function.
+        leaves: its arguments, or their shapes and dtypes.
+        loss: index of the output that gradients are taken of; None for no gradients.
+    """
     found = survey_of(closed, leaves)
-    hear = _measurements(found.sites)
+    hear, jaxpr = _measurements(found.sites), closed.jaxpr
 
     def evaluate(constants, leaves, sinks):
         context = Context(rule_of, hear, _tie if sinks else _leave, found.cuts)
-        return read(context, closed, constants, leaves, sinks)
+        return read(context, jaxpr, constants, leaves, sinks)
 
     if any(name == "while" for name, _ in found.unread):
         compute = _computation(evaluate, found, loss)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxsat.jax_compat import ClosedJaxpr, JaxprEqn
+from jaxsat.jax_compat import Jaxpr, JaxprEqn
 from jaxsat.probing import primitives as kinds
 from jaxsat.probing.elementwise import custom, elementwise
 from jaxsat.probing.loops import checkpoint, cond, scan, while_loop
@@ -36,7 +36,7 @@ def rule_of(equation: JaxprEqn) -> Rule:
 
 def read(
     context: Context,
-    closed: ClosedJaxpr,
+    jaxpr: Jaxpr,
     constants: Sequence[Any],
     leaves: Arrays,
     sinks: Mapping[str, Any],
@@ -45,7 +45,7 @@ def read(
 
     Args:
         context: of this reading.
-        closed: the function.
+        jaxpr: the function.
         constants: the arrays that it closes over.
         leaves: its arguments.
         sinks: where gradients arrive, by key of address.
@@ -56,5 +56,5 @@ def read(
         Value(array, (), Facts(alive=yes, leaf=i if yes else None))
         for i, (array, yes) in enumerate(zip(leaves, floating, strict=True))
     ]
-    outputs = reader.run(closed, reader.entering(outer, leaves), (), constants=constants)
+    outputs = reader.run(jaxpr, reader.entering(outer, leaves), (), constants=constants)
     return reader.finish(outputs), reader.results

@@ -93,7 +93,7 @@ def site_records(
     forward: Mapping[str, Forward],
     backward: Mapping[str, np.ndarray],
     multiplied: tuple[Mapping[str, np.ndarray], float] | None,
-    names: Mapping[int, str],
+    names: Sequence[str],
 ) -> tuple[Site, ...]:
     """Records in the order of execution.
 
@@ -101,7 +101,7 @@ def site_records(
         descriptions: of the program's sites.
         forward, backward: what it measured, as NumPy arrays.
         multiplied: `backward` of a run with E multiplied by exp(second); None if there was no need of one.
-        names: of the arguments, by index.
+        names: of the arguments.
     """
     rows = []
     for described in descriptions:
@@ -109,7 +109,7 @@ def site_records(
             numbers = {name: float(value[iteration]) for name, value in forward[described.end]._asdict().items()}
             if described.root in backward:
                 numbers |= _gradient(backward[described.root][iteration], multiplied, described.root, iteration)
-            weight = names.get(described.weights[0], "") if len(described.weights) == 1 else ""
+            weight = _name_of_weight(described.weights, names)
             site = Site(
                 described.path, described.kind, described.role, iteration, described.shape, described.dtype, described.where, weight,
                 described.activation, described.unit_axis, **numbers,
@@ -117,6 +117,12 @@ def site_records(
             rows.append((_order(described, iteration), site))
     ordered = [site for _, site in sorted(rows, key=lambda row: row[0])]
     return tuple(_with_growth(ordered))
+
+
+def _name_of_weight(weights: Sequence[int], names: Sequence[str]) -> str:
+    if len(weights) != 1:
+        return ""
+    return "a constant" if weights[0] == -1 else names[weights[0]]
 
 
 def _gradient(row: np.ndarray, multiplied: Any, root: str, iteration: tuple[int, ...]) -> dict[str, float]:

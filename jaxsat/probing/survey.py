@@ -93,7 +93,7 @@ def survey_of(closed: ClosedJaxpr, leaves: Arrays) -> Survey:
     for _ in range(2):
         finder, unread = _Finder(), {}
         context = Context(rule_of, finder.hear, cuts=cuts, unread=unread)
-        jax.eval_shape(lambda arrays: read(context, closed, closed.consts, arrays, {})[0], list(leaves))
+        jax.eval_shape(lambda arrays: read(context, closed.jaxpr, closed.consts, arrays, {})[0], list(leaves))
         cuts = frozenset(finder.ends)
     sites = sorted(finder.sites.values(), key=_place_in_program)
     return Survey(_with_distinct_paths(sites), cuts, tuple(unread))
