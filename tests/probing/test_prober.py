@@ -310,9 +310,9 @@ def test_prepared_probes_trace_once_and_take_only_what_they_were_prepared_for():
     first, second = ready(w, inputs()), ready(3 * w, inputs())
     assert len(traces) == count
     assert second.sites[0].pre_activation_rms == pytest.approx(3 * first.sites[0].pre_activation_rms)
-    with pytest.raises(ValueError, match=r"args\[1\] must have the shape .* float64\[9, 12\]; got float64\[3, 12\]"):
+    with pytest.raises(ValueError, match=r"`args\[1\]` must have the shape .* float64\[9, 12\]; got float64\[3, 12\]"):
         ready(w, inputs()[:3])
-    with pytest.raises(ValueError, match="arguments must have the structure that it was prepared for"):
+    with pytest.raises(ValueError, match="`arguments` must have the structure that it was prepared for"):
         ready(w)
 
 
