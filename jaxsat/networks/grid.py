@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxsat import checks
 from jaxsat.activations import Activation
 from jaxsat.networks.mlp import MLP, STATIC_FIELDS, TRACED_FIELDS, check_scale
 
@@ -51,28 +52,24 @@ class Grid:
 
     @classmethod
     def of(cls, net: MLP, over: Mapping[str, Any], rates: tuple[str, ...] = (), caller: str = "sweep") -> Grid:
-        """The grid of a request; raise, in the caller's name, for unknown fields and for values that are no grid."""
+        """Return the grid of a request.
+
+        Raises:
+            ValueError, TypeError: in the caller's name, unknown fields, and values that are no grid.
+        """
         if not isinstance(over, Mapping):
             raise TypeError(f"{caller}: `over` must map fields of MLP to values; got {type(over).__name__}.")
         known = (*STATIC_FIELDS, *TRACED_FIELDS, *rates)
         what = " or ".join(["fields of MLP", *map(repr, rates)])
+        for name in TRACED_FIELDS:
+            if name not in over and np.ndim(value := getattr(net, name)) != 0:
+                shape = checks.Shown(f"an array of shape {np.shape(value)}")
+                remedy = f"Sweep it: over={{{name!r}: [...]}}."
+                raise ValueError(checks.refusal(f"{caller}: MLP", name, "be one number", shape, remedy))
         values: dict[str, list[Any]] = {}
         for name, given in over.items():
-            if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
-                raise ValueError(f"{caller}: `over` must name {what}; got {name!r}. {hint}")
-            if isinstance(given, str) or (np.ndim(given) == 0 and not isinstance(given, Sequence)):
-                raise TypeError(
-                    f"{caller}: `over[{name!r}]` must be a sequence of values; got {given!r}. Wrap it in a list."
-                )
-            values[name] = list(given)
-            if not values[name]:
-                raise ValueError(f"{caller}: `over[{name!r}]` must have at least one value; got none.")
-            if name not in STATIC_FIELDS:
-                check_scale(f"{caller}: `over[{name!r}]`", np.asarray(values[name]))
-            if len({plain(v) for v in values[name]}) < len(values[name]):
-                raise ValueError(f"{caller}: `over[{name!r}]` must have distinct values; got {list(given)}.")
+            checks.one_of(caller, "over", name, known, f"name {what}")
+            values[name] = _values(f"{caller}: `over[{name!r}]`", given, scale=name not in STATIC_FIELDS)
         grid = cls(net, values, rates)
         grid.networks()  # raises for values that no MLP has
         return grid
@@ -104,10 +101,14 @@ class Grid:
         """One combination of static values in words."""
         return ", ".join(f"{n}={plain(self.over[n][i])}" for n, i in zip(self.static, choice, strict=True))
 
+    @functools.cached_property
+    def _scales(self) -> dict[str, np.ndarray]:
+        return {name: np.asarray(self.over[name], float) for name in self.traced}
+
     def columns(self, corner: Mapping[str, int], block: Sequence[int]) -> dict[str, np.ndarray]:
         """Values of the swept scales at each point of a block that begins at `corner`; the last stands again beyond the edge."""
         values = [
-            np.asarray(self.over[name], float)[np.minimum(corner[name] + np.arange(length), len(self.over[name]) - 1)]
+            self._scales[name][np.minimum(corner[name] + np.arange(length), len(self.over[name]) - 1)]
             for name, length in zip(self.traced, block, strict=True)
         ]
         mesh = np.meshgrid(*values, indexing="ij")
@@ -121,8 +122,9 @@ class Grid:
 
     def choices_in(self, wider: Grid) -> list[Choice]:
         """Combinations of this grid's static values, as indices of a wider grid."""
-        mine, theirs = self.labels(), wider.labels()
-        return list(itertools.product(*([theirs[name].index(v) for v in mine[name]] for name in self.static)))
+        mine = self.labels()
+        places = {name: {value: i for i, value in enumerate(values)} for name, values in wider.labels().items()}
+        return list(itertools.product(*([places[name][v] for v in mine[name]] for name in self.static)))
 
     def labels(self) -> dict[str, list[Any]]:
         """Values as coordinates."""
@@ -130,6 +132,20 @@ class Grid:
             name: [plain(v) if name in STATIC_FIELDS else float(plain(v)) for v in values]
             for name, values in self.over.items()
         }
+
+
+def _values(what: str, given: Any, scale: bool) -> list[Any]:
+    """Return the values of one swept field."""
+    if isinstance(given, str) or (np.ndim(given) == 0 and not isinstance(given, Sequence)):
+        raise TypeError(checks.refusal(what, "", "be a sequence of values", given, "Wrap it in a list."))
+    values = list(given)
+    if not values:
+        raise ValueError(checks.refusal(what, "", "have at least one value", checks.Shown("none")))
+    if scale:
+        check_scale(what, np.asarray(values))
+    if len({plain(value) for value in values}) < len(values):
+        raise ValueError(checks.refusal(what, "", "have distinct values", values))
+    return values
 
 
 def plain(value: Any) -> str | int | float:

@@ -42,7 +42,8 @@ class Header:
 
     def extended(self, over: Mapping[str, Sequence[Any]], seeds: int) -> Header:
         """With the values and seeds of a request appended that it has not yet."""
-        union = {n: values + [v for v in over[n] if v not in values] for n, values in self.over.items()}
+        known = {name: set(values) for name, values in self.over.items()}
+        union = {n: values + [v for v in over[n] if v not in known[n]] for n, values in self.over.items()}
         return dataclasses.replace(self, over=union, seeds=max(seeds, self.seeds))
 
 

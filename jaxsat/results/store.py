@@ -12,7 +12,6 @@ values of each swept field and the number of seeds, which requests may extend.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -29,13 +28,13 @@ from jaxsat.results import zarr_files
 from jaxsat.results.header import HEADER, Header, read_header, stamp, write_header
 from jaxsat.results.layout import Layout, Unit
 from jaxsat.results.leases import Leases
+from jaxsat.results.marks import COUNTS, MARK, Marks, chunk_file
 
 if TYPE_CHECKING:
     import xarray
     import zarr
 
-COUNTS, STATE = "chunk_counts", ".jaxsat"
-MARK = "<i4"  # uncompressed, so that a mark is its integers
+STATE = ".jaxsat"
 COMMIT_SECONDS, COMMIT_CHUNKS = 2.0, 64  # chunks are flushed and marked together at least so often
 WAIT = 0.5  # seconds between looks at what other processes do
 
@@ -75,33 +74,18 @@ class Store:
 
     # --- chunks ------------------------------------------------------------------------------------------------
 
+    @property
+    def marks(self) -> Marks:
+        """Which chunks are done."""
+        return Marks(self.path, self.layout, {name: self._array(name).ndim for name in self.variables})
+
     def done(self) -> set[Unit]:
-        """Return the chunks that are done: marked, with as many networks as they have now."""
-        depth = len(self.layout.sizes)
-        found = set()
-        for path in self._marks():
-            unit = tuple(map(int, path.split(os.sep)[-1 - depth : -1]))
-            if self._marked_networks(path) == self.layout.networks(unit):
-                found.add(unit)
-        return found
-
-    def _marks(self) -> Iterator[str]:
-        return _files(str(self.path / COUNTS / "c"), len(self.layout.sizes) + 1)
-
-    @staticmethod
-    def _marked_networks(path: str | pathlib.Path) -> int | None:
-        """How many networks a mark says are done; None where there is no mark, or a cut one."""
-        try:
-            with open(path, "rb") as file:
-                mark = np.frombuffer(file.read(4), MARK)
-        except (FileNotFoundError, ValueError):
-            return None
-        return int(mark[0]) if len(mark) else None
+        """Return the chunks that are done."""
+        return self.marks.done()
 
     def is_done(self, unit: Unit) -> bool:
         """Return whether a chunk is done."""
-        path = self.path.joinpath(COUNTS, "c", *map(str, unit), "0")
-        return self._marked_networks(path) == self.layout.networks(unit)
+        return self.marks.is_done(unit)
 
     def is_extended(self) -> bool:
         """Return whether somebody has changed the header since it was read: values or seeds were added."""
@@ -130,12 +114,11 @@ class Store:
 
     def commit(self) -> list[Unit]:
         """Flush what has been written to the disk, then mark it."""
-        files = [
-            self.path.joinpath(name, "c", *map(str, unit), *["0"] * (self._array(name).ndim - len(unit)))
+        _flush(
+            chunk_file(self.path, name, unit, self._array(name).ndim)
             for unit, _ in self._pending
             for name in self.variables
-        ]
-        _flush(file for file in files if file.exists())  # zarr writes no chunk that holds the fill value alone
+        )
         for unit, counts in self._pending:
             self._array(COUNTS)[unit] = np.array(counts, np.int32)
             self._failure(unit).unlink(missing_ok=True)
@@ -159,7 +142,11 @@ class Store:
 
     def _array(self, name: str) -> zarr.Array:
         if name not in self._arrays:
-            self._arrays[name] = self._group[name]  # type: ignore[assignment]
+            import zarr
+
+            # Chunks that hold the fill value alone are written, too: a file that is not there is a hole.
+            with zarr.config.set({"array.write_empty_chunks": True}):
+                self._arrays[name] = self._group[name]  # type: ignore[assignment]
         return self._arrays[name]
 
     # --- the whole ---------------------------------------------------------------------------------------------
@@ -176,10 +163,8 @@ class Store:
         return [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))] if folder.exists() else []
 
     def counts(self) -> dict[str, int]:
-        """Networks done, and how many of them hold a NaN in each variable."""
-        marks = b"".join(pathlib.Path(path).read_bytes() for path in self._marks())  # by zarr: seconds for 10 000
-        totals = np.frombuffer(marks, MARK).reshape(-1, 1 + len(self.variables)).sum(axis=0)
-        return {name: int(total) for name, total in zip(["networks", *self.variables], totals, strict=True)}
+        """Return the networks that are done, and how many of them hold a NaN in each variable."""
+        return self.marks.totals(sorted(self.done()))
 
     def dataset(self, over: Mapping[str, Sequence[Any]] | None = None, seeds: int | None = None) -> xarray.Dataset:
         """What is stored, read when it is looked at: all, or what a request asked for, in its order."""
@@ -193,9 +178,9 @@ class Store:
         found.attrs["seconds"] = round(sum(run["seconds"] for run in self.runs()), 3)
         if over is None:
             return found
-        index = {n: [self.header.over[n].index(v) for v in values] for n, values in over.items()} | {
-            "seed": range(self.header.seeds if seeds is None else seeds)
-        }
+        places = {name: {value: i for i, value in enumerate(values)} for name, values in self.header.over.items()}
+        index = {name: [places[name][value] for value in values] for name, values in over.items()}
+        index["seed"] = list(range(self.header.seeds if seeds is None else seeds))
         chosen = {name: list(i) for name, i in index.items() if list(i) != list(range(self.layout.sizes[name]))}
         return found.isel(chosen) if chosen else found
 
@@ -222,9 +207,10 @@ class Store:
                     f"{self.path} are being computed. Wait until they are done, or ask for what it has."
                 )
             before = self.layout
-            for unit in self.done():
+            marks = self.marks
+            for unit in marks.done():
                 if before.slices(unit) != header.layout.slices(unit):
-                    self.path.joinpath(COUNTS, "c", *map(str, unit), "0").unlink()
+                    marks.remove(unit)
             for name in [*self.variables, COUNTS]:
                 array = self._array(name)
                 lengths = header.layout.counts if name == COUNTS else tuple(header.layout.sizes.values())
@@ -238,10 +224,13 @@ class Store:
             leases.give_back("extension")
 
     def _relabel(self, name: str, labels: list[Any]) -> None:
+        """Write a coordinate, also where an earlier attempt was killed after it had grown and before it was filled."""
         array: Any = self._group[name]
-        if array.shape != (len(labels),):
-            array.resize((len(labels),))
-            array[:] = np.asarray(labels, dtype=array.dtype)
+        values = np.asarray(labels, dtype=array.dtype)
+        if array.shape != values.shape:
+            array.resize(values.shape)
+        if not np.array_equal(array[:], values):
+            array[:] = values
 
 
 def unit_name(unit: Unit) -> str:
@@ -261,6 +250,8 @@ def create(path: pathlib.Path, header: Header, dataset: xarray.Dataset) -> None:
         header: what it is of.
         dataset: its coordinates, attributes and variables; the variables' values are not looked at.
     """
+    from zarr.codecs import Crc32cCodec
+
     making = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}")
     zarr_files.write(dataset.drop_vars(list(dataset.data_vars)), making, mode="w")
     group = _open_group(making, "r+")
@@ -270,12 +261,12 @@ def create(path: pathlib.Path, header: Header, dataset: xarray.Dataset) -> None:
         group.create_array(
             str(name), shape=array.shape, chunks=(*(header.chunks[n] for n in leading), *own), dtype=array.dtype,
             fill_value=np.nan if array.dtype.kind == "f" else 0, dimension_names=[str(dim) for dim in array.dims],
-            attributes=dict(array.attrs),
+            attributes=dict(array.attrs), compressors=zarr_files.checked_compressor(),
         )  # fmt: skip
     counted = ["networks", *map(str, dataset.data_vars)]
     group.create_array(
         COUNTS, shape=(*header.layout.counts, len(counted)), chunks=(*[1] * len(leading), len(counted)),
-        dtype=MARK, compressors=None, fill_value=0, dimension_names=[*(f"{n}_chunk" for n in leading), "counted"],
+        dtype=MARK, compressors=Crc32cCodec(), fill_value=0, dimension_names=[*(f"{n}_chunk" for n in leading), "counted"],
         attributes={"long_name": "networks done, and those with a NaN in each variable", "units": "1", "counted": counted},
     )  # fmt: skip
     write_header(group, making, header)
@@ -292,16 +283,6 @@ def _open_group(path: pathlib.Path, mode: Any) -> zarr.Group:
     import zarr
 
     return zarr.open_group(str(path), mode=mode, use_consolidated=False)
-
-
-def _files(folder: str, depth: int) -> Iterator[str]:
-    """Files so many levels below a folder, but for those that are being written."""
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if depth > 1:
-                yield from _files(entry.path, depth - 1)
-            elif not entry.name.endswith("partial"):
-                yield entry.path
 
 
 def _flush(files: Iterator[pathlib.Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import tempfile
 import warnings
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import xarray
+    from zarr.abc.codec import BytesBytesCodec
 
 
 def write(dataset: xarray.Dataset, path: pathlib.Path, mode: Literal["w", "w-"] = "w-") -> None:
@@ -25,7 +27,16 @@ def write(dataset: xarray.Dataset, path: pathlib.Path, mode: Literal["w", "w-"] 
     with warnings.catch_warnings():
         # Consolidated metadata is not in the v3 specification yet, but without it every reader is warned and slow.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
-        dataset.assign(text).to_zarr(str(path), mode=mode, zarr_format=3, consolidated=True)
+        whole = dataset.assign(text)
+        encoding = {name: {"compressors": (checked_compressor(),)} for name in whole.variables}
+        whole.to_zarr(str(path), mode=mode, zarr_format=3, consolidated=True, encoding=encoding)
+
+
+def checked_compressor() -> BytesBytesCodec:
+    """Return the compressor of every array: zstd with its checksum, so that a flipped bit is an error when it is read."""
+    from zarr.codecs import ZstdCodec
+
+    return ZstdCodec(level=0, checksum=True)
 
 
 def check_new(path: pathlib.Path, what: str) -> None:
@@ -37,11 +48,10 @@ def check_new(path: pathlib.Path, what: str) -> None:
 
 def check_folder(folder: pathlib.Path, what: str) -> None:
     """Raise ValueError unless `folder` exists, or can be made, and files can be written in it."""
-    probe = folder / ".jaxsat-probe"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):  # of a name of its own: several processes may try at once
+            pass
     except OSError as error:
         raise ValueError(
             f"{what} must be in a folder that can be written; {folder}: {error.strerror}. Choose another."

@@ -11,9 +11,10 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from jaxsat import addresses
+from jaxsat import addresses, checks
 from jaxsat.networks.grid import Choice, Grid
 from jaxsat.results.layout import Layout, Unit
+from jaxsat.results.marks import COUNTS
 from jaxsat.sweeps.choices import ChoicePrograms
 from jaxsat.sweeps.sweep_request import SweepRequest, chunk_lengths
 from jaxsat.sweeps.tiles import Tile, TileCorner
@@ -67,6 +68,7 @@ class Plan:
             programs[choice] = ChoicePrograms.of(
                 net, tile, grid.traced, request.measure, request.measure_identity, root, request.x
             )
+        _check_names(grid, programs)
         _check_same_shapes(grid, programs)
         if store is None:
             sizes = {name: len(values) for name, values in grid.over.items()} | {"seed": request.seeds}
@@ -151,6 +153,15 @@ class Task:
     buffers: dict[str, np.ndarray]
     done: int = 0
     error: Exception | None = None
+
+
+def _check_names(grid: Grid, programs: Mapping[Choice, ChoicePrograms]) -> None:
+    """Raise where an array of the measure has a name that no variable of a dataset can have."""
+    taken = {*grid.over, "seed", COUNTS}
+    for name in next(iter(programs.values())).shapes:
+        if name in taken or not name or "/" in name or name.startswith("."):
+            rule = f"name its arrays by words without '/', other than {', '.join(sorted(taken))}"
+            raise ValueError(checks.refusal("sweep", "measure", rule, name))
 
 
 def _check_same_shapes(grid: Grid, programs: Mapping[Choice, ChoicePrograms]) -> None:

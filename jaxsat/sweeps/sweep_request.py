@@ -57,6 +57,7 @@ class SweepRequest:
         seeds = checks.integer("sweep", "seeds", seeds)
         chosen = registry.get(measure, every_depth)
         grid = Grid.of(net, over)
+        _check_held(grid)
         inputs = _inputs(grid, x)
         parts = [measure] if isinstance(measure, str) or not isinstance(measure, Sequence) else measure
         identity = (tuple(parts), bool(every_depth))
@@ -99,6 +100,17 @@ class SweepRequest:
         """Return the request as it is kept with its results, plain JSON."""
         tile = [dataclasses.asdict(tile) for tile in tiles]
         return self.identity() | {"over": self.grid.labels(), "seeds": self.seeds, "tile": tile}
+
+
+def _check_held(grid: Grid) -> None:
+    """Raise where a scale is too large for the dtype in which the sweep computes."""
+    dtype = jnp.dtype(jnp.result_type(float))
+    for name in TRACED_FIELDS:
+        value = np.asarray(grid.over.get(name, getattr(grid.base, name)), object)
+        numbers = np.asarray([v for v in np.ravel(value) if v is not None], float)
+        if numbers.size and numbers.max() > float(jnp.finfo(dtype).max):
+            remedy = "Use float64: jax.config.update('jax_enable_x64', True)."
+            raise ValueError(checks.refusal("sweep", name, f"be a number that {dtype} holds", numbers.max(), remedy))
 
 
 def chunk_lengths(request: SweepRequest, programs: Mapping[Choice, ChoicePrograms]) -> dict[str, int]:
@@ -158,12 +170,15 @@ def _inputs(grid: Grid, x: ArrayLike | None) -> Array | None:
     if x is None:
         return None
     array = np.asarray(x)
+    if array.dtype.kind not in "iuf":
+        kind = checks.Shown(f"dtype {array.dtype}")
+        raise TypeError(checks.refusal("sweep", "x", "hold real numbers", kind))
     widths = {net.input_width for net in grid.networks()}
     if array.ndim not in (1, 2) or widths != {array.shape[-1]} or array.size == 0:
-        raise ValueError(
-            f"sweep: `x` must have shape (n_0,) or (batch, n_0) with n_0 = {', '.join(map(str, sorted(widths)))}; "
-            f"got {array.shape}. Set `inputs` of MLP to the width of your data."
-        )
+        rule = f"have shape (n_0,) or (batch, n_0) with n_0 = {', '.join(map(str, sorted(widths)))}"
+        shape = checks.Shown(str(array.shape))
+        raise ValueError(checks.refusal("sweep", "x", rule, shape, "Set `inputs` of MLP to the width of your data."))
     if not np.isfinite(array).all():
-        raise ValueError(f"sweep: `x` must be finite; got {np.count_nonzero(~np.isfinite(array))} non-finite entries.")
+        count = checks.Shown(f"{np.count_nonzero(~np.isfinite(array))} non-finite entries")
+        raise ValueError(checks.refusal("sweep", "x", "be finite", count))
     return jnp.asarray(array, jnp.result_type(float))

@@ -14,13 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
+import zarr
 
 import jaxsat
-from jaxsat.results import store
 from jaxsat.results.leases import Leases
+from jaxsat.results.marks import COUNTS
 from jaxsat.results.store import Store
 from jaxsat.sweeps import plan
 from jaxsat.sweeps.choices import ChoicePrograms
+from jaxsat.sweeps.pipeline import Pipeline
 from jaxsat.sweeps.plan import Plan
 from jaxsat.sweeps.tiles import Tile, TileProgram
 
@@ -85,7 +87,7 @@ def test_only_what_is_missing_is_computed(tmp_path, small):
     missing = [(0, 1, 2), (1, 0, 4)]
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("s/log_gradient_norms/c/**/*") if p.is_file()}
     for unit in missing:
-        for name in (*MEASURES, store.COUNTS):
+        for name in (*MEASURES, COUNTS):
             tmp_path.joinpath("s", name, "c", *map(str, unit), "0").unlink()
     assert Store(tmp_path / "s").done() == opened.done() - set(missing)
     same(run(store=tmp_path / "s"), expected)
@@ -253,6 +255,82 @@ def test_a_chunk_that_fails_is_recorded_and_the_others_are_done(tmp_path, small,
         patch.setattr(ChoicePrograms, "start", failing)
         with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
             run()
+
+
+# --- faults that were silent -----------------------------------------------------------------------------------------
+
+
+def chunk_files(path, *names):
+    return sorted(file for name in names for file in path.glob(f"{name}/c/**/*") if file.is_file())
+
+
+def test_flipped_bits_are_noticed(tmp_path, small):
+    """In data, marks and coordinates: whatever is read afterwards is an error or the truth."""
+    expected = run(store=tmp_path / "s").load()
+    rng = np.random.default_rng(0)
+    files = chunk_files(tmp_path / "s", "log_gradient_norms", COUNTS, "weight_scale", "seed")
+    for _ in range(60):
+        file = files[rng.integers(len(files))]
+        before = file.read_bytes()
+        damaged = bytearray(before)
+        damaged[rng.integers(len(damaged))] ^= 1 << rng.integers(8)
+        file.write_bytes(bytes(damaged))
+        if COUNTS in str(file):
+            assert len(Store(tmp_path / "s").done()) == 19
+        else:
+            try:
+                found = xarray.open_zarr(tmp_path / "s", chunks=None).load()
+            except (RuntimeError, ValueError):
+                pass
+            else:
+                xarray.testing.assert_equal(found.drop_vars(COUNTS), expected)
+        file.write_bytes(before)
+
+
+def test_a_chunk_that_was_deleted_is_computed_again(tmp_path, small):
+    expected = run(store=tmp_path / "s").load()
+    chunk_files(tmp_path / "s", "dead_fraction")[3].unlink()
+    assert len(Store(tmp_path / "s").done()) == 19
+    same(run(store=tmp_path / "s"), expected)
+
+
+def test_a_coordinate_that_was_not_filled_is_filled(tmp_path, small):
+    """As after a kill between growing a coordinate and writing its values."""
+    run(seeds=4, store=tmp_path / "s")
+    zarr.open_group(tmp_path / "s")["weight_scale"].resize((4,))
+    found = run({"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0, 7.0]}, seeds=4, store=tmp_path / "s")
+    assert found.weight_scale.values.tolist() == [0.5, 1.0, 3.0, 7.0]
+    assert np.isfinite(found.log_gradient_norms).all()
+
+
+def test_a_store_that_is_extended_while_another_process_works_loses_nothing(tmp_path, small, monkeypatch):
+    """The other process extends just after this one has looked at the header, and before its first chunk."""
+    run(seeds=2, store=tmp_path / "s")
+    run_groups, others = Pipeline.run, []
+
+    def after_the_other(self, groups):
+        if not others:
+            others.append(True)
+            run(seeds=7, store=tmp_path / "s")
+        return run_groups(self, groups)
+
+    monkeypatch.setattr(Pipeline, "run", after_the_other)
+    chunk_files(tmp_path / "s", COUNTS)[0].unlink()
+    found = run(seeds=2, store=tmp_path / "s")
+    assert found.sizes["seed"] == 2
+    assert np.isfinite(found.log_gradient_norms).all()
+    monkeypatch.undo()
+    opened = Store(tmp_path / "s")
+    assert opened.header.seeds == 7
+    assert np.isfinite(xarray.open_zarr(tmp_path / "s", chunks=None).log_gradient_norms.sel(activation="tanh")).all()
+
+
+def test_the_same_dtypes_are_asked_of_every_network(tmp_path):
+    def mixed(net, key, x):
+        return {"a": jnp.ones((), jnp.int32 if net.phi.name == "tanh" else jnp.result_type(float))}
+
+    with pytest.raises(ValueError, match="same shapes and dtypes for every network"):
+        run(measure=mixed, store=tmp_path / "s")
 
 
 # --- leases -------------------------------------------------------------------------------------------------------
