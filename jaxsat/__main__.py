@@ -1,8 +1,10 @@
-"""The command ``jaxsat``: batch jobs that compute sweeps into stores, and looks at such stores.
+"""The command ``jaxsat``: compute sweeps into stores as batch jobs, and look at such stores.
 
-jaxsat run job_file.toml --store PATH     compute, or go on; --dry-run says what it would cost
-jaxsat status PATH                      done, missing, failed, rate
-jaxsat plot PATH                        the default figure of what is stored
+jaxsat run JOB.toml --store PATH   compute, or go on; --dry-run says what it would cost
+jaxsat status PATH                 what is done, missing and failed, and how fast it goes
+jaxsat verify PATH                 read everything and say what is damaged
+jaxsat repair PATH                 mark what is damaged to be computed again
+jaxsat plot PATH                   draw the default figure of what is stored
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Sequence
 import jax
 
 from jaxsat.results.store import Store, unit_name
+from jaxsat.results.verify import damages, repair
 from jaxsat.sweeps import cost, job_file
 from jaxsat.sweeps.plan import Plan
 from jaxsat.sweeps.sweep_request import SweepRequest
@@ -55,6 +58,14 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("store", type=pathlib.Path)
     status.add_argument("--json", action="store_true", help="for programs")
     status.set_defaults(do=_status)
+    verify = commands.add_parser("verify", help="read everything, say what is damaged", description=_verify.__doc__)
+    verify.add_argument("store", type=pathlib.Path)
+    verify.set_defaults(do=_verify)
+    repair = commands.add_parser(
+        "repair", help="mark what is damaged to be computed again", description=_repair.__doc__
+    )
+    repair.add_argument("store", type=pathlib.Path)
+    repair.set_defaults(do=_repair)
     plot = commands.add_parser("plot", help="draw what is stored", description=_plot.__doc__)
     plot.add_argument("store", type=pathlib.Path)
     plot.add_argument("--output", type=pathlib.Path, help="file of the figure; default: beside the store, .png")
@@ -122,6 +133,24 @@ def _status(chosen: argparse.Namespace) -> None:
     print(f"rate      {'unknown' if rate is None else f'{rate:g} networks/s of one process'}, {len(runs)} runs")
     for unit, error in failed.items():
         print(f"failed    {unit_name(unit)}: {error}")
+
+
+def _verify(chosen: argparse.Namespace) -> None:
+    """Read every chunk of a store and say what is damaged; exit code 1 if something is."""
+    found = damages(Store(chosen.store))
+    for damage in found:
+        print(damage.what)
+    if found:
+        raise RuntimeError(f"{len(found)} damages in {chosen.store}. `jaxsat repair` marks them to be computed again.")
+    print(f"{chosen.store} is sound")
+
+
+def _repair(chosen: argparse.Namespace) -> None:
+    """Take the marks of damaged chunks away, so that the next run computes them again. Nothing else is changed."""
+    opened = Store(chosen.store)
+    found = damages(opened)
+    repair(opened, found)
+    print(f"{len(found)} damages mended or marked; run the sweep again to compute what is missing")
 
 
 def _plot(chosen: argparse.Namespace) -> None:

@@ -32,7 +32,18 @@ BELOW: dict[str, set[str]] = {
     "__main__": MEASURED | {"sweeps"},
 }
 # Files that no library may reach: NumPy-only code, so that results open where JAX is not installed.
-WITHOUT_JAX = {"estimates", "plotting", "zarr_files", "header", "marks", "store", "leases", "layout", "progress"}
+WITHOUT_JAX = {
+    "estimates",
+    "plotting",
+    "zarr_files",
+    "header",
+    "marks",
+    "store",
+    "verify",
+    "leases",
+    "layout",
+    "progress",
+}
 
 FILES = sorted(p.relative_to(ROOT).as_posix() for top in ("jaxsat", "analyses") for p in (ROOT / top).rglob("*.py"))
 PACKAGE = [file for file in FILES if file.startswith("jaxsat/")]

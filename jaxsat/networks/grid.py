@@ -35,15 +35,15 @@ Choice = tuple[int, ...]  # one combination of static values: an index for each 
 
 @dataclasses.dataclass(frozen=True)
 class Grid:
-    """Swept fields with their values, in the order given.
+    """Swept fields and their values, in the order given.
 
-    Static fields (each combination is a program of its own) and traced ones (arrays, vmapped over) are told apart by
-    name; ``base`` supplies the fields that are not swept.
+    Each combination of static fields is a program of its own; traced fields are arrays, and vmapped over. ``base``
+    supplies the fields that are not swept.
 
     Args:
         base: the network whose fields are varied.
         over: field -> values.
-        rates: swept numbers that are not fields of MLP but traced as its scales are, as a learning rate.
+        rates: swept numbers that are not fields of MLP, but are traced like its scales: a learning rate.
     """
 
     base: MLP
@@ -85,20 +85,20 @@ class Grid:
         return [name for name in self.over if name not in STATIC_FIELDS]
 
     def choices(self) -> list[Choice]:
-        """Every combination of static values, as an index for each of :attr:`static`."""
+        """Return every combination of static values, as an index for each of :attr:`static`."""
         return list(itertools.product(*(range(len(self.over[name])) for name in self.static)))
 
     def network(self, choice: Sequence[int]) -> MLP:
-        """The network of one combination of static values."""
+        """Return the network of one combination of static values."""
         chosen = {name: self.over[name][i] for name, i in zip(self.static, choice, strict=True)}
         return dataclasses.replace(self.base, **chosen)
 
     def networks(self) -> list[MLP]:
-        """Of every combination of static values."""
+        """Return the networks of all combinations of static values."""
         return [self.network(choice) for choice in self.choices()]
 
     def label(self, choice: Sequence[int]) -> str:
-        """One combination of static values in words."""
+        """Describe one combination of static values in words."""
         return ", ".join(f"{n}={plain(self.over[n][i])}" for n, i in zip(self.static, choice, strict=True))
 
     @functools.cached_property
@@ -106,7 +106,10 @@ class Grid:
         return {name: np.asarray(self.over[name], float) for name in self.traced}
 
     def columns(self, corner: Mapping[str, int], block: Sequence[int]) -> dict[str, np.ndarray]:
-        """Values of the swept scales at each point of a block that begins at `corner`; the last stands again beyond the edge."""
+        """Return the values of the swept scales at each point of a block that begins at `corner`.
+
+        Beyond the edge of the grid the last value is repeated.
+        """
         values = [
             self._scales[name][np.minimum(corner[name] + np.arange(length), len(self.over[name]) - 1)]
             for name, length in zip(self.traced, block, strict=True)
@@ -115,19 +118,19 @@ class Grid:
         return {name: m.ravel() for name, m in zip(self.traced, mesh, strict=True)}
 
     def within(self, over: Mapping[str, Sequence[Any]]) -> Grid:
-        """This grid with the values, given as labels, of a wider one. Static ones that it lacks stay labels."""
+        """Return this grid with the values of a wider grid, given as labels. Static values that it lacks stay labels."""
         known = {name: dict(zip(self.labels()[name], values, strict=True)) for name, values in self.over.items()}
         over = {name: [known[name].get(v, v) for v in values] for name, values in over.items()}
         return dataclasses.replace(self, over=over)
 
     def choices_in(self, wider: Grid) -> list[Choice]:
-        """Combinations of this grid's static values, as indices of a wider grid."""
+        """Return the combinations of this grid's static values, as indices of a wider grid."""
         mine = self.labels()
         places = {name: {value: i for i, value in enumerate(values)} for name, values in wider.labels().items()}
         return list(itertools.product(*([places[name][v] for v in mine[name]] for name in self.static)))
 
     def labels(self) -> dict[str, list[Any]]:
-        """Values as coordinates."""
+        """Return the values as coordinates."""
         return {
             name: [plain(v) if name in STATIC_FIELDS else float(plain(v)) for v in values]
             for name, values in self.over.items()
@@ -149,7 +152,7 @@ def _values(what: str, given: Any, scale: bool) -> list[Any]:
 
 
 def plain(value: Any) -> str | int | float:
-    """A field's value as a coordinate label."""
+    """Return a field's value as a coordinate label."""
     if value is None:
         return "none"
     if isinstance(value, Activation):

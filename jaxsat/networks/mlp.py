@@ -2,15 +2,15 @@
 
     h_l = sigma_w U_l x_{l-1} + sigma_b v_l,    x_l = phi(h_l),    l = 1 .. depth
 
-U_l and v_l are unit draws (see ``ensembles``); x_0 is the input. Two remedies against vanishing gradients are forms of
-a layer, to be had together too: a skip connection, x_l = x_{l-1} + a phi(h_l), and layer normalisation of h_l before
-phi (see ``normalization``).
+U_l and v_l are unit draws (see ``jaxsat.ensembles``); x_0 is the input. A layer can have two remedies against vanishing
+gradients: a skip connection, x_l = x_{l-1} + a phi(h_l), and layer normalisation of h_l before phi (see
+``normalization``). They can be combined.
 
-Choices that change the compiled program (depth, width, activation, ensemble, outer widths, forms) are static; the
-scales are arrays, so one compilation serves them all.
+Fields that change the compiled program (depth, width, activation, ensemble, outer widths, skip connections,
+normalisation) are static. The scales are arrays, so one compiled program serves all of them.
 
-Randomness has an address: layer l draws from ``fold_in(key, l)``. A network's first l layers are therefore the
-network of depth l, and networks that differ in scale or activation only are compared on the same draws.
+Layer l draws from its own address (see ``jaxsat.addresses``). The first l layers of a network are therefore the network
+of depth l, and networks that differ in scale or activation only are compared on the same draws.
 """
 
 from __future__ import annotations
@@ -36,10 +36,11 @@ Fan = Literal["in", "average"]
 
 
 class Params(NamedTuple):
-    """The parameters of one network: unit draws and, beside them, the scales that multiply them.
+    """The parameters of one network: unit draws, and the scales that multiply them.
 
-    Keeping the scales apart lets ``vmap`` run over thousands of scales without copying the draws. The weight matrix
-    of layer l is ``weight_scale`` times the draw; :meth:`scaled` folds the scales in.
+    The scales stay apart, so that ``vmap`` runs over thousands of scales without copying the draws. The weight matrix of
+    layer l is ``weight_scale`` times its draw. It multiplies from the left, h = W x: rows are outputs. :meth:`scaled`
+    multiplies the scales in.
     """
 
     first: Float[Array, "width inputs"]
@@ -52,7 +53,7 @@ class Params(NamedTuple):
     residual_scale: Float[Array, ""] | None = None
 
     def scaled(self) -> Params:
-        """The same network with the scales of weights and biases equal to 1 and the draws multiplied by what they were.
+        """Return the same network with the scales multiplied into the draws, so that both scales are 1.
 
         The residual scale stays: it multiplies phi, not a draw.
         """
@@ -66,7 +67,7 @@ class Params(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What every layer computed for one input, l = 1 .. depth.
+    """What each layer computed for one input, l = 1 .. depth.
 
     Attributes:
         pre_activations: h_l, what phi sees: after normalisation, if there is one.
@@ -107,14 +108,14 @@ class MLP:
         outputs: width of a linear read-out after the last activation; None means there is none.
         fan: variance is divided by n_in ('in') or by (n_in + n_out) / 2 ('average'); they differ only for the first
             layer and the read-out.
-        residual_scale: a of x_l = x_{l-1} + a phi(h_l), finite and >= 0; None: no skip connections, which a = 0 is not
-            (then x_l = x_0). Every layer whose input is as wide as its output has one; where `inputs` differs from
-            `width` the first has none, and no a either: x_1 = phi(h_1).
-        normalization: 'layer': phi sees h_l less its mean over the layer's units, divided by its standard deviation over
-            them (biased; no learned gain or shift, nothing added to the variance). Units that are all equal, as for a
-            zero input without biases, become 0. None: no normalisation.
+        residual_scale: a of x_l = x_{l-1} + a phi(h_l), finite and >= 0. None disables skip connections; 0 keeps them
+            but removes the branch (then x_l = x_0). A layer has a skip connection if its input is as wide as its output.
+            If `inputs` differs from `width`, the first layer has none: x_1 = phi(h_1).
+        normalization: 'layer' subtracts from h_l its mean over the units of the layer and divides by their standard
+            deviation (biased; no learned gain or shift; nothing is added to the variance). If all units are equal, as
+            for a zero input without biases, they become 0. None disables it.
 
-    A pytree whose leaves are the scales; everything else is static. Pass it through jit and vmap as it is.
+    An MLP is a pytree: its leaves are the scales, everything else is static. It goes through jit and vmap as it is.
 
     References: Yang & Schoenholz 2017 (reduced residual networks); Ba, Kiros & Hinton 2016, eq. 3.
 
@@ -167,7 +168,7 @@ class MLP:
 
     @property
     def phi(self) -> Activation:
-        """The activation's record."""
+        """The record of the activation."""
         return activations.get(self.activation)
 
     @property
@@ -177,7 +178,7 @@ class MLP:
 
     @property
     def output_width(self) -> int:
-        """Width of the output: of the read-out if there is one, else of the last layer."""
+        """Width of the output: that of the read-out, or without one that of the last layer."""
         return self.width if self.outputs is None else self.outputs
 
     @property
@@ -191,8 +192,8 @@ class MLP:
 
         Args:
             key: address of the network.
-            dtype: of the result; drawn in the default float dtype and cast, so that the same network can be looked
-                at in several precisions.
+            dtype: of the parameters. They are drawn in the default float dtype and then cast, so that the same network
+                can be studied in several precisions.
         """
         params = self.with_scales(_draw(self.draw_choices, key))
         return params if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), params)
@@ -214,11 +215,12 @@ class MLP:
     def apply(
         self, params: Params, x: Float[ArrayLike, " inputs"], shifts: Float[Array, "depth width"] | None = None
     ) -> Float[Array, " outputs"]:
-        """The network's output for one input; a batch goes through ``jax.vmap``.
+        """Return the output of the network for one input. A batch goes through ``jax.vmap``.
 
         Args:
             params, x: parameters drawn by :meth:`init`, and the input.
-            shifts: added to what phi sees: the derivative of a loss with respect to them is dE/dh_l. None: nothing.
+            shifts: numbers that are added to what phi sees, or None. The derivative of a loss with respect to them is
+                dE/dh_l.
         """
         (last, _), _ = self._layers(params, self._checked(params, x), shifts)
         if params.readout is None:
@@ -227,12 +229,12 @@ class MLP:
         return _affine(params, params.readout, params.readout_bias, last)
 
     def trace(self, params: Params, x: Float[ArrayLike, " inputs"]) -> Trace:
-        """Pre-activations and activations of every layer for one input."""
+        """Return the pre-activations and activations of each layer for one input."""
         (_, first), rest = self._layers(params, self._checked(params, x), None)
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
 
     def _checked(self, params: Params, x: ArrayLike) -> Array:
-        """The input in the parameters' dtype; raise unless all fits."""
+        """Return the input in the dtype of the parameters; raise unless shapes fit."""
         if jnp.shape(x) != (self.input_width,):
             raise ValueError(
                 f"MLP: `x` must be one input of shape ({self.input_width},); got {jnp.shape(x)}. "
@@ -324,7 +326,7 @@ jax.tree_util.register_pytree_with_keys(MLP, _flatten, _unflatten)
 
 
 def gaussian_input(net: MLP, key: Key[Array, ""]) -> Float[Array, " inputs"]:
-    """The input used where none is given: a gaussian direction with mean square exactly 1."""
+    """Draw the input that is used where none is given: a gaussian direction with mean square exactly 1."""
     z = jax.random.normal(jax.random.fold_in(key, addresses.INPUT), (net.input_width,))
     return z * jax.lax.rsqrt(jnp.mean(z * z))
 

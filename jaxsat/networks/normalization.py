@@ -16,9 +16,9 @@ from jaxtyping import Array, Float
 
 
 def layer_normalized(a: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
-    """The normalised units, of mean 0 and mean square 1, and the standard deviation s they were divided by.
+    """Return the normalised units, of mean 0 and mean square 1, and the standard deviation s that divided them.
 
-    Units that are all equal have s = 0 and give h = 0 with derivative 0, in autodiff too.
+    If all units are equal, s = 0, h = 0 and the derivative is 0, in autodiff too.
 
     >>> h, s = layer_normalized(jnp.array([1.0, 3.0]))
     >>> h.tolist(), float(s), layer_normalized(jnp.full(3, 0.1))[0].tolist()
@@ -36,7 +36,7 @@ def layer_normalized(a: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[A
 
 
 def projected(v: Float[Array, "*batch n"], h: Float[Array, " n"]) -> Float[Array, "*batch n"]:
-    """s dh/da v: v less its parts along (1, .., 1) and h. Symmetric, of rank n - 2.
+    """Return s dh/da v: v without its parts along (1, .., 1) and h. This matrix is symmetric and has rank n - 2.
 
     >>> h, s = layer_normalized(jnp.array([1.0, 2.0, 4.0]))
     >>> bool(jnp.abs(projected(jnp.array([5.0, 6.0, 8.0]), h)).max() < 1e-5)  # shifted and stretched: h would stay
@@ -48,7 +48,7 @@ def projected(v: Float[Array, "*batch n"], h: Float[Array, " n"]) -> Float[Array
 
 
 def log_reciprocal(s: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """ln(1 / s), the factor of the derivative beside :func:`projected`; -inf where s = 0, as the derivative is 0.
+    """Return ln(1 / s), the other factor of the derivative; -inf where s = 0, because the derivative is 0 there.
 
     >>> jnp.exp(log_reciprocal(jnp.array([0.5, 0.0]))).tolist()
     [2.0, 0.0]

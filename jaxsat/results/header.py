@@ -20,12 +20,12 @@ HEADER = "jaxsat_sweep"
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What a store is of.
+    """What the sweep of a store is.
 
     Attributes:
-        identity: what every request to it has in common: plain JSON.
-        programs: fingerprint of the compiled program of each combination of static values.
-        over: values of each swept field, as labels, in the order in which they came.
+        identity: what all requests to the store have in common, as plain JSON.
+        programs: the fingerprint of the compiled program of each combination of static values.
+        over: the values of each swept field, as labels, in the order in which they came.
         seeds: how many.
         chunks: length of a chunk along each swept field and "seed".
     """
@@ -38,17 +38,18 @@ class Header:
 
     @property
     def layout(self) -> Layout:
+        """Sizes and chunks of the arrays."""
         return Layout({name: len(values) for name, values in self.over.items()} | {"seed": self.seeds}, self.chunks)
 
     def extended(self, over: Mapping[str, Sequence[Any]], seeds: int) -> Header:
-        """With the values and seeds of a request appended that it has not yet."""
+        """Return a header that also has the values and seeds of a request."""
         known = {name: set(values) for name, values in self.over.items()}
         union = {n: values + [v for v in over[n] if v not in known[n]] for n, values in self.over.items()}
         return dataclasses.replace(self, over=union, seeds=max(seeds, self.seeds))
 
 
 def read_header(path: pathlib.Path) -> Header:
-    """What a store is of.
+    """Read the header of a store.
 
     Raises:
         ValueError: unreadable, somebody else's, or of a later version of jaxsat.
@@ -72,7 +73,7 @@ def read_header(path: pathlib.Path) -> Header:
 def differences_of(
     header: Header, identity: Mapping[str, Any], over: Sequence[str], programs: Mapping[str, str]
 ) -> list[str]:
-    """Why a request does not belong to a store, a line for each reason."""
+    """Return the reasons why a request does not belong to a store; none if it does."""
     found = [
         f"{name}: {header.identity.get(name)!r} there, {identity.get(name)!r} asked"
         for name in sorted(header.identity.keys() | identity.keys())

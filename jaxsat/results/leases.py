@@ -1,8 +1,8 @@
 """Leases: who is at work on what, among processes that share a folder and nothing else.
 
-A lease is a file made with O_EXCL. Its owner touches it while it lives; one that has not been touched for long, or whose
-process on this host is gone, may be taken over. Two processes may then believe that they own a lease: what is leased
-must be harmless to do twice. Leases save work; they are no lock.
+A lease is a file made with O_EXCL. Its owner touches it while it lives. A lease is free again when it was not touched for
+two minutes, or when its process, on this host, is gone. Two processes may then believe that they own the same lease, so
+work under a lease must be harmless when it is done twice. Leases save work; they are no lock.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import threading
 import time
 from typing import Any
 
-HEARTBEAT, STALE = 10.0, 120.0  # seconds between touches, and without any until a claim is free
+HEARTBEAT, STALE = 10.0, 120.0  # seconds: between touches, and without a touch until a lease is free
 
 
 class Leases:
     """The leases of one process on names in a folder.
 
-    Used as a context manager: leaving it stops the heartbeat and gives back what is still held.
+    Use it as a context manager: on leaving, the heartbeat stops and all leases that are still held are given back.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, Leases(folder) as mine, Leases(folder) as other:
@@ -49,7 +49,7 @@ class Leases:
             self.give_back(name)
 
     def take(self, name: str) -> bool:
-        """Lease a name, unless a living process has it."""
+        """Take the lease on a name; return False if a living process has it."""
         path = self.folder / name
         if name in self._held or self._is_held(path):
             return False
@@ -65,31 +65,33 @@ class Leases:
         return True
 
     def give_back(self, name: str) -> None:
+        """Give the lease on a name back."""
         with self._changing:
             self._held.discard(name)
         (self.folder / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove what the dead have left behind."""
+        """Remove the leases of processes that are gone."""
         for path in tuple(self.folder.iterdir()):
             if path.name not in self._held and not self._is_held(path):
                 path.unlink(missing_ok=True)
 
     def held_by_others(self) -> list[str]:
-        """Names that other living processes have leased."""
+        """Return the names that other living processes have leased."""
         names = sorted(path.name for path in self.folder.iterdir())
         return [name for name in names if name not in self._held and self._is_held(self.folder / name)]
 
     def _is_held(self, path: pathlib.Path) -> bool:
         try:
-            if time.time() - path.stat().st_mtime > STALE:
+            # A clock that is ahead makes times in the future: such a lease is as old as it is far from now.
+            if abs(time.time() - path.stat().st_mtime) > STALE:
                 return False
             owner = json.loads(path.read_text())
+            return owner["host"] != socket.gethostname() or _born(owner["pid"]) == owner["born"]
         except FileNotFoundError:
             return False
-        except json.JSONDecodeError:  # just made, and not written yet
+        except (ValueError, KeyError, TypeError):  # just made and not written yet, or garbled: free when it is old
             return True
-        return owner["host"] != socket.gethostname() or _born(owner["pid"]) == owner["born"]
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT):
@@ -101,7 +103,10 @@ class Leases:
 
 
 def _born(pid: int) -> str | None:
-    """When a process of this host began, in its kernel's own count; None if it is not there. Numbers are used again."""
+    """Return when a process of this host began, in the kernel's own count; None if it is gone.
+
+    A process number alone is not enough: numbers are used again.
+    """
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:

@@ -1,9 +1,9 @@
-"""Sweeps on disk: zarr stores that are written a chunk at a time, resumed, extended and shared by processes.
+"""Sweeps on disk: zarr stores that are written chunk by chunk, resumed, extended and shared by processes.
 
-The store is an ordinary zarr hierarchy, ``xarray.open_zarr(path)``. A chunk of it is the unit of work: one value of each
-static field, a block of values of each swept scale, and many seeds. It is written whole (zarr renames a finished file into
-place), flushed to the disk, and only then marked as done by its chunk of the array `chunk_counts`, which holds the number of
-its networks and how many of them hold a NaN, for each variable. What a crash leaves unmarked is computed again.
+A store is an ordinary zarr hierarchy: open it with ``xarray.open_zarr(path)``. A chunk of it is the unit of work: one value
+of each static field, a block of values of each swept scale, and many seeds. A chunk is written whole (zarr renames a
+finished file into place), flushed to the disk, and only then marked as done (see ``marks``). What a crash leaves unmarked
+is computed again. Every array has a checksum, so that a damaged chunk is an error when it is read, not a number.
 
 Beside the arrays lies ``.jaxsat/``: leases of processes at work, records of runs, and chunks that failed with their errors.
 The header, in the attributes of the root, says what the store is of: an *identity* that a request must share, and the
@@ -94,7 +94,7 @@ class Store:
         return read_header(self.path) != self.header
 
     def write(self, unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Unit]:
-        """Write a chunk; return those that are marked as done now, which may be several or none.
+        """Write a chunk; return the chunks that this marks as done, which may be several or none.
 
         Args:
             unit: its place in the layout.
@@ -113,7 +113,7 @@ class Store:
         return []
 
     def commit(self) -> list[Unit]:
-        """Flush what has been written to the disk, then mark it."""
+        """Flush what was written to the disk, mark it, and return what was marked."""
         _flush(
             chunk_file(self.path, name, unit, self._array(name).ndim)
             for unit, _ in self._pending
@@ -127,13 +127,13 @@ class Store:
         return marked
 
     def fail(self, unit: Unit, error: Exception) -> None:
-        """Record that a chunk could not be computed."""
+        """Record that a chunk could not be computed, and why."""
         path = self._failure(unit)
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"{type(error).__name__}: {error}\n")
 
     def failures(self) -> dict[Unit, str]:
-        """Chunks that failed and have not been done since, with their errors."""
+        """Return the chunks that failed and have not been done since, with their errors."""
         files = sorted((self.state / "failed").glob("*")) if (self.state / "failed").exists() else []
         return {tuple(map(int, file.name.split("."))): file.read_text().strip() for file in files}
 
@@ -152,13 +152,14 @@ class Store:
     # --- the whole ---------------------------------------------------------------------------------------------
 
     def record_run(self, record: Mapping[str, Any]) -> None:
-        """Write, or write anew, what this process has done: JSON."""
+        """Write what this process has done so far, as JSON, in place of its earlier record."""
         folder = self.state / "runs"
         folder.mkdir(exist_ok=True)
         created = "".join(c for c in str(record["created"]) if c.isalnum())
         _replace(folder / f"{created}-{socket.gethostname()}-{os.getpid()}.json", json.dumps(record))
 
     def runs(self) -> list[dict[str, Any]]:
+        """Return the records of all processes that have worked here."""
         folder = self.state / "runs"
         return [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))] if folder.exists() else []
 
@@ -167,7 +168,7 @@ class Store:
         return self.marks.totals(sorted(self.done()))
 
     def dataset(self, over: Mapping[str, Sequence[Any]] | None = None, seeds: int | None = None) -> xarray.Dataset:
-        """What is stored, read when it is looked at: all, or what a request asked for, in its order."""
+        """Return what is stored: everything, or what a request asked for, in its order. It is read when it is used."""
         import xarray
 
         found = xarray.open_zarr(self.path, chunks=None).drop_vars(COUNTS)
@@ -185,9 +186,9 @@ class Store:
         return found.isel(chosen) if chosen else found
 
     def extend(self, header: Header, leases: Leases) -> None:
-        """Grow the arrays for a header of more values or seeds.
+        """Make room for the values and seeds of a larger header.
 
-        Chunks at the old edge that grow are computed anew.
+        Chunks at the old edge that grow are computed again.
 
         Raises:
             ValueError: other processes are at work in the store.
@@ -215,40 +216,64 @@ class Store:
                 array = self._array(name)
                 lengths = header.layout.counts if name == COUNTS else tuple(header.layout.sizes.values())
                 array.resize((*lengths, *array.shape[len(lengths) :]))
-            for name, labels in header.over.items():
-                self._relabel(name, labels)
-            self._relabel("seed", list(range(header.seeds)))
+            self.write_coordinates(header)
             write_header(self._group, self.path, header)
             self.header, self._arrays, self._stamp = header, {}, stamp(self.path)
         finally:
             leases.give_back("extension")
 
-    def _relabel(self, name: str, labels: list[Any]) -> None:
-        """Write a coordinate, also where an earlier attempt was killed after it had grown and before it was filled."""
-        array: Any = self._group[name]
-        values = np.asarray(labels, dtype=array.dtype)
-        if array.shape != values.shape:
-            array.resize(values.shape)
-        if not np.array_equal(array[:], values):
-            array[:] = values
+    # --- coordinates and chunks, as they are on the disk --------------------------------------------------------------
+
+    def wrong_coordinates(self, header: Header | None = None) -> list[str]:
+        """Return the names of coordinates that do not hold the values of the header, or cannot be read."""
+        wrong = []
+        for name, values in _coordinates(header or self.header).items():
+            array: Any = self._group[name]
+            try:
+                if array.shape != (len(values),) or not np.array_equal(array[:], np.asarray(values, array.dtype)):
+                    wrong.append(name)
+            except (RuntimeError, ValueError, OSError):
+                wrong.append(name)
+        return wrong
+
+    def write_coordinates(self, header: Header | None = None) -> None:
+        """Write the coordinates that differ from the header, also after a kill between growing and filling one."""
+        values = _coordinates(header or self.header)
+        for name in self.wrong_coordinates(header):
+            array: Any = self._group[name]
+            array.resize((len(values[name]),))
+            array[:] = np.asarray(values[name], array.dtype)
+
+    def dims(self, name: str) -> int:
+        """Return how many dimensions a variable has."""
+        return self._array(name).ndim
+
+    def read(self, name: str, unit: Unit) -> np.ndarray:
+        """Return a variable's values in one chunk."""
+        return np.asarray(self._array(name)[tuple(self.layout.slices(unit).values())])
+
+
+def _coordinates(header: Header) -> dict[str, list[Any]]:
+    return {**header.over, "seed": list(range(header.seeds))}
 
 
 def unit_name(unit: Unit) -> str:
+    """Return the name of a chunk, as in leases and in reports of failures."""
     return ".".join(map(str, unit))
 
 
 def exists(path: pathlib.Path) -> bool:
-    """Whether there is something at `path`: anything but an empty folder, which may become a store."""
+    """Return whether something is at `path`. An empty folder does not count: it may become a store."""
     return path.exists() and not (path.is_dir() and not any(path.iterdir()))
 
 
 def create(path: pathlib.Path, header: Header, dataset: xarray.Dataset) -> None:
-    """Make a store with nothing done. If another process makes it first, that one stands.
+    """Make a store in which nothing is done. If another process makes it first, that store stays.
 
     Args:
         path: a new path.
         header: what it is of.
-        dataset: its coordinates, attributes and variables; the variables' values are not looked at.
+        dataset: its coordinates, attributes and variables. The values of the variables are not used.
     """
     from zarr.codecs import Crc32cCodec
 
@@ -286,7 +311,7 @@ def _open_group(path: pathlib.Path, mode: Any) -> zarr.Group:
 
 
 def _flush(files: Iterator[pathlib.Path]) -> None:
-    """Files and the entries of the folders they lie in, to the disk."""
+    """Flush files, and the entries of the folders that hold them, to the disk."""
     folders = set()
     for file in files:
         _sync(file)

@@ -1,4 +1,4 @@
-"""What a sweep will cost, before it is run: networks, memory, arithmetic, and time from a short calibration."""
+"""The cost of a sweep, before it runs: networks, memory, arithmetic, and time from a short calibration."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from jaxsat.sweeps.tiles import TileCorner, tree_bytes
 
 
 class Cost(NamedTuple):
-    """Of a whole sweep, nothing of it being there yet.
+    """The cost of a whole sweep of which nothing is done yet.
 
     Attributes:
-        networks: how many.
-        flops: of the matrix products and elementwise operations in the programs' text, decompositions left out; loops
-            whose length is decided on the way count once.
-        result_bytes: of the arrays returned or stored, uncompressed.
-        device_bytes: that the largest tile takes on a device.
-        compile_seconds: of all programs, one after the other, from that of the first.
-        seconds: of the computation on this machine: networks times the time that a network took in one tile of the first
-            program, and their arithmetic beside its.
+        networks: how many networks are measured.
+        flops: matrix products and elementwise operations in the text of the programs, without decompositions. A loop whose
+            length is decided while it runs counts once.
+        result_bytes: size of the arrays that are returned or stored, uncompressed.
+        device_bytes: what a tile of the first program takes on a device.
+        compile_seconds: to compile all programs one after the other, if each takes as long as the first.
+        seconds: to compute on this machine, if each network takes as long as in one tile of the first program, in
+            proportion to its arithmetic.
     """
 
     networks: int
@@ -76,7 +76,7 @@ def _flops_of_network(choice: ChoicePrograms) -> float:
 
 
 def flops_of(jaxpr: Jaxpr) -> float:
-    """Operations in the text of a program: two for each product in a matrix multiplication, one for each other result.
+    """Count the operations of a program: two for each product in a matrix multiplication, one for each other result.
 
     >>> square = jax.make_jaxpr(lambda a: a @ a)(jax.numpy.ones((4, 4)))
     >>> flops_of(square.jaxpr)

@@ -1,4 +1,4 @@
-"""The figure of a sweep that nobody has thought about yet: a panel for each measure, medians with bands over seeds."""
+"""The default figure of any sweep: a panel for each measure, medians with bands over seeds."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ MOST_LINES, MOST_PANELS = 8, 6
 
 
 def draw(dataset: xarray.Dataset, name: str) -> Any:
-    """A figure of the measured variables of a sweep.
+    """Draw the measured variables of a sweep.
 
-    Each is drawn against its own last axis (layer, index ...), or, if it has none, against the swept field with the most
-    numbers; of other swept values at most eight combinations get a line, spread over all of them, which the title says.
+    Each is drawn against its own last axis (layer, index ...). A variable without an axis of its own is drawn against the
+    swept field with the most numbers. At most eight combinations of the other swept values get a line; the title says
+    if there are more.
 
     Args:
-        dataset: of a sweep; networks that are not there yet are NaN and left out.
+        dataset: of a sweep. Networks that are not done yet are NaN and left out.
         name: of the sweep, for the footnote.
     """
     drawn = [str(n) for n, v in dataset.data_vars.items() if v.dtype.kind in "fiub"][:MOST_PANELS]

@@ -1,4 +1,4 @@
-"""Sweeps as files: TOML with the names of ``jaxsat.sweep``.
+"""Job files: a sweep written as TOML, with the names of the arguments of ``jaxsat.sweep``.
 
 measure = "log_gradient_norms"
 seeds = 1000
@@ -30,7 +30,7 @@ SPACINGS = {"linear": np.linspace, "log": np.geomspace}
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A sweep as it is written in a file.
+    """A sweep, as a file describes it.
 
     Attributes:
         network: fields of ``MLP``; depth and width are needed.
@@ -52,7 +52,7 @@ class Config:
     x64: bool = False
 
     def arguments(self, folder: pathlib.Path) -> dict[str, Any]:
-        """Arguments of ``sweep``, files being looked for in `folder`.
+        """Return the arguments of ``sweep``. The file of `x` is looked for in `folder`.
 
         Raises:
             ValueError: an input that cannot be read; fields that no MLP has or takes.
@@ -69,7 +69,7 @@ class Config:
 
 
 def read(path: pathlib.Path) -> Config:
-    """A configuration, its names and types checked.
+    """Read a job file and check its names and types.
 
     Raises:
         ValueError: a file that cannot be read or is no TOML; unknown, missing or wrongly typed keys.
@@ -85,7 +85,7 @@ def read(path: pathlib.Path) -> Config:
 
 
 def parsed(given: Mapping[str, Any]) -> Config:
-    """A configuration from parsed TOML.
+    """Return the job that parsed TOML describes.
 
     >>> parsed({"network": {"depth": 3, "width": 8}, "measure": "dead_fraction"}).seeds
     100

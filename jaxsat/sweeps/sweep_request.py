@@ -37,7 +37,14 @@ _COUNTED = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SweepRequest:
-    """Arguments of a sweep that decide its numbers."""
+    """The arguments of a sweep that decide its numbers.
+
+    Attributes:
+        grid: swept fields and their values.
+        measure: what is measured of each network.
+        seeds, root_seed, every_depth, x: as of ``jaxsat.sweep``.
+        measure_identity: what tells the program of this measure from others in this process.
+    """
 
     grid: Grid
     measure: Measure
@@ -51,7 +58,7 @@ class SweepRequest:
     def of(
         cls, net: MLP, measure: Any, over: Mapping[str, Any], *, seeds: int, root_seed: int, x: Any, every_depth: bool
     ) -> SweepRequest:
-        """Checked; errors as of ``sweep``."""
+        """Check the arguments of ``jaxsat.sweep``; raise its errors."""
         check_net("sweep", net)
         root_seed = checks.integer("sweep", "root_seed", root_seed, least=0, most=2**32 - 1)
         seeds = checks.integer("sweep", "seeds", seeds)
@@ -64,7 +71,7 @@ class SweepRequest:
         return cls(grid, chosen, seeds, root_seed, bool(every_depth), inputs, identity)
 
     def identity(self) -> dict[str, Any]:
-        """What two requests must share for their results to belong together, plain JSON."""
+        """Return what two requests must share for their results to belong together, as plain JSON."""
         base = {name: getattr(self.grid.base, name) for name in (*STATIC_FIELDS, *TRACED_FIELDS)}
         x = "gaussian, unit mean square"
         if self.x is not None:
@@ -130,7 +137,7 @@ def chunk_lengths(request: SweepRequest, programs: Mapping[Choice, ChoiceProgram
 
 
 def labelled_sweep(results: Mapping[str, np.ndarray], grid: Grid, measure: Measure) -> xarray.Dataset:
-    """Arrays with the dimensions of the grid, "seed", and their own, as a dataset with names, units and coordinates.
+    """Return results as a dataset: dimensions of the grid, "seed", then the measure's own; with units and coordinates.
 
     Raises:
         ValueError: a measure whose labels do not fit its arrays.

@@ -48,36 +48,36 @@ def sweep(
     Args:
         net: the network whose fields are varied.
         measure: a name (``jaxsat.measures.names()``), a function ``(net, key, x) -> dict of arrays``, or several.
-        over: field of MLP -> values. Scales cost nothing to compile; each combination of the others costs one
-            compilation. Weights are drawn once for all scales: networks that differ only in scale or activation
-            share their draws, so differences between them are paired.
-        seeds: how many; seed s is the network with key ``addresses.network(addresses.root(root_seed), s)``.
-        root_seed: of the whole sweep.
+        over: field of MLP -> values. All values of a scale share one compiled program; each combination of the other
+            fields has its own. Networks that differ only in scale or activation share their draws, so differences
+            between them are paired.
+        seeds: how many. Seed s is the network with key ``addresses.network(addresses.root(root_seed), s)``.
+        root_seed: of the whole sweep, from 0 to 2^32 - 1.
         x: one input (n_0,), a batch of inputs (batch, n_0) that every network sees, or None: a gaussian input of
-            unit mean square, drawn for each seed. Which of the axes is reduced over is the measure's business.
-        every_depth: adds a "depth" dimension, 1 .. depth, from one pass; for measures that have this form.
-        store: a path: a zarr store that is written chunk by chunk, each marked once it is safely on the disk. An
-            existing one is resumed: what is there is not computed again, whatever ended the run before; values and
-            seeds that it lacks are added. Any number of processes and hosts may work on one store at once, each on its
-            own chunks, and all return when everything asked for is there.
-        progress: show networks done, rate and time left on stderr: a bar in a terminal, a line now and then elsewhere.
-        memory_budget: bytes for what one sweep holds on the device at a time. The returned dataset comes on top, unless
-            there is a store: then it is read from there when it is looked at.
+            unit mean square, drawn for each seed. How a batch is reduced is decided by each measure.
+        every_depth: adds a "depth" dimension, 1 .. depth, from one pass. Only some measures have this form.
+        store: path of a zarr store, which is written chunk by chunk. A chunk is marked once it is safely on the disk. An
+            existing store is resumed: what is done is not computed again, whatever ended the run before, and missing
+            values and seeds are added. Any number of processes and hosts may work on one store at once, each on its own
+            chunks; each returns when everything that it asked for is done.
+        progress: show networks done, rate and time left on stderr: a bar in a terminal, elsewhere a line now and then.
+        memory_budget: bytes that the sweep may hold on each device at a time. The returned dataset comes on top; with a
+            store it is read from there when it is used.
 
     Returns: an ``xarray.Dataset`` with a variable for each array of each measure; dimensions are the swept names in
     the order of `over`, then "seed", then the measure's own. Units, long names, configuration, versions, root seed
-    and time are attributes. Networks with non-finite results stay in as they are (-inf is a legitimate logarithm); how
-    many hold a NaN is the attribute `nan_networks` of each variable (of the whole store, if there is one).
+    and time are attributes. Non-finite results stay as they are (-inf is a correct logarithm of 0). The attribute
+    `nan_networks` of each variable says how many networks hold a NaN; with a store, how many of the whole store.
 
-    All local devices of JAX are used, each on tiles of its own, and results are the same bits however many there are.
+    All local devices of JAX are used, each on tiles of its own. Results are the same bits for any number of devices.
     With ``jax.distributed`` each process uses its own devices.
 
     Raises:
         ValueError: unknown names, empty or non-finite grids, a wrong input width, a measure whose shapes differ
-            between networks or that looks at a scale's value, a budget too small for one tile, an unusable store or
-            one of another request (the difference is spelled out); all before any long work.
+            between networks or that looks at a scale's value, a budget too small for one tile, an unusable store, or
+            a store of another request (the message says what differs). All of them before any long work.
         OSError: the store can no longer be written. What was done before stays.
-        RuntimeError: chunks of a store that could not be computed; all others are done.
+        RuntimeError: some chunks of a store could not be computed; all others are done.
 
     Cost: one trace and compilation for each combination of static values, in a process once: a later call with the same
         measure, shapes and dtype compiles nothing, also with other scales, seeds and another root seed. (A function of

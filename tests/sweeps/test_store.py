@@ -17,6 +17,7 @@ import xarray
 import zarr
 
 import jaxsat
+from jaxsat import __main__ as command
 from jaxsat.results.leases import Leases
 from jaxsat.results.marks import COUNTS
 from jaxsat.results.store import Store
@@ -292,6 +293,28 @@ def test_a_chunk_that_was_deleted_is_computed_again(tmp_path, small):
     chunk_files(tmp_path / "s", "dead_fraction")[3].unlink()
     assert len(Store(tmp_path / "s").done()) == 19
     same(run(store=tmp_path / "s"), expected)
+
+
+def test_verify_names_what_is_damaged_and_repair_marks_it(tmp_path, small, capsys):
+    expected = run(store=tmp_path / "s").load()
+    command.main(["verify", str(tmp_path / "s")])
+    assert "is sound" in capsys.readouterr().out
+    files = chunk_files(tmp_path / "s", "dead_fraction")
+    files[0].write_bytes(files[0].read_bytes()[:-1] + b"x")
+    files[5].unlink()
+    coordinate = chunk_files(tmp_path / "s", "weight_scale")[0]
+    coordinate.write_bytes(coordinate.read_bytes()[:-1] + b"x")
+    with pytest.raises(SystemExit):
+        command.main(["verify", str(tmp_path / "s")])
+    seen = capsys.readouterr()
+    assert "dead_fraction cannot be read" in seen.out
+    assert "dead_fraction is not there" in seen.out
+    assert "coordinate weight_scale" in seen.out
+    assert "3 damages" in seen.err
+    command.main(["repair", str(tmp_path / "s")])
+    assert len(Store(tmp_path / "s").done()) == 18
+    same(run(store=tmp_path / "s"), expected)
+    command.main(["verify", str(tmp_path / "s")])
 
 
 def test_a_coordinate_that_was_not_filled_is_filled(tmp_path, small):
