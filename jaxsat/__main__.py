@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(chosen: argparse.Namespace) -> None:
     """Compute a sweep into a store. Several processes may do so at once; each takes chunks that nobody has."""
-    wanted = job_file.read(chosen.config)
+    wanted = job_file.read_job(chosen.config)
     if chosen.store is None and not chosen.dry_run:
         raise ValueError("run: --store PATH is needed, or --dry-run.")
     if chosen.distributed:

@@ -16,7 +16,7 @@ from jaxtyping import Array
 Saturation = Literal["hard", "soft", "none"]
 
 
-class Facts(NamedTuple):
+class CallableFacts(NamedTuple):
     """Of one function; meanings as in ``activations.Activation``."""
 
     name: str
@@ -27,7 +27,7 @@ class Facts(NamedTuple):
     kinks: tuple[float, ...]
 
 
-def facts(fn: Callable[[Array], Array]) -> Facts:
+def facts(fn: Callable[[Array], Array]) -> CallableFacts:
     """What probing finds; usable while JAX traces something else.
 
     Raises:
@@ -66,7 +66,7 @@ def facts(fn: Callable[[Array], Array]) -> Facts:
         beside = [k + d for k in kinks for d in (-1e-5, 1e-5)]
         max_slope = float(np.nanmax([max_slope, *np.abs(np.asarray(slope(jnp.array(beside, probe.dtype))))]))
     classes = (_saturation(tails, side, max_slope) for side in (left, right))
-    return Facts(name, slope, *classes, max_slope, kinks)
+    return CallableFacts(name, slope, *classes, max_slope, kinks)
 
 
 def _saturation(x: np.ndarray, slopes: np.ndarray, max_slope: float) -> Saturation:

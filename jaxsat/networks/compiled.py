@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import jax
 
-Program = TypeVar("Program")
+Kept = TypeVar("Kept")
 
 
 SETTINGS = [
@@ -30,7 +30,7 @@ def settings() -> tuple[str, ...]:
     return (default, str(jax.local_devices()), *(str(getattr(jax.config, name)) for name in SETTINGS))
 
 
-class Programs(Generic[Program]):
+class Programs(Generic[Kept]):
     """The programs used last, up to a number, under the keys that determine them.
 
     A key names all that a program depends on beside JAX's settings, which are added to it: static fields, shapes, dtypes,
@@ -47,10 +47,10 @@ class Programs(Generic[Program]):
 
     def __init__(self, most: int):
         self._most = most
-        self._kept: collections.OrderedDict[tuple[object, ...], Program] = collections.OrderedDict()
+        self._kept: collections.OrderedDict[tuple[object, ...], Kept] = collections.OrderedDict()
         self._changing = threading.RLock()
 
-    def get(self, key: object, make: Callable[[], Program]) -> Program:
+    def get(self, key: object, make: Callable[[], Kept]) -> Kept:
         """Return the program under a key; make it if it is not there, or if the key has no hash.
 
         Args:

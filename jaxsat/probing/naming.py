@@ -19,7 +19,7 @@ from jaxsat.jax_compat import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Tracer, cal
 from jaxsat.probing.primitives import CUSTOM, INLINE, NUMPY
 from jaxsat.probing.values import Value
 
-GRID = np.linspace(-6, 6, 241) + 0.0125  # off the kinks at integers
+POINTS = np.linspace(-6, 6, 241) + 0.0125  # off the kinks at integers
 
 
 class Unknown(Exception):
@@ -44,12 +44,12 @@ def identify(value: Value, root: Value) -> Identity:
     """The activation phi, where value = phi(root)."""
     try:
         with np.errstate(all="ignore"):
-            y = np.broadcast_to(np.asarray(on_grid(value, root, GRID), float), GRID.shape)
+            y = np.broadcast_to(np.asarray(on_grid(value, root, POINTS), float), POINTS.shape)
             # Half precisions round the constants inside gelu and the like.
             found = _in_catalogue(y, max(1e-5, 2 * float(jnp.finfo(value.array.dtype).eps)))
             if found is not None:
                 return Identity(found.name, found, found.max_slope)
-            far = np.concatenate([GRID, np.linspace(-40, 40, 4001)])
+            far = np.concatenate([POINTS, np.linspace(-40, 40, 4001)])
             far.sort()
             values = np.broadcast_to(np.asarray(on_grid(value, root, far), float), far.shape)
             slopes = np.abs(np.diff(values) / np.diff(far))
@@ -63,7 +63,7 @@ def identify(value: Value, root: Value) -> Identity:
 def _catalogue() -> tuple[tuple[Activation, ...], np.ndarray]:
     records = tuple(activations.get(name) for name in activations.names() if name != "identity")
     with jax.ensure_compile_time_eval():
-        values = jax.jit(lambda x: jnp.stack([record(x) for record in records]))(jnp.asarray(GRID, jnp.float32))
+        values = jax.jit(lambda x: jnp.stack([record(x) for record in records]))(jnp.asarray(POINTS, jnp.float32))
     return records, np.asarray(values, float)
 
 
@@ -73,13 +73,13 @@ def _in_catalogue(y: np.ndarray, tolerance: float) -> Activation | None:
     best = int(np.argmin(np.where(np.isnan(error), np.inf, error)))
     if error[best] < tolerance:
         return records[best]
-    left, right = GRID < 0, GRID > 0
-    if not np.allclose(y[right], GRID[right], rtol=1e-6, atol=0):
+    left, right = POINTS < 0, POINTS > 0
+    if not np.allclose(y[right], POINTS[right], rtol=1e-6, atol=0):
         return None
-    slope = y[left] / GRID[left]
+    slope = y[left] / POINTS[left]
     if np.ptp(slope) < 1e-6:
         return activations.leaky_relu(float(np.float32(np.round(slope[0], 6))))
-    height = y[left] / np.expm1(GRID[left])
+    height = y[left] / np.expm1(POINTS[left])
     if np.ptp(height) < 1e-6 and height[0] > 0:
         return activations.elu(float(np.round(height[0], 6)))
     return None

@@ -17,7 +17,7 @@ from jaxsat import checks
 
 Values = Float[np.ndarray, "..."]
 NORMAL = 1.959963984540054  # the 97.5 % quantile of the normal law
-FEW = 8  # networks; with fewer, the share that contributes at all is uncertain too
+FEW_NETWORKS = 8  # networks; with fewer, the share that contributes at all is uncertain too
 
 
 class Interval(NamedTuple):
@@ -336,5 +336,5 @@ def _by_networks(counts: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     contribute = (counts > 0).sum(0)
     size = np.where(contribute > 0, counts.sum(0) / np.maximum(contribute, 1), 2.0) / k
     share = share_interval(contribute, len(counts))
-    few = contribute < FEW
+    few = contribute < FEW_NETWORKS
     return np.where(few, share.low * size, 1.0), np.where(few, share.high * size, 0.0)

@@ -68,7 +68,7 @@ class Config:
         }
 
 
-def read(path: pathlib.Path) -> Config:
+def read_job(path: pathlib.Path) -> Config:
     """Read a job file and check its names and types.
 
     Raises:

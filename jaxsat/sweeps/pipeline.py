@@ -21,7 +21,7 @@ MAX_BATCHES_UNDER_WAY = 2
 COMPILED_TOGETHER = 2  # programs: compiling takes memory
 
 
-class Batch(NamedTuple):
+class DeviceBatch(NamedTuple):
     """A tile on each device: of a chunk, where it lies, and what came or went wrong."""
 
     task: Task
@@ -42,7 +42,7 @@ class Pipeline:
         self._plan, self._finished, self._memory_budget = plan, finished, memory_budget
         self._compiling = ThreadPoolExecutor(max_workers=COMPILED_TOGETHER)
         self._sizes: dict[int, Future[int]] = {}
-        self._under_way: collections.deque[Batch] = collections.deque()
+        self._under_way: collections.deque[DeviceBatch] = collections.deque()
 
     def run(self, groups: Iterable[Sequence[Unit]]) -> None:
         """Compute groups of chunks that share their draws, in the order given.
@@ -99,7 +99,7 @@ class Pipeline:
             found = task.programs.start(filled, drawn, self._plan.root, self._plan.x)
         except jax.errors.JaxRuntimeError as error:
             found = error
-        self._under_way.append(Batch(task, corners, found))
+        self._under_way.append(DeviceBatch(task, corners, found))
 
     @staticmethod
     def _filled(programs: ChoicePrograms, corners: Sequence[TileCorner]) -> list[TileCorner]:

