@@ -41,6 +41,7 @@ class Activation:
     is a normal number; slopes that change sign (sin, gelu, gelu_tanh, silu, mish) keep an absolute error of a few
     eps near their zeros. ln|slope| keeps that accuracy where the slope itself underflows.
 
+    >>> from jaxsat.activations import get
     >>> tanh = get("tanh")
     >>> print(f"{tanh(0.5):.6f} {tanh.slope(0.5):.6f} {tanh.log_abs_slope(1000.0):.3f}")
     0.462117 0.786448 -1998.614
