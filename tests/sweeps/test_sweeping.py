@@ -10,6 +10,7 @@ import jaxsat
 from jaxsat import addresses
 from jaxsat.measures import Measure, Variable, gradients
 from jaxsat.sweeps import pipeline
+from jaxsat.sweeps.choices import ChoicePrograms
 from jaxsat.sweeps.tiles import Tile
 
 NET = jaxsat.MLP(depth=6, width=8, activation="tanh")
@@ -245,3 +246,17 @@ def test_a_second_call_neither_traces_nor_compiles(measure, compilations):
     assert again.sizes["seed"] == 40
     run(measure, {"activation": activations, "weight_scale": [2.0, 9.0, 1.0]}, seeds=40)
     assert compilations, "another shape is another program"
+
+
+def test_weights_are_drawn_once_for_all_activations_and_scales(monkeypatch):
+    drawn, start = [], ChoicePrograms.start_draw
+
+    def counted(self, seeds, root):
+        drawn.append(tuple(seeds))
+        return start(self, seeds, root)
+
+    monkeypatch.setattr(ChoicePrograms, "start_draw", counted)
+    monkeypatch.setattr(Tile, "of", lambda net, lengths: Tile(4, (3,)))
+    over = {"activation": ["tanh", "relu", "gelu"], "weight_scale": [0.5, 1.0, 2.0, 3.0, 4.0]}
+    run(over=over, seeds=8)
+    assert drawn == [(0,), (4,)]
