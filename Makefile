@@ -10,7 +10,6 @@ MAIN := gradients_vanish_with_depth
 GALLERY := activations_saturate jacobian_spectra_with_depth lyapunov_exponents phase_diagram correlations_converge \
 	spectra_against_free_probability finite_width_fluctuations born_dead saturation_during_training dying_relu \
 	trainability remedies claims
-BENCHMARKS := gradient_sweep jacobian_spectra stored_sweep training compilation imports probe
 
 .PHONY: figures gallery gallery-quick test test-all lint bench clean
 
@@ -34,8 +33,8 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-bench: $(VENV)/ready  ## speed beside named alternatives
-	@for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name || exit $$?; done
+bench: $(VENV)/ready  ## speed beside named alternatives, written to docs/benchmarks.md
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) $(OUTPUT)
