@@ -95,7 +95,10 @@ def _curves(options: Options, records) -> xarray.Dataset:
 def _underflow(records) -> xarray.Dataset:
     """Return the underflow points of every activation, dtype and side."""
     points = [[[precision.underflow_points(a, d, side) for side in SIDES] for d in DTYPES] for a in records]
-    told = {"long_name": "distance from 0 beyond which the dtype loses it", "units": "1"}
+    told = {
+        "long_name": "distance from 0 beyond which the dtype loses the slope, or the distance from the limit",
+        "units": "1",
+    }
     dataset = xarray.Dataset(coords={"dtype": list(DTYPES), "side": list(SIDES)})
     for field in POINTS:
         values = [[[getattr(point, field) for point in sides] for sides in dtypes] for dtypes in points]
@@ -150,8 +153,8 @@ def draw(options: Options, dataset: xarray.Dataset):
         _draw_autodiff(autodiff, dataset)
         plotting.panel_letters([grid[0, 0], points, autodiff])
         text = (
-            "b: the true functions; going out from 0, x is where the slope turns subnormal (open), rounds to 0 (filled), and "
-            "the value rounds to its limit (bar).\n"
+            "b: the true functions. Going out from 0, marks show the x at which the slope becomes subnormal (open) and rounds to 0 "
+            "(filled), and at which the value rounds to its limit (bar).\n"
             f"c: slopes of jax.nn.sigmoid and jax.numpy.tanh by jax.grad. {dataset.attrs['created'][:10]}, {dataset.attrs['device']}."
         )
         plotting.footnote(fig, text)
@@ -197,7 +200,7 @@ def _draw_autodiff(ax, dataset) -> None:
                 ax.plot(dataset.x_far[last], values[last], "x", color=plotting.COLORS[i], ms=5)
     ax.set(xlabel="$x$", ylabel=r"$\ln|\phi'(x)|$", ylim=(-62, 4), xlim=(0, 45))
     ax.legend(loc="lower left")
-    ax.text(44, 1, "x: autodiff returns 0 from here on", fontsize=6, va="top", ha="right")
+    ax.text(44, 1, "cross: autodiff returns 0 from here on", fontsize=6, va="top", ha="right")
 
 
 def _draw_points(ax, dataset) -> None:
@@ -214,7 +217,12 @@ def _draw_points(ax, dataset) -> None:
             ax.plot(one.zero, y, "o", color=color, ms=3, label=dtype if i == 0 else None)
             if np.isfinite(one.rounds_to_limit):
                 ax.plot(one.rounds_to_limit, y, "|", color=color, ms=5, mew=1.2)
-    ax.set(xscale="log", xlabel="$|x|$  (beyond the axis: written)", xlim=(0.8, 3e4), ylim=(len(rows) - 0.4, -0.6))
+    ax.set(
+        xscale="log",
+        xlabel="$|x|$  (points beyond the axis are written out)",
+        xlim=(0.8, 3e4),
+        ylim=(len(rows) - 0.4, -0.6),
+    )
     for i, (name, side) in enumerate(rows):
         far = dataset.zero.sel(activation=name, side=side)
         beyond = [f"{d} {v:.0e}" for d, v in zip(dataset["dtype"].values, far.values, strict=True) if v > 3e4]

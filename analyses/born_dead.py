@@ -27,7 +27,7 @@ NAME = "born_dead"
 @dataclasses.dataclass(frozen=True)
 class Options(command.Output):
     quick: bool = False
-    """A smaller study in some seconds: fewer seeds, layers and units (their options are ignored)."""
+    """A smaller study in some seconds: fewer activations, seeds, layers and units (their options are ignored)."""
     widths: tuple[int, ...] = (2, 3, 4, 6, 10)
     """Units per layer of the relu networks."""
     depth: int = 60
@@ -50,7 +50,14 @@ class Options(command.Output):
     """Root of all randomness."""
 
 
-QUICK = {"seeds": 3000, "depth": 30, "widths": (2, 3, 5), "saturation_seeds": 24, "saturation_width": 128}
+QUICK = {
+    "seeds": 3000,
+    "depth": 30,
+    "widths": (2, 3, 5),
+    "activations": ("tanh", "hard_tanh"),
+    "saturation_seeds": 24,
+    "saturation_width": 128,
+}
 
 
 def main(options: Options) -> None:
@@ -178,7 +185,7 @@ def _draw_discrepancies(ax, dataset, shares) -> np.ndarray:
         ax.plot(dataset.layer.values[chosen], z, **panels.marks(i))
         found.append(z)
     panels.standard_errors(ax)
-    ax.set(xscale="log", xlabel="depth (layers)", ylabel="measured - theory (s.e.)", title="discrepancy for one input")
+    ax.set(xscale="log", xlabel="depth (layers)", title="discrepancy for one input")
     return np.concatenate(found)
 
 
@@ -188,11 +195,12 @@ def _draw_saturated(ax, dataset) -> np.ndarray:
     found = estimates.mean_interval(values)
     scales, discrepancies = dataset.weight_scale.values, []
     for i, name in enumerate(dataset.activation.values):
-        estimate, low, high = (part[i] for part in found[:3])
+        one = estimates.Interval(*(part[i] for part in found))
+        estimate, low, high, _ = one
         ax.errorbar(scales, estimate, panels.bars(estimate, low, high), **panels.marks(i), elinewidth=0.7)
         fine = dataset.saturated_theory_fine_weight_scale[i]
         ax.plot(dataset.fine_weight_scale, fine, color=panels.color(i), lw=0.8, label=name)
-        z = panels.discrepancy(values[i], dataset.saturated_theory_weight_scale.values[i])
+        z = panels.discrepancy(one, dataset.saturated_theory_weight_scale.values[i])
         discrepancies.append(np.where(estimate > 0, z, np.nan))
     ax.set(
         xscale="log", xlabel=r"weight scale $\sigma_w$", ylabel="share of saturated units", title="units born saturated"
@@ -205,10 +213,10 @@ def _draw_saturated(ax, dataset) -> np.ndarray:
 
 def _footer(options: Options, dataset, dead_z, unit_z) -> str:
     return (
-        f"a, b: {dataset.sizes['seed']} seeds (root {options.root_seed}), gaussian weights, no biases, one input number; 95 % Wilson intervals; lines: 1 - (1 - 2^-n)^L, exact; bands: bounds. Every input: both 1 and -1.\n"
-        f"c: last of {options.saturation_depth} layers, n = {options.saturation_width}, {options.saturation_seeds} seeds, slope at most {100 * options.level:g} % of the largest; "
-        "lines: probability at the mean-field length, infinite width; means with 95 % intervals.\n"
-        f"Discrepancies in standard errors: a {words.worst(dead_z)}; c {words.worst(unit_z)}. {words.made(dataset)}"
+        f"a, b: {dataset.sizes['seed']} seeds (root {options.root_seed}), gaussian weights, no biases, networks with a single input. Points: 95 % Wilson intervals. Lines: 1 - (1 - 2^-n)^L, exact. Bands: bounds of theory. Every input: both 1 and -1.\n"
+        f"c: last of {options.saturation_depth} layers, n = {options.saturation_width}, {options.saturation_seeds} seeds. Saturated: slope at most {100 * options.level:g} % of the largest. "
+        "Points: means with 95 % intervals. Lines: probability at the mean-field length, infinite width.\n"
+        f"Discrepancies in standard errors (grey: 95 %): a {words.worst(dead_z)}; c {words.worst(unit_z)}. {words.made(dataset)}"
     )
 
 

@@ -200,12 +200,13 @@ def _draw_flow(flow, off, maps, of, what: Followed) -> np.ndarray:
     values = of[what.variable].transpose(what.start, "weight_scale", "layer", "seed").values
     for j, i in np.ndindex(values.shape[:2]):
         marks = panels.marks(i, mew=0.8)
-        mean, low, high, _ = estimates.mean_interval(values[j, i])
+        interval = estimates.mean_interval(values[j, i])
+        mean, low, high, _ = interval
         expected = of[f"theory_{what.symbol}_l"].values[j, i]
         maps.plot(mean[:-1], mean[1:], **marks, ms=2.5)
         flow.plot(layers, expected, color=marks["color"], ls=("-", "--", ":", "-.")[j % 4])
         flow.errorbar(layers, mean, panels.bars(mean, low, high), **marks)
-        z = panels.discrepancy(values[j, i], expected)
+        z = panels.discrepancy(interval, expected)
         # Correlations of an ordered network end within rounding of 1: nothing to compare there.
         z = np.where(np.abs(expected - 1) < 1e-5, np.nan, z) if what is CORRELATIONS else z
         off.plot(layers, z, **marks)
@@ -214,7 +215,7 @@ def _draw_flow(flow, off, maps, of, what: Followed) -> np.ndarray:
         ax.xaxis.get_major_locator().set_params(integer=True)
     flow.set(xlabel="layer $l$", ylabel=f"${what.symbol}_l$")
     panels.standard_errors(off)
-    off.set(xlabel="layer $l$", ylabel="measured - theory (s.e.)")
+    off.set(xlabel="layer $l$")
     return np.concatenate(found)
 
 
@@ -224,7 +225,7 @@ def _footer(options: Options, dataset, z: np.ndarray) -> str:
         f"L = {options.depth}, n = {options.width}, gaussian weights, sigma_b = {options.bias_scale:g}.\n"
         f"q: mean squared pre-activation, inputs of mean square {words.listed(options.lengths)} (solid, dashed). "
         f"c: cosine of the pre-activations of two inputs of mean square 1 and correlation {words.listed(options.correlations)}.\n"
-        f"Discrepancy, in standard errors (grey: 95 %), includes the 1/n by which finite networks differ: {words.worst(z)}. {words.made(dataset)}"
+        f"Discrepancies in standard errors (grey: 95 %): {words.worst(z)}. They include the difference of order 1/n between finite and infinite networks. {words.made(dataset)}"
     )
 
 

@@ -8,6 +8,8 @@ float32 and in float64, as svd(jax.jacfwd) does. All three are compared with ari
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +20,13 @@ from matplotlib import pyplot as plt
 from tqdm import tqdm
 
 import jaxsat
-from analyses.shared import command, panels, words
+from analyses.shared import command, factored, panels, words
 from jaxsat import addresses, checks
+from jaxsat.measures import Measure, Variable
 from jaxsat.results import estimates, plotting
 
 NAME = "jacobian_spectra_with_depth"
+ENSEMBLES = ("gaussian", "orthogonal")
 # Weight scales at which mean squared gradients neither grow nor shrink, without biases: 1 / phi'(0) for functions through
 # the origin that saturate, sqrt(2) for relu. The sigmoid's is where growth crossed zero in gradients_vanish_with_depth, at
 # depth 100 and width 128. That is a measurement of finite networks, not a law.
@@ -67,19 +71,33 @@ def main(options: Options) -> None:
 
 
 def measure(options: Options) -> xarray.Dataset:
-    """Return sweeps in the log domain, one for each activation, and one network in three ways beside the truth."""
-    parts: list[xarray.Dataset] = []
-    for name in options.activations:
-        net = jaxsat.MLP(depth=options.depth, width=options.width, activation=name)
-        over = {"ensemble": ["gaussian", "orthogonal"], "weight_scale": CRITICAL[name] * np.array(options.factors)}
-        part = jaxsat.sweep(
-            net, "log_singular_values", over, seeds=options.seeds, root_seed=options.root_seed, every_depth=True,
-            store=command.part(options, NAME, name),
-        )  # fmt: skip
-        part = part.assign_coords(factor=("weight_scale", list(options.factors))).swap_dims(weight_scale="factor")
-        parts.append(part.drop_vars("weight_scale").expand_dims(activation=[name]))
-    together = xarray.concat(parts, "activation", combine_attrs="override")
-    return together.merge(three_ways(options), combine_attrs="override")
+    """Return a sweep in the log domain, and a network in three ways beside the truth."""
+    kinds = list(itertools.product(options.activations, ENSEMBLES))
+
+    def spectra(net, key, x):
+        """The weight scale of `net` is a multiple of the critical scale, which is another for each activation."""
+        networks = [
+            dataclasses.replace(net, activation=name, ensemble=ensemble, weight_scale=net.weight_scale * CRITICAL[name])
+            for name, ensemble in kinds
+        ]
+        inputs = [jaxsat.networks.gaussian_input(net, key)] * len(kinds)
+        every_depth = functools.partial(jaxsat.spectrum.log_singular_values_of_product, every_depth=True)
+        found = factored.of_each(every_depth, networks, key, inputs)
+        shape = len(options.activations), len(ENSEMBLES), options.depth, options.width
+        return {"log_singular_values": found.reshape(shape)}
+
+    label = Variable(
+        ("activation", "ensemble", "depth", "index"), "ln of the singular values of dx_l/dx_0, descending",
+        coordinates={"activation": list(options.activations), "ensemble": ENSEMBLES},
+    )  # fmt: skip
+    found = jaxsat.sweep(
+        jaxsat.MLP(depth=options.depth, width=options.width),
+        Measure("log_singular_values", spectra, {"log_singular_values": label}),
+        {"weight_scale": list(options.factors)}, seeds=options.seeds, root_seed=options.root_seed,
+        store=command.part(options, NAME),
+    ).rename(weight_scale="factor")  # fmt: skip
+    found.factor.attrs.update(long_name="weight scale over the critical scale", units="1")
+    return found.merge(three_ways(options), combine_attrs="override")
 
 
 def three_ways(options: Options) -> xarray.Dataset:
@@ -98,7 +116,7 @@ def three_ways(options: Options) -> xarray.Dataset:
         "log domain, float64": np.asarray(ours),
         "900 digits": exact_log_singular_values(weights, logs),
     }
-    told = {"long_name": "ln of the singular values of one tanh network", "units": "1"}
+    told = {"long_name": "ln of the singular values of a tanh network", "units": "1"}
     coordinates = {
         "way": list(rows),
         "truth_depth": np.arange(1, options.truth_depth + 1),
@@ -145,7 +163,7 @@ def draw(options: Options, dataset: xarray.Dataset):
         fig = plt.figure(figsize=(plotting.PAGE, 8.2), layout="constrained")
         upper, lower = panels.stacked(fig, [1.35, 1])
         ridges = upper.subplots(2, len(options.activations), squeeze=False, sharey=True)
-        for row, ensemble in zip(ridges, ("gaussian", "orthogonal"), strict=True):
+        for row, ensemble in zip(ridges, ENSEMBLES, strict=True):
             for i, (ax, name) in enumerate(zip(row, options.activations, strict=True)):
                 shown = dataset.log_singular_values.sel(activation=name, ensemble=ensemble, factor=1.0)
                 _draw_ridges(ax, shown, plotting.COLORS[i])
@@ -227,13 +245,13 @@ def _draw_truth(ax, options: Options, dataset) -> None:
 
 
 def _footer(options: Options, dataset) -> str:
-    crossing = " (where growth of finite networks, L = 100, n = 128, crosses zero)"
+    crossing = " (where the growth of networks of L = 100 and n = 128 crosses zero)"
     scales = [f"{n} {CRITICAL[n]:g}{crossing if n == 'sigmoid' else ''}" for n in options.activations]
     return (
         f"{options.seeds} seeds (root {options.root_seed}), n = {options.width}, no biases, gaussian input of unit mean square.\n"
         f"Critical scales: {', '.join(scales)}.\n"
-        "a, b: density pooled over seeds, each ridge scaled to its peak, darker: 95 % bootstrap band over seeds; zero singular values (relu, hard_tanh) are left out. "
-        "c: median and,\nat the critical scale (thick), 5-95 % of seeds; thin: "
+        "a, b: density pooled over seeds. Each ridge is scaled to its peak; darker: 95 % band. Zero singular values (relu, hard_tanh) are left out. "
+        "c: median and,\nat the critical scale (thick), 5-95 % of seeds. Thin: "
         f"{words.listed([f for f in options.factors if f != 1.0])} times that scale. "
         f"d: seven of the singular values, from the largest to the smallest. {words.made(dataset)}"
     )

@@ -11,14 +11,13 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray
 from matplotlib import pyplot as plt
 
 import jaxsat
-from analyses.shared import command, panels, words
-from jaxsat import theory
+from analyses.shared import command, factored, panels, words
+from jaxsat import activations, theory
 from jaxsat.measures import Measure, Variable
 from jaxsat.networks.mlp import gaussian_input
 from jaxsat.results import estimates, plotting
@@ -51,28 +50,30 @@ def main(options: Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
+    command.check_named(options.activations)
     command.produce(options, NAME, measure, draw)
 
 
 def measure(options: Options) -> xarray.Dataset:
     """Return the exponents of every network, from ln s / L and by QR, and the exact law."""
+    names = [activations.get(name).name for name in options.activations]
 
     def exponents(net, key, x):
-        f = jaxsat.factors(net, net.init(key), gaussian_input(net, key))
-        weights = jnp.concatenate([f.first[None], f.hidden])
-        found = jaxsat.spectrum.lyapunov_exponents(weights, f.log_abs_slopes, f.slope_signs)
+        networks = [dataclasses.replace(net, activation=name) for name in names]
+        inputs = [gaussian_input(net, key)] * len(names)
+        found = factored.of_each(jaxsat.spectrum.lyapunov_exponents, networks, key, inputs)
         return {"exponents": found.exponents, "exponents_by_qr": found.by_qr}
 
+    dims, unit = ("activation", "index"), "nat per layer"
     labels = {
-        "exponents": Variable(("index",), "ln s_i / L", "nat per layer"),
-        "exponents_by_qr": Variable(("index",), "mean growth of R_ii", "nat per layer"),
+        "exponents": Variable(dims, "ln s_i / L", unit, {"activation": names}),
+        "exponents_by_qr": Variable(dims, "mean growth of R_ii", unit, {"activation": names}),
     }
     net = jaxsat.MLP(depth=options.depth, width=options.width)
-    over = {"activation": list(options.activations), "weight_scale": sorted(options.scales)}
     with jax.enable_x64(True):
         dataset = jaxsat.sweep(
-            net, Measure("lyapunov", exponents, labels), over, seeds=options.seeds, root_seed=options.root_seed,
-            store=command.part(options, NAME),
+            net, Measure("lyapunov", exponents, labels), {"weight_scale": sorted(options.scales)},
+            seeds=options.seeds, root_seed=options.root_seed, store=command.part(options, NAME),
         )  # fmt: skip
         laws = [np.asarray(theory.gaussian_lyapunov_exponents(options.width, s)) for s in dataset.weight_scale.values]
     told = {"long_name": "exact law, linear", "units": "nat per layer"}
@@ -135,11 +136,11 @@ def _finite(values) -> np.ndarray:
 
 
 def _footer(options: Options, dataset, unmeasured: list[str]) -> str:
-    missing = f"\nNo finite exponent, hence nothing drawn: {', '.join(unmeasured)}. " if unmeasured else ""
+    missing = f"\nNothing is drawn where no exponent is finite: {', '.join(unmeasured)}. " if unmeasured else ""
     return (
         f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, no biases, "
-        "gaussian input. Circles: mean over seeds with its 95 % interval; they differ from the limit by O(1/L).\n"
-        "Directions that some network loses altogether (relu) are averaged over the networks that keep them. "
+        "gaussian input. Circles: mean over seeds with its 95 % interval. They differ from the limit by O(1/L).\n"
+        "A direction that some networks lose altogether (relu) is averaged over the networks that keep it. "
         f"{missing}{words.made(dataset)}"
     )
 

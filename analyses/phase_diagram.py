@@ -26,7 +26,7 @@ MARGIN = 0.2  # share of the layers left out at either end where growth is measu
 @dataclasses.dataclass(frozen=True)
 class Options(command.Output):
     quick: bool = False
-    """A smaller study in about half a minute: fewer points, scales, seeds and units (their options are ignored)."""
+    """A smaller study in about half a minute: fewer activations, points, scales, seeds and units (their options are ignored)."""
     activations: tuple[str, ...] = ("tanh", "erf")
     """Names from jaxsat.activations.names()."""
     points: int = 200
@@ -49,7 +49,15 @@ class Options(command.Output):
     """Root of all randomness."""
 
 
-QUICK = {"points": 50, "weight_count": 5, "bias_count": 3, "seeds": 16, "depth": 20, "width": 128}
+QUICK = {
+    "activations": ("tanh",),
+    "points": 50,
+    "weight_count": 5,
+    "bias_count": 3,
+    "seeds": 16,
+    "depth": 20,
+    "width": 128,
+}
 
 
 def main(options: Options) -> None:
@@ -130,7 +138,7 @@ def draw(options: Options, dataset: xarray.Dataset):
     logs = np.log(dataset.chi) / 2
     low, high = float(logs.min()), float(logs.max())
     norm = TwoSlopeNorm(0.0, min(-0.05, low), max(0.05, high))
-    discrepancy = panels.discrepancy(dataset.growth.values, dataset.expected_growth.values)
+    discrepancy = panels.discrepancy(estimates.mean_interval(dataset.growth.values), dataset.expected_growth.values)
     with plotting.style():
         fig, axes = plt.subplots(
             len(names), 4, figsize=(plotting.PAGE, 2.0 * len(names) + 0.2), layout="constrained", squeeze=False,
@@ -147,7 +155,7 @@ def draw(options: Options, dataset: xarray.Dataset):
             for i in range(of.sizes["bias_scale"]):
                 off.plot(of.weight_scale, discrepancy[row, i], **panels.marks(i, mew=0.8))
             panels.standard_errors(off)
-            off.set(xlabel=r"weight scale $\sigma_w$", ylabel="measured - theory (s.e.)")
+            off.set(xlabel=r"weight scale $\sigma_w$")
         axes[0, 0].legend(loc="upper left", fontsize=5.5, frameon=True, framealpha=0.8, edgecolor="none")
         axes[0, 1].plot([], [], "k-", label=r"$\xi_c$")
         axes[0, 1].plot([], [], "k:", label=r"$\xi_q$")
@@ -202,9 +210,9 @@ def _draw_growth(ax, of) -> None:
 
 def _footer(options: Options, dataset, discrepancy: np.ndarray) -> str:
     return (
-        rf"Colour and lines: mean-field theory, growth = ln($\chi$)/2 with $\chi = \sigma_w^2$ E[$\varphi'(\sqrt{{q^*}}z)^2$], infinite width. Points: mean over "
-        f"{options.seeds} seeds (root {options.root_seed}) with its 95 % interval,\nL = {options.depth}, n = {options.width}, gaussian weights, gaussian input of unit mean square, "
-        "unit gaussian cotangent, least squares over the middle 60 % of layers.\nDiscrepancies, in standard errors, are from theory to first order in 1/n; grey: 95 %. "
+        rf"Colour and lines: mean-field theory, growth = ln($\chi$)/2 with $\chi = \sigma_w^2$ E[$\varphi'(\sqrt{{q^*}}z)^2$], infinite width. Points: means over "
+        f"{options.seeds} seeds (root {options.root_seed}) with 95 % intervals,\nL = {options.depth}, n = {options.width}, gaussian weights, gaussian input of unit mean square, "
+        "unit gaussian cotangent, least squares over the middle 60 % of layers.\nd: discrepancies from theory to first order in 1/n, in standard errors (grey: 95 %): "
         f"{words.worst(discrepancy)}. {words.made(dataset)}"
     )
 

@@ -15,8 +15,9 @@ import xarray
 from matplotlib import pyplot as plt
 
 import jaxsat
-from analyses.shared import command, panels, words
-from jaxsat import addresses, theory
+from analyses.shared import command, factored, panels, words
+from jaxsat import activations, addresses, theory
+from jaxsat.measures import Measure, Variable
 from jaxsat.results import estimates, plotting
 
 NAME = "spectra_against_free_probability"
@@ -56,46 +57,70 @@ def main(options: Options) -> None:
 
 
 def measure(options: Options) -> xarray.Dataset:
-    """Return a sweep for each activation, ensemble and depth; densities and shares of theory."""
-    direction = np.asarray(jax.random.normal(addresses.root(options.root_seed), (options.width,)), float)
-    direction = direction / np.sqrt(np.mean(direction**2))
-    rows: list[xarray.Dataset] = []
-    for name in options.activations:
-        bias = 0.0 if name in SCALE_FREE else options.bias_scale
-        with jax.enable_x64(True):  # theory is returned in the default dtype, and float32 cannot hold sqrt 2
-            scale = float(theory.critical_weight_scale(name, bias))
-            q = float(theory.mean_field(name, scale, bias).q)
-        x = direction * np.sqrt((q - bias**2) / scale**2)  # layer 1 has the stationary length already
-        blocks: list[xarray.Dataset] = []
-        for ensemble in ENSEMBLES:
-            for depth in options.depths:
-                net = jaxsat.MLP(depth, options.width, name, scale, bias, ensemble)
-                found = _spectra(options, net, x)
-                blocks.append(found.expand_dims(ensemble=[ensemble], depth=[depth]))
-        together = xarray.combine_by_coords(blocks, combine_attrs="override")
-        assert isinstance(together, xarray.Dataset)  # as all blocks are
-        rows.append(together.expand_dims(activation=[name]))
-    return xarray.concat(rows, "activation", combine_attrs="override")
+    """Return a sweep for each depth; densities and shares of theory."""
+    names = [activations.get(name).name for name in options.activations]
+    stationary = [_stationary(options, name) for name in names]
+    parts = [_of_depth(options, depth, stationary) for depth in options.depths]
+    dataset = xarray.concat(parts, "depth", combine_attrs="override")
+    dataset["scale"] = "activation", [net.weight_scale for net, _ in stationary]
+    return dataset
 
 
-def _spectra(options: Options, net: jaxsat.MLP, x: np.ndarray) -> xarray.Dataset:
-    """Return measured spectra of a kind of network, with the density of theory."""
-    found = jaxsat.sweep(
-        net, "log_singular_values", {}, seeds=options.seeds, root_seed=options.root_seed, x=x,
-        store=command.part(options, NAME, f"{net.phi.name}-{net.ensemble}-{net.depth}"),
-    )  # fmt: skip
-    asked = (net.phi.name, net.depth, float(net.weight_scale), float(net.bias_scale), net.ensemble)
-    moments = theory.spectrum_moments(*asked)
-    grid, density, shares = _theory(asked, moments, found.log_singular_values.values)
-    found["grid"], found["density"], found["edges"] = ("point", grid), ("point", density), ("edge", shares)
-    found["point_mass"] = float(moments.zero_mass) + float(moments.top_mass)
-    found["largest"] = float(moments.log_upper) / 2
-    found["scale"] = float(net.weight_scale)
+def _stationary(options: Options, name: str) -> tuple[jaxsat.MLP, float]:
+    """Return a network at its critical scale, and the mean square of its input for which every layer has one length."""
+    bias = 0.0 if name in SCALE_FREE else options.bias_scale
+    with jax.enable_x64(True):  # theory is returned in the default dtype, and float32 cannot hold sqrt 2
+        scale = float(theory.critical_weight_scale(name, bias))
+        q = float(theory.mean_field(name, scale, bias).q)
+    return jaxsat.MLP(2, options.width, name, scale, bias), (q - bias**2) / scale**2
+
+
+def _of_depth(options: Options, depth: int, stationary: list[tuple[jaxsat.MLP, float]]) -> xarray.Dataset:
+    """Return measured spectra at one depth, of all activations and ensembles, with the density of theory."""
+    kinds = [
+        [(dataclasses.replace(net, depth=depth, ensemble=ensemble), size) for ensemble in ENSEMBLES]
+        for net, size in stationary
+    ]
+    flat = [kind for of_activation in kinds for kind in of_activation]
+    found = _spectra(options, depth, flat).expand_dims(depth=[depth])
+    logs = found.log_singular_values.isel(depth=0).transpose("activation", "ensemble", "seed", "index").values
+    theories: dict[str, list] = {name: [] for name in ("grid", "density", "edges", "point_mass", "largest")}
+    for of_activation, measured in zip(kinds, logs, strict=True):
+        rows = [_theory(net, values) for (net, _), values in zip(of_activation, measured, strict=True)]
+        for name, values in zip(theories, zip(*rows, strict=True), strict=True):
+            theories[name].append(values)
+    own = {"grid": ("point",), "density": ("point",), "edges": ("edge",), "point_mass": (), "largest": ()}
+    for name, dims in own.items():
+        found[name] = ("depth", "activation", "ensemble", *dims), np.array([theories[name]])
     return found
 
 
-def _theory(asked: tuple, moments, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the density of ln s on a grid down to what is measured, and the quantiles that cut it into equal shares."""
+def _spectra(options: Options, depth: int, kinds: list[tuple[jaxsat.MLP, float]]) -> xarray.Dataset:
+    """Sweep all kinds of network of one depth, in a single program: ln of their singular values."""
+    names = list(dict.fromkeys(net.phi.name for net, _ in kinds))
+    direction = np.asarray(jax.random.normal(addresses.root(options.root_seed), (options.width,)), float)
+    direction = direction / np.sqrt(np.mean(direction**2))
+
+    def spectra(net, key, x):
+        inputs = [x * np.sqrt(size) for _, size in kinds]  # layer 1 has the stationary length already
+        function = jaxsat.spectrum.log_singular_values_of_product
+        found = factored.of_each(function, [net for net, _ in kinds], key, inputs)
+        return {"log_singular_values": found.reshape(len(names), len(ENSEMBLES), options.width)}
+
+    label = Variable(
+        ("activation", "ensemble", "index"), "ln of the singular values of dy/dx, descending",
+        coordinates={"activation": names, "ensemble": ENSEMBLES},
+    )  # fmt: skip
+    return jaxsat.sweep(
+        jaxsat.MLP(depth, options.width), Measure("log_singular_values", spectra, {"log_singular_values": label}), {},
+        seeds=options.seeds, root_seed=options.root_seed, x=direction, store=command.part(options, NAME, f"depth-{depth}"),
+    )  # fmt: skip
+
+
+def _theory(net: jaxsat.MLP, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
+    """Return the density of ln s on a grid down to what is measured, quantiles, point masses, and the largest ln s."""
+    asked = (net.phi.name, net.depth, net.weight_scale, net.bias_scale, net.ensemble)
+    moments = theory.spectrum_moments(*asked)
     high = float(moments.log_upper) / 2
     finite = logs[np.isfinite(logs)]
     low = max(float(moments.log_lower) / 2, float(np.quantile(finite, 0.002)) if finite.size else high - 1.0)
@@ -105,7 +130,7 @@ def _theory(asked: tuple, moments, logs: np.ndarray) -> tuple[np.ndarray, np.nda
     density = np.asarray(theory.log_spectrum_density(grid, *asked), float)
     cumulated = _cumulated(grid, density)
     edges = np.interp(np.linspace(0.02, 0.98, BINS + 1) * cumulated[-1], cumulated, grid)
-    return grid, density, edges
+    return grid, density, edges, float(moments.zero_mass) + float(moments.top_mass), high
 
 
 def _cumulated(grid: np.ndarray, density: np.ndarray) -> np.ndarray:
@@ -129,7 +154,7 @@ def draw(options: Options, dataset: xarray.Dataset):
             axes[-1, 0].plot([], [], plotting.MARKERS[row % 8], color="k", mfc="none", label=name)
         for ax in axes[-1]:
             panels.standard_errors(ax)
-            ax.set(xlabel="theoretical quantile", ylabel="measured - theory (s.e.)")
+            ax.set_xlabel("theoretical quantile")
         axes[-1, 0].legend(ncols=2, fontsize=5.5)
         for ax in axes[len(names) - 1]:
             ax.set_xlabel(r"$\ln s\,/\,L$ of the Jacobian (nats per layer)")
@@ -147,7 +172,7 @@ def _draw_densities(ax, of) -> None:
     for i, depth in enumerate(of.depth.values):
         one, color = of.sel(depth=depth), panels.color(i)
         if np.nanmax(one.density) <= 0:
-            ax.text(0.5, 0.5, "all singular values alike", transform=ax.transAxes, ha="center", color="0.35")
+            ax.text(0.5, 0.5, "all singular values are equal", transform=ax.transAxes, ha="center", color="0.35")
             continue
         at = one.grid.values
         edges = np.linspace(at[0], at[-1], 41)
@@ -172,7 +197,7 @@ def _draw_discrepancies(ax, of, marker: str) -> list[np.ndarray]:
         counted = np.stack([np.histogram(of_seed, edges)[0] for of_seed in logs]) / logs.shape[1]
         cumulated = _cumulated(one.grid.values, one.density.values)
         expected = np.diff(np.interp(edges, one.grid.values, cumulated))
-        z = panels.discrepancy(counted.T, expected)
+        z = panels.discrepancy(estimates.mean_interval(counted, axis=0), expected)
         where = (np.arange(BINS) + 0.5) / BINS + 0.012 * (i - 1)
         ax.plot(where, z, marker, color=panels.color(i), mfc="none", mew=0.8)
         found.append(z)
@@ -180,13 +205,13 @@ def _draw_discrepancies(ax, of, marker: str) -> list[np.ndarray]:
 
 
 def _footer(options: Options, dataset, z: np.ndarray) -> str:
-    scales = ", ".join(f"{n} {float(dataset.scale.sel(activation=n).values.flat[0]):.4g}" for n in options.activations)
+    scales = ", ".join(f"{n} {float(dataset.scale.sel(activation=n)):.4g}" for n in options.activations)
     z = z[np.isfinite(z)]
     return (
-        f"Lines: free probability, infinite width; ticks: its largest singular value. Steps: {options.seeds} seeds (root {options.root_seed}) pooled, with a 95 % bootstrap band over seeds; "
+        f"Lines: free probability, infinite width. Ticks: its largest singular value. Steps: {options.seeds} seeds (root {options.root_seed}) pooled, with a 95 % band; "
         f"n = {options.width}.\nCritical weight scales: {scales}; sigma_b = {options.bias_scale:g} (0 for identity, relu, leaky_relu); input scaled so that every layer has the stationary length.\n"
-        "Exactly zero and exactly equal singular values (relu, hard_tanh, linear orthogonal) are point masses of the theory and not drawn. "
-        f"Lowest row: share of values in ten\nequally likely intervals; markers: activation, colours: depth; grey: 95 %. Finite networks have the rank of their layer of fewest active\nunits, lower than the theory's (relu, hard_tanh: lowest interval), and differ by some L/n elsewhere: rms {np.sqrt(np.mean(z**2)):.2f}. {words.made(dataset)}"
+        "Singular values that are exactly zero or exactly equal (relu, hard_tanh, linear orthogonal) are point masses of the theory. They are not drawn. "
+        f"Lowest row: share of values in ten\nequally likely intervals; markers: activation, colours: depth; grey: 95 %. The rank of a finite network is that of its layer with the fewest active units,\nlower than in theory (relu, hard_tanh: lowest interval). Elsewhere networks differ from theory by some L/n. In standard errors: rms {np.sqrt(np.mean(z**2)):.2f}. {words.made(dataset)}"
     )
 
 

@@ -27,7 +27,7 @@ from jaxsat.training import datasets
 NAME = "trainability"
 FACTOR = 6.0  # depth scales down to which networks train, says the paper
 CHANCE = 0.1
-TRAINS = (1 + CHANCE) / 2  # mean accuracy above which a depth and scale count as trained
+TRAINS = (1 + CHANCE) / 2  # accuracy above which a network counts as trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +109,14 @@ def _depth_scales(options: Options, name: str, scales: np.ndarray) -> np.ndarray
 class Separation(NamedTuple):
     """How well a line between depths separates networks that train from others, each with its 95 % interval over seeds.
 
-    A cell is a depth and a weight scale. It trains where its mean accuracy is above half way from chance to 1.
+    A network trains where its accuracy is above half way from chance to 1. Each number is computed for the networks of
+    a seed, over all depths and weight scales; then its mean over seeds is taken.
 
     Attributes:
-        rank: Spearman's correlation, over cells, of the mean accuracy with L / xi_c.
-        right: share of cells on the right side of the paper's line.
-        factor: of xi_c, for which the most cells are on the right side.
-        best: their share there.
+        rank: Spearman's correlation of the accuracy with L / xi_c.
+        right: share of networks on the right side of the paper's line.
+        factor: the multiple of xi_c that puts most networks on the right side.
+        best: the share that it puts there.
         depth_alone: the same share for the best line L = constant.
     """
 
@@ -126,26 +127,24 @@ class Separation(NamedTuple):
     depth_alone: np.ndarray
 
 
-def separation(accuracy: np.ndarray, depths: np.ndarray, xi_c: np.ndarray, resamples: int = 400) -> Separation:
-    """Return how well xi_c separates accuracies (depth, scale, seed); each is (estimate, low, high), by bootstrap of seeds."""
+def separation(accuracy: np.ndarray, depths: np.ndarray, xi_c: np.ndarray) -> Separation:
+    """Return how well xi_c separates accuracies (depth, scale, seed); each number is (estimate, low, high)."""
     known = np.isfinite(xi_c) & (xi_c > 0)
     ratio = (depths[:, None] / xi_c[known]).ravel()
     depth = np.repeat(depths, known.sum())
     cells = accuracy[:, known].reshape(len(ratio), -1)
-    seeds = cells.shape[1]
-    draws = np.random.default_rng(0).integers(seeds, size=(resamples, seeds))
     a = _ranks(ratio)
 
-    def of(mean):
-        b, trains = _ranks(mean), mean > TRAINS
+    def of_seed(accuracies):
+        b, trains = _ranks(accuracies), accuracies > TRAINS
         scale = np.sqrt((a @ a) * (b @ b))
         rank = a @ b / scale if scale > 0 else np.nan
         return rank, np.mean((ratio < FACTOR) == trains), *_best_line(ratio, trains), _best_line(depth, trains)[1]
 
-    estimate = np.array(of(cells.mean(1)))
-    spread = np.array([of(cells[:, chosen].mean(1)) for chosen in draws])
-    low, high = np.nanquantile(spread, [0.025, 0.975], axis=0)
-    return Separation(*np.stack([estimate, low, high], axis=-1))
+    found = estimates.mean_interval(np.array([of_seed(accuracies) for accuracies in cells.T]), axis=0)
+    least, most = np.array([-1, 0, 0, 0, 0]), np.array([1, 1, np.inf, 1, 1])
+    ends = (np.clip(end, least, most) for end in (found.low, found.high))
+    return Separation(*np.stack([found.estimate, *ends], axis=-1))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -189,7 +188,7 @@ def draw(options: Options, dataset: xarray.Dataset):
             end.axhline(TRAINS, color="0.8", lw=0.6, zorder=0)
             label = r"depth over depth scale, $L / \xi_c$"
             end.set(xscale="log", xlabel=label, ylabel="training accuracy", ylim=(0, 1.03))
-            end.set_title("all networks")
+            end.set_title("all depths and scales")
             end.legend(loc="center left", bbox_to_anchor=(0, 0.42))
         plotting.panel_letters(list(axes.flat))
         plotting.footnote(fig, _footer(options, dataset, accuracy.size, lines))
@@ -242,8 +241,8 @@ def _footer(options: Options, dataset, networks: int, lines: list[str]) -> str:
         f"{networks} networks of n = {options.width} on digits (8 x 8, {options.seeds} seeds, root {options.root_seed}), "
         rf"$\sigma_b^2$ = {options.bias_scale**2:.2g}, SGD at rate {options.learning_rate:g}, batch {options.batch_size}, after {steps} steps; "
         f"{stopped} diverged. a, b: mean over seeds. c: mean with\n95 % interval; dashed: {FACTOR:g}. "
-        f"A cell trains if its mean accuracy is above {TRAINS:g}. Over cells, with 95 % bootstrap intervals over seeds: r, rank correlation of accuracy with $L/\\xi_c$;\n"
-        f"share of cells on the right side of {FACTOR:g} $\\xi_c$; the best factor and its share; the share of the best line of depth alone.\n"
+        f"A network trains if its accuracy is above {TRAINS:g}. For each seed, then mean with 95 % interval over seeds: r, the rank correlation of accuracy with $L/\\xi_c$;\n"
+        f"the share of networks on the right side of {FACTOR:g} $\\xi_c$; the best factor, and the share on its right side; the same share for the best line of depth alone.\n"
         f"{told}\n{words.made(dataset)}"
     )
 

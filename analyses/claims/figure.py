@@ -91,9 +91,9 @@ def _footer(options: Options, dataset) -> str:
     gone = ", ".join(f"{int(n)} {a}" for a, n in zip(dataset.activation.values, diverged.values, strict=True) if n)
     fastest = "; ".join(f"{a} {f}" for a, f in zip(dataset.activation.values, dataset.fastest.values, strict=True))
     return (
-        f"A claim holds where every condition meets the threshold, under conditions where some do, does not hold where every one misses it; else it is undecided.\n"
+        f"A claim holds if every condition meets the threshold, holds under conditions if some do, and does not hold if every condition misses it. Otherwise it is undecided.\n"
         f"Trained: {options.depth} layers of {options.width}, {options.examples} digits, {options.epochs} epochs, batch {options.batch_size}, SGD, {options.seeds} seeds (root {options.root_seed}); weight scale standard: 1 (relu 1.41), large: {options.factor:g} times that.\n"
-        f"Diverged, and left as they were then: {gone or 'none'} of {dataset.diverged_at[0].size} each. 8 compares {fastest}.\n"
-        f"Start: {options.drawn_depth} layers of {options.width}, {options.drawn_seeds} seeds, gaussian weights, no biases. Saturated: slope at most 5 % of the largest (relu: 0). Means over seeds, 1.96 standard errors.\n"
+        f"Networks that diverged stay as they were then: {gone or 'none'} of {dataset.diverged_at[0].size} each. Claim 8 compares {fastest}.\n"
+        f"Start: {options.drawn_depth} layers of {options.width}, {options.drawn_seeds} seeds, gaussian weights, no biases. Saturated: slope at most 5 % of the largest (relu: 0). Means over seeds with 95 % intervals.\n"
         f"{words.made(dataset)}"
     )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
+import jaxsat
 from analyses.claims.networks import CONTRASTS, Networks
 from analyses.claims.rows import Row, of_seeds
-from jaxsat import addresses
+from jaxsat.training.recording import losses
 
 ALIVE, KILL = 30, -1e3  # steps before a layer is switched off, and the biases that do it
 DEAD = 1  # the layer, counted from 0
@@ -19,13 +23,6 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
 
     Its weights have a gradient of exactly 0 then; the read-out's biases do not.
     """
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    import jaxsat
-    from jaxsat.training.recording import losses
-
     options, rate, rows = networks.options, 0.05, []
     net = jaxsat.MLP(depth=3, width=options.width, activation="relu", weight_scale="he", inputs=64, outputs=10)
     x, y = (jnp.asarray(a[:100]) for a in networks.digits.train)
@@ -36,14 +33,13 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
         return jnp.mean(losses(net, weights._replace(weight_scale=one, bias_scale=one), x, y)[0])
 
     slopes = jax.jit(jax.vmap(jax.grad(loss)))
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(addresses.root(options.root_seed), np.arange(options.seeds))
 
     @jax.jit
     @jax.vmap
     def drawn(key):
         return net.init(key).scaled()
 
-    start: Any = drawn(keys)._replace(weight_scale=None, bias_scale=None)
+    start: Any = drawn(networks.keys(options.seeds))._replace(weight_scale=None, bias_scale=None)
 
     def sizes(tree):
         """Of the layer's weights and of the read-out's biases, for each seed."""
@@ -57,13 +53,18 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
     }
     weights: Any
     for name, optimizer in optimizers.items():
-        weights, state, moved = start, optimizer.init(start), []
+
+        @jax.jit
+        def advanced(slope, state, weights, optimizer=optimizer):
+            update, state = optimizer.update(slope, state, weights)
+            return update, state, jax.tree.map(jnp.add, weights, update)
+
+        weights, state, moved = start, jax.jit(optimizer.init)(start), []
         for step in range(ALIVE + 1):
             if step == ALIVE:
                 weights = weights._replace(biases=weights.biases.at[:, DEAD].set(KILL))
             slope = slopes(weights)
-            update, state = optimizer.update(slope, state, weights)
-            weights = jax.tree.map(jnp.add, weights, update)
+            update, state, weights = advanced(slope, state, weights)
             moved.append(sizes(update))
         layer, readout = (after / before for before, after in zip(*moved[-2:], strict=True))
         without = sizes(slope)[0] == 0  # else the claim is not of this case
@@ -99,6 +100,5 @@ def _gap_at_level(networks: Networks, name: str) -> np.ndarray:
 
 def _gap_at_end(networks: Networks, name: str) -> np.ndarray:
     setting = networks.fastest(name)
-    return (networks.trained_at("accuracy", name, *setting) - networks.trained_at("test_accuracy", name, *setting))[
-        :, -1
-    ]
+    train, test = (networks.trained_at(variable, name, *setting) for variable in ("accuracy", "test_accuracy"))
+    return (train - test)[:, -1]

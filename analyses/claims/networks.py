@@ -5,9 +5,15 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import jax
 import numpy as np
+import optax
+import xarray
 
+import jaxsat
 from analyses.shared import command
+from jaxsat import activations, addresses, theory
+from jaxsat.training import datasets
 
 STANDARD, LARGE = "standard", "large"
 CONTRASTS = ("relu", "identity")  # what sigmoidal networks are compared with
@@ -21,21 +27,22 @@ class Networks:
 
     @functools.cached_property
     def sigmoidal(self) -> list[str]:
-        from jaxsat import activations
 
         return [activations.get(a).name for a in self.options.activations]
 
     @functools.cached_property
     def critical(self) -> dict[str, float]:
         """Scales at the edge of chaos, without biases."""
-        import jax
-
-        from jaxsat import theory
 
         with jax.enable_x64(True):
             return {a: float(theory.critical_weight_scale(a)) for a in self.sigmoidal} | {
                 "relu": self.scale("relu")  # the edge itself
             }
+
+    def keys(self, count: int) -> Any:
+        """Return the keys of the first networks, as `sweep` and `train` draw them."""
+        root = addresses.root(self.options.root_seed)
+        return jax.jit(jax.vmap(addresses.network, (None, 0)))(root, np.arange(count))
 
     def scale(self, activation: str, label: str = STANDARD) -> float:
         """sigma_w: LeCun's 1, for relu He's sqrt 2; the large one is a multiple of it."""
@@ -43,17 +50,12 @@ class Networks:
 
     @functools.cached_property
     def digits(self) -> Any:
-        from jaxsat.training import datasets
 
         return datasets.digits(test=1797 - self.options.examples)
 
     @functools.cached_property
     def trained(self) -> Any:
         """Dimensions activation, scale, learning_rate, seed, step and layer; networks that diverged stay where they were."""
-        import optax
-        import xarray
-
-        import jaxsat
 
         options, parts = self.options, []
         steps = options.epochs * (options.examples // options.batch_size)
@@ -83,7 +85,6 @@ class Networks:
     @functools.cached_property
     def drawn(self) -> Any:
         """Networks before training, deeper: dimensions activation, weight_scale, seed, layer; gaussian inputs."""
-        import jaxsat
 
         options = self.options
         scales = {1.0, self.scale("relu"), self.scale("relu", LARGE), options.factor, 10.0, *self.critical.values()}

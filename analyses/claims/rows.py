@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from analyses.shared.verdicts import Wanted
+from jaxsat.results import estimates
 
 
 class Row(NamedTuple):
@@ -39,8 +40,6 @@ class Claim(NamedTuple):
 
 def of_seeds(condition: str, values: Any, expected: float = float("nan")) -> Row:
     """Mean over seeds with its interval; seeds for which the effect is not defined are NaN, and left out."""
-    from jaxsat.results import estimates
-
     values = np.asarray(values, float)
     found = estimates.mean_interval(values)
     return Row(condition, float(found.estimate), float(found.low), float(found.high), expected, values)

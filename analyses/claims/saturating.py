@@ -5,11 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from scipy import stats
 
+import jaxsat
 from analyses.claims.networks import LARGE, STANDARD, Networks
 from analyses.claims.rows import Row, of_seeds
-from jaxsat import addresses
+from jaxsat import addresses, theory
+from jaxsat.measures import saturation
+from jaxsat.results import estimates
+from jaxsat.training.recording import losses
 
 SHIFTS = (0.0, 1.0, 2.0, 4.0, 8.0)  # of the biases of one layer, to saturate it
 
@@ -57,10 +64,6 @@ def relu_can_die(networks: Networks) -> list[Row]:
 
 def large_weights_saturate(networks: Networks) -> list[Row]:
     """At the start against theory for wide networks, and at the end of training."""
-    import jax
-
-    from jaxsat import theory
-
     options, rows = networks.options, []
 
     def expected(name, scale):
@@ -99,8 +102,6 @@ def relu_avoids_saturation(networks: Networks) -> list[Row]:
 
 def relu_avoids_vanishing(networks: Networks) -> list[Row]:
     """Growth per layer on the way back: that of relu less that of the sigmoidal unit."""
-    from jaxsat.results import estimates
-
     rows = []
     for name in networks.sigmoidal:
         for what, scales in _starts(networks, name):
@@ -141,13 +142,6 @@ def saturated_layers_move_slower(networks: Networks) -> list[Row]:
 
 def _pushed(networks: Networks, name: str) -> np.ndarray:
     """One layer's biases are moved outwards; rank correlation of its saturation with its update, for each seed."""
-    import jax
-    import jax.numpy as jnp
-
-    import jaxsat
-    from jaxsat.measures import saturation
-    from jaxsat.training.recording import losses
-
     options = networks.options
     net = jaxsat.MLP(depth=options.depth, width=options.width, activation=name, inputs=64, outputs=10)
     x, y = (jnp.asarray(a[: options.batch_size]) for a in networks.digits.train)
@@ -184,8 +178,6 @@ def _pushed(networks: Networks, name: str) -> np.ndarray:
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     """Along the last axis; ties share their mean rank."""
-    from scipy import stats
-
     return stats.rankdata(values, axis=-1)
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 
+import jaxsat
 from analyses.claims.networks import LARGE, Networks
 from analyses.claims.rows import Row, of_seeds
-from jaxsat import addresses
+from jaxsat import activations
+from jaxsat.activations import precision
+from jaxsat.results import estimates
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 SOME, FAR = 30.0, 200.0  # by which ln of the slopes' product falls: in float32's range, and far beyond it
@@ -19,11 +25,6 @@ def slope_is_at_most_a_quarter(networks: Networks) -> list[Row]:
 
     What is computed by the formula of the claim; jaxsat's own slope rounds to 1/4 (1 + eps) in float16 at some numbers.
     """
-    import jax
-    import jax.numpy as jnp
-
-    from jaxsat import activations
-
     sigmoid, every = activations.get("sigmoid"), np.arange(2**16, dtype=np.uint16)
     with jax.enable_x64(True):
         double, slopes = jnp.asarray(np.arange(-400_000, 400_001) / 1e4), {}
@@ -41,21 +42,15 @@ def slope_is_at_most_a_quarter(networks: Networks) -> list[Row]:
 
 def product_has_quarter_and_weights(networks: Networks) -> list[Row]:
     """ln of a layer's growth over 1/4 ||W||, in the layer where it is largest."""
-    import jax
-    import jax.numpy as jnp
-
-    import jaxsat
-
     options = networks.options
     net = jaxsat.MLP(depth=options.drawn_depth, width=options.width)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(addresses.root(options.root_seed), jnp.arange(options.drawn_seeds))
 
     @jax.jit
     @jax.vmap
     def drawn(key):
         return net.init(key).hidden
 
-    draws = np.asarray(drawn(keys), np.float64)
+    draws = np.asarray(drawn(networks.keys(options.drawn_seeds)), np.float64)
     log_norm, rows = np.log(np.linalg.norm(draws, ord=2, axis=(-2, -1))), []
     for name, scale, quarter in _scales(networks):
         norms = networks.drawn_at("log_gradient_norms", name, scale).astype(float)
@@ -66,8 +61,6 @@ def product_has_quarter_and_weights(networks: Networks) -> list[Row]:
 
 def product_has_quarter_alone(networks: Networks) -> list[Row]:
     """ln of the mean growth per layer over 1/4."""
-    from jaxsat.results import estimates
-
     return [
         of_seeds(
             f"{name}, weight scale {scale:.3g}",
@@ -79,8 +72,6 @@ def product_has_quarter_alone(networks: Networks) -> list[Row]:
 
 def _scales(networks: Networks) -> list[tuple[str, float, float]]:
     """Activation, weight scale (standard, large, critical) and the largest slope: 1/4 for the logistic function."""
-    from jaxsat import activations
-
     name = "sigmoid" if "sigmoid" in networks.sigmoidal else networks.sigmoidal[0]
     scales = {networks.scale(name), networks.scale(name, LARGE), networks.critical[name]}
     return [(name, scale, activations.get(name).max_slope) for scale in sorted(scales)]
@@ -88,18 +79,14 @@ def _scales(networks: Networks) -> list[tuple[str, float, float]]:
 
 def upstream_does_not_reach_downstream(networks: Networks) -> list[Row]:
     """||dE/dh_1|| for twice the gradient at the output, over what it is for that gradient; 1 where both are 0."""
-    import jax
-    import jax.numpy as jnp
-
-    import jaxsat
-
     options, rows = networks.options, []
     draw = jaxsat.MLP(depth=options.depth, width=options.width, bias_scale=1.0)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(addresses.root(options.root_seed), np.arange(options.seeds))
 
+    @jax.jit
     @jax.vmap
     def drawn(key):
-        return draw.init(key), jaxsat.networks.gaussian_input(draw, key), jaxsat.gradients.unit_cotangent(draw, key)
+        parts = draw.init(key), jaxsat.networks.gaussian_input(draw, key), jaxsat.gradients.unit_cotangent(draw, key)
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), parts)
 
     def in_logs(net, params, x, upstream):
         twice, once = (jaxsat.log_gradient_norms(net, params, x, u)[0] for u in (2 * upstream, upstream))
@@ -110,33 +97,31 @@ def upstream_does_not_reach_downstream(networks: Networks) -> list[Row]:
         twice, once = (jnp.max(jnp.abs(back(u)[0][0])) for u in (2 * upstream, upstream))
         return jnp.where((twice == 0) & (once == 0), 1, twice / once)
 
-    parts = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), drawn(keys))
+    parts = drawn(networks.keys(options.seeds))
     for name in networks.sigmoidal:
         net = jaxsat.MLP(depth=options.depth, width=options.width, activation=name)
         sizes = jnp.asarray([_bias_for(net.phi, fall / options.depth) for fall in (SOME, FAR)], parts[1].dtype)
-        for how, of in (("float32", by_autodiff), ("in logs", in_logs)):
 
-            def one(params, x, upstream, size):
-                pushed = params._replace(biases=size * jnp.sign(params.biases))
-                return of(net, pushed, x, upstream)
+        def both_ways(params, x, upstream, size, net=net):
+            pushed = params._replace(biases=size * jnp.sign(params.biases))
+            return by_autodiff(net, pushed, x, upstream), in_logs(net, pushed, x, upstream)
 
-            over_networks = jax.vmap(one, (0, 0, 0, None))
-            ratios = jax.jit(jax.vmap(over_networks, (None, None, None, 0)))(*parts, sizes)
+        over_networks = jax.vmap(both_ways, (0, 0, 0, None))
+        found = jax.jit(jax.vmap(over_networks, (None, None, None, 0)))(*parts, sizes)
+        for how, ratios in zip(("float32", "in logs"), found, strict=True):
             for what, ratio in zip(("saturated", "far in it"), np.asarray(ratios, float), strict=True):
                 rows.append(of_seeds(f"{name}, {what}, {how}", ratio, expected=2.0))
     return rows
 
 
 def _bias_for(phi: Any, fall: float) -> float:
-    """Where ln |slope| has fallen by so much from its largest."""
+    """Return where ln |slope| has fallen by this much from its largest value."""
     x = np.geomspace(0.1, 1e6, 4001)
-    fallen = np.asarray(phi.log_abs_slope(x)) <= np.log(phi.max_slope) - fall
+    fallen = np.asarray(jax.jit(phi.log_abs_slope)(x)) <= np.log(phi.max_slope) - fall
     return float(x[np.argmax(fallen)] if fallen.any() else x[-1])
 
 
 def values_cannot_be_told_apart(networks: Networks) -> list[Row]:
-    from jaxsat import activations
-    from jaxsat.activations import precision
 
     sigmoid = activations.get("sigmoid")
     return _from_where_on("sigma", sigmoid, lambda dtype: precision.underflow_points("sigmoid", dtype).rounds_to_limit)
@@ -144,20 +129,12 @@ def values_cannot_be_told_apart(networks: Networks) -> list[Row]:
 
 def log_slopes_cannot_be_told_apart(networks: Networks) -> list[Row]:
     """ln sigma'(x) is -x for large x: told apart until x + 1 rounds to x, from twice where numbers are 2 apart."""
-    import ml_dtypes
-
-    from jaxsat import activations
-
     sigmoid = activations.get("sigmoid")
     return _from_where_on("ln sigma'", sigmoid.log_abs_slope, lambda dtype: 4 / float(ml_dtypes.finfo(dtype).eps))
 
 
 def _from_where_on(what: str, function: Any, expected: Any) -> list[Row]:
     """The x from which on f(x) = f(x + 1), in each dtype; the interval is between neighbours of a grid."""
-    import jax
-    import jax.numpy as jnp
-    import ml_dtypes
-
     rows = []
     with jax.enable_x64(True):
         for name in DTYPES:

@@ -12,9 +12,9 @@ from analyses.dying_relu.measuring import shares_of_clipped, shares_of_units
 from analyses.shared import panels, words
 from jaxsat.results import estimates, plotting
 
-KINDS = {"born": "born dead", "kept": "born dead, still so", "died": "died in training"}
+KINDS = {"born": "born dead", "kept": "born dead, dead at the end", "died": "died in training"}
 TITLES = (
-    "at the end", "networks lost", "in time", "by layer", "came back", "with a leak", "learnt", "what it costs",
+    "at the end", "networks lost", "in time", "by layer", "came back", "with a leak", "accuracy", "accuracy of each",
 )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def _draw_revived(ax, found, labels: list[str]) -> None:
     """Units that came back, as a share of those that were ever off, by layer."""
     for i, label in enumerate(labels):
         _points(ax, found.isel(activation=i).back, i, label, shift=0.12 * i)
-    ax.set(xlabel="layer", ylabel="share of units once off", xticks=found.layer.values, ylim=(-0.04, 1.04))
+    ax.set(xlabel="layer", ylabel="share of units ever off", xticks=found.layer.values, ylim=(-0.04, 1.04))
 
 
 def _draw_cost(ax, close, clipped, unit: str) -> None:
@@ -153,19 +153,20 @@ def _footer(options: Options, dataset, close, clipped) -> str:
     text = (
         f"{dataset.diverged_at.size + dataset.clipped_diverged_at.size} networks, L = {options.depth}, n = {options.width}, gaussian weights, sigma_w = {options.weight_scale:.4g}, on digits; plain gradient descent, batch {options.batch_size}, {options.epochs} epochs; "
         f"{options.seeds} seeds (root {options.root_seed}). Means with 95 % intervals over seeds; shares of networks with Wilson's. Dead or off: pre-activation at most 0 for every training input "
-        "(for relu: slope 0). Came back: off at one recorded step, on at a later one. "
-        f"The {gone} networks that diverged are left out of all but b; hollow and dashed: some did (no bar: one network is left); x: all did. a to d, h: {first}; c, f, g: sigma_b = {dataset.bias_scale.values[0]:g}; "
+        "(for relu: slope 0). Came back: off at a recorded step, on at a later step. "
+        f"The {gone} networks that diverged are shown in b only. Hollow and dashed: some diverged (no bar: a single network is left); cross: all diverged. a to d, h: {first}; c, f, g: sigma_b = {dataset.bias_scale.values[0]:g}; "
         f"d, e: sigma_b = {dataset.bias_scale.values[-1]:g}, rate {options.shown_rate:g}; clipped: gradients of norm at most {options.clip:g}. {first}, all rates and biases, unclipped: "
-        f"{back[0]} of {once[0]} first-layer units once dead came back (theory: none), {back[1:].sum()} of {once[1:].sum()} deeper ones. "
-        f"Dead units, largest less smallest rate at the smallest sigma_b: {_effect(sound)} where no network diverged, {_effect(clipped)} clipped. {words.made(dataset)}"
+        f"{back[0]} of {once[0]} units of the first layer that were once dead came back (theory: none), and {back[1:].sum()} of {once[1:].sum()} units of deeper layers. "
+        f"At the smallest sigma_b {_effect(sound)} without clipping (rates at which no network diverged), and {_effect(clipped)} with clipping. {words.made(dataset)}"
     )
     return textwrap.fill(text, 185)
 
 
 def _effect(of) -> str:
-    """Return the effect of the learning rate on dead units, seed by seed, with its interval."""
+    """Return in words how the share of dead units changes from the smallest rate to the largest, seed by seed."""
     if of.sizes["learning_rate"] < 2:
-        return "unknown (fewer than two rates)"
+        return "the effect of the rate is unknown"
     ends = of.isel(learning_rate=[0, -1])
     low, high = ends.learning_rate.values
-    return f"{words.mean_of(ends.end.diff('learning_rate').values.ravel())} ({low:g} to {high:g})"
+    change = 100 * ends.end.diff("learning_rate").values.ravel()
+    return f"the share of dead units changes by {words.mean_of(change, '.1f')} percentage points from rate {low:g} to rate {high:g}"

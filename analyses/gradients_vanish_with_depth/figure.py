@@ -145,8 +145,7 @@ def _footer(options: Options, dataset) -> str:
     return (
         f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, "
         f"sigma_b = {options.bias_scale:g}, {options.images} standardised digits, rms over them. "
-        "Dotted in a: theory, mean of ln norm to first order in 1/n;\ngrey: smallest normal float32. b: points by least squares over the middle 80 % of layers, lines theory; bars: 95 % interval of "
-        "the mean; crossings: at this depth, interpolated in\nln scale, intervals by bootstrap over seeds. c: mean with 95 % interval. "
+        "Dotted in a: theory, mean of ln norm to first order in 1/n;\ngrey: smallest normal float32. b: points by least squares over the middle 80 % of layers, with 95 % intervals of the mean; lines: theory; crossings: at this depth, interpolated in\nln scale, with 95 % intervals. c: mean with 95 % interval. "
         f"d-f: {options.plain_seeds} seeds for jax.grad; lines from gradients in logs (relu at small scales: its float16 activations\n"
         f"underflow first, so every unit is dead). {words.made(dataset)}"
     )

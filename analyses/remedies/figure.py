@@ -75,10 +75,10 @@ def _footer(options: Options, dataset) -> str:
     return (
         f"{options.ailing} network of {options.depth} layers, n = {options.width}, on digits (8 x 8), batch {options.batch_size}, {int(dataset.step[-1])} steps, "
         f"each remedy at the best of {dataset.sizes['rate']} learning rates (lowest\nmedian training loss on {options.choosing} other seeds). "
-        f"Mean and 95 % interval over {options.seeds} seeds (root {options.root_seed}). Rows by test accuracy in the worse case. "
+        f"Mean and 95 % interval over {options.seeds} seeds (root {options.root_seed}). Rows are sorted by test accuracy in the worse case. "
         r"$\delta_l$: dE/dh$_l$,"
         "\n"
         r"root mean square over examples; $s_1 .. s_{10}$: the ten largest singular values of dx$_L$/dx$_1$ at one image. "
-        f"Dashed: {judging.RECOVERED:.0%} of the way from chance to the\nfirst row. {stopped} of {dataset.loss.isel(step=-1).size} networks diverged, at any rate. "
+        f"Dashed: {judging.RECOVERED:.0%} of the way from chance to the\nfirst row. {stopped} of {dataset.loss.isel(step=-1).size} networks diverged, over all rates. "
         f"{words.made(dataset)}"
     )

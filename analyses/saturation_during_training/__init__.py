@@ -21,7 +21,7 @@ NAME = "saturation_during_training"
 @dataclasses.dataclass(frozen=True)
 class Options(command.Output):
     quick: bool = False
-    """A smaller study in some seconds: fewer seeds, epochs and depths, digits only (their options are ignored)."""
+    """A smaller study in some seconds: fewer activations, seeds, epochs and depths, digits only (their options are ignored)."""
     activations: tuple[str, ...] = ("tanh", "softsign")
     """Bounded activations beside sigmoid: names from jaxsat.activations.names(). The first is looked at before training,
     too."""
@@ -56,6 +56,7 @@ class Options(command.Output):
 
 
 QUICK = {
+    "activations": ("tanh",),
     "depths": (2, 4), "shown": (2, 4), "data": "digits", "sigmoid_epochs": 40, "epochs": 12, "seeds": 3, "start_seeds": 8,
 }  # fmt: skip
 INITIALISATIONS = {"standard": 3**-0.5, "normalised": 1.0}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxsat.results import plotting
+from jaxsat.results import estimates, plotting
 
 
 def marks(i: int, **others: Any) -> dict[str, Any]:
@@ -29,20 +28,22 @@ def bars(estimate: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.nd
 
 
 def standard_errors(ax: Axes) -> None:
-    """Draw the range in which 95 % of discrepancies, in standard errors, should lie."""
-    ax.axhspan(-1.96, 1.96, color="0.92", lw=0)
+    """Mark the range of discrepancies where theory lies in the 95 % interval of the measurement."""
+    ax.axhspan(-estimates.NORMAL, estimates.NORMAL, color="0.92", lw=0)
     ax.axhline(0, color="0.5", lw=0.6)
+    ax.set_ylabel("measured - theory (s.e.)")
 
 
-def discrepancy(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Return mean over networks (last axis) less what theory expects, in standard errors; NaN where nothing varies."""
-    finite = np.isfinite(values)
-    count = finite.sum(-1)
-    kept = np.where(finite, values, np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # no network with a finite value: NaN
-        error = np.nanstd(kept, axis=-1, ddof=1) / np.sqrt(count)
-        return np.where(error > 0, (np.nanmean(kept, axis=-1) - expected) / error, np.nan)
+def discrepancy(found: estimates.Interval, expected: np.ndarray) -> np.ndarray:
+    """Return how far an estimate is from what theory expects, in standard errors; NaN where nothing varies.
+
+    A standard error is here 1 / 1.96 of the distance from the estimate to the end of its 95 % interval on the side of
+    theory. So theory lies in the interval where the discrepancy is at most 1.96, for few networks too.
+    """
+    away = found.estimate - expected
+    reach = np.where(away > 0, found.estimate - found.low, found.high - found.estimate)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(reach > 0, estimates.NORMAL * away / reach, np.nan)
 
 
 def stacked(figure: Figure, heights: Sequence[float]) -> list[Any]:

@@ -94,8 +94,10 @@ def _limit_point(phi: Activation, side: str, limit: Fraction, info: Any) -> floa
     if log_gap is not None:
         return _beyond(_at_float64(log_gap, sign), log_distance, strictly=False)
 
+    value = _at_float64(phi, sign)
+
     def by_difference(x):  # reached exactly at a kink: near it the difference from the limit is exact enough
-        return np.log(np.abs(np.asarray(phi(sign * x), float) - float(limit)))
+        return np.log(np.abs(value(x) - float(limit)))
 
     return _beyond(by_difference, log_distance, strictly=False)
 
@@ -111,31 +113,34 @@ def _rounding_distance(limit: Fraction, direction: int, info: Any) -> Fraction:
 
 
 def _at_float64(fn: Callable[[Array], Array], sign: int) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda x: np.asarray(fn(jnp.asarray(sign * np.asarray(x, np.float64))))
+    compiled = jax.jit(fn)  # one program for both sides and every dtype: the arrays below have two shapes
+    return lambda x: np.asarray(compiled(jnp.asarray(sign * np.asarray(x, np.float64))))
 
 
 def _beyond(log_size: Callable[[np.ndarray], np.ndarray], log_threshold: float, *, strictly: bool) -> float:
     """Smallest x > 0 from which on log_size(x) stays below the threshold, by bisection; inf if there is none."""
 
-    def below(x):
+    def sizes(x):
         with np.errstate(divide="ignore"):
-            size = log_size(np.asarray(x, np.float64))
+            return log_size(x)
+
+    def below(size):
         return size < log_threshold if strictly else size <= log_threshold
 
     grid = np.concatenate([[0.0], np.geomspace(2.0**-20, 2.0**600, 8 * 620 + 1)])
-    with np.errstate(divide="ignore"):
-        known = np.flatnonzero(log_size(grid) < np.inf)
+    size = sizes(grid)
+    known = np.flatnonzero(size < np.inf)
     grid = grid[: known[-1] + 1]  # beyond it an exponent has overflowed float64, and nothing changes any more
-    seen = np.flatnonzero(~below(grid))
+    seen = np.flatnonzero(~below(size[: len(grid)]))
     if seen.size == 0:
         return 0.0
     if seen[-1] == len(grid) - 1:
         return float(np.inf)
     low, high = grid[seen[-1]], grid[seen[-1] + 1]
     while True:  # each step looks at 64 points at once: the calls cost more than the points
-        inner = np.unique(np.linspace(low, high, 66))
-        first = int(np.argmax(below(inner)))
-        if len(inner) <= 3:
+        inner = np.linspace(low, high, 66)  # at the end with repetitions: always the same shape
+        first = int(np.argmax(below(sizes(inner))))
+        if len(np.unique(inner)) <= 3:
             return float(inner[first])
         low, high = inner[max(first - 1, 0)], inner[first]
 

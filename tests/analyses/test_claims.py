@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from analyses.claims import learning, saturating, slopes
+from analyses.claims.networks import Networks
 from analyses.claims.rows import of_seeds
 from analyses.claims.statements import CLAIMS
 from jaxsat import activations
-from jaxsat.training import datasets
 
 
 @pytest.fixture
 def networks():
-    options = types.SimpleNamespace(depth=3, width=8, seeds=3, root_seed=0)
-    return types.SimpleNamespace(options=options, sigmoidal=["sigmoid"], digits=datasets.digits())
+    options = types.SimpleNamespace(depth=3, width=8, seeds=3, root_seed=0, activations=("sigmoid",), examples=500)
+    return Networks(options, "claims")
 
 
 def test_claims_have_keys_of_their_own():

@@ -56,7 +56,7 @@ TINY = {
 }  # fmt: skip
 
 
-# Compiling them takes half a minute each; `make figures-quick`, too, runs them.
+# Compiling them takes half a minute each; `make gallery-quick`, too, runs them.
 SLOW = {
     "spectra_against_free_probability", "jacobian_spectra_with_depth", "finite_width_fluctuations",
     "born_dead", "gradients_vanish_with_depth", "correlations_converge", "phase_diagram", "lyapunov_exponents", "dying_relu",
@@ -84,22 +84,92 @@ def in_process(monkeypatch, name, *arguments):
     return stopped.value.code
 
 
+# The panels that bear a letter, and main variables with their dimensions, at these sizes.
+SHOWN = {
+    "activations_saturate": (3, {"value": "activation x", "zero": "activation dtype side", "log_slope_far": "source saturating x_far"}),
+    "gradients_vanish_with_depth": (
+        6,
+        {
+            "log_gradient_norms": "activation weight_scale seed layer", "theory": "activation weight_scale layer",
+            "plain_gradient_is_zero": "activation plain_seed dtype layer", "theory_growth": "activation fine_weight_scale",
+        },
+    ),
+    "jacobian_spectra_with_depth": (
+        4,
+        {
+            "log_singular_values": "factor seed activation ensemble depth index",
+            "log_singular_values_by_method": "way truth_depth truth_index",
+        },
+    ),
+    "lyapunov_exponents": (2, {"exponents": "weight_scale seed activation index", "law": "weight_scale index"}),
+    "phase_diagram": (
+        4,
+        {
+            "growth": "activation bias_scale weight_scale seed", "expected_growth": "activation bias_scale weight_scale",
+            "chi": "activation fine_bias_scale fine_weight_scale", "edge": "activation fine_bias_scale",
+        },
+    ),
+    "spectra_against_free_probability": (
+        4,
+        {
+            "log_singular_values": "depth seed activation ensemble index", "density": "depth activation ensemble point",
+            "edges": "depth activation ensemble edge",
+        },
+    ),
+    "finite_width_fluctuations": (5, {"log_gradient_norms": "activation width seed layer", "theory_std": "activation width layer"}),
+    "born_dead": (
+        4,
+        {
+            "dead_for_all": "width seed layer", "probability_one": "width layer",
+            "saturated": "activation weight_scale saturation_seed", "saturated_theory_weight_scale": "activation weight_scale",
+        },
+    ),
+    "dying_relu": (8, {"off_units": "activation bias_scale learning_rate seed step layer unit", "clipped_diverged_at": "learning_rate seed"}),
+    "saturation_during_training": (
+        16,
+        {
+            "sigmoid_activation_mean": "depth initialisation seed sigmoid_step sigmoid_layer",
+            "weight_density": "initialisation start_seed layer bin", "theory_signal": "initialisation layer",
+        },
+    ),
+    "correlations_converge": (
+        6,
+        {
+            "correlation": "activation weight_scale seed input_correlation layer",
+            "theory_q_l": "activation input_length weight_scale layer", "theory_correlation_map": "activation weight_scale c_grid",
+        },
+    ),
+    "trainability": (3, {"accuracy": "activation ensemble depth weight_scale seed step", "xi_c_weight_scale": "activation weight_scale"}),
+    "remedies": (3, {"log_gradient_ratio": "case rate seed step", "log_condition": "case seed"}),
+    "claims": (0, {"estimate": "row", "effect_of_seed": "row network", "accuracy": "activation scale learning_rate seed step"}),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in TINY])
-def test_writes_figure_and_dataset_and_says_where(name, tmp_path):
+def test_writes_figure_and_dataset_and_says_where(name, tmp_path, monkeypatch):
     done = analysis(name, *TINY[name], "--output", tmp_path, "--formats", "png", "pdf")
     assert done.returncode == 0, done.stderr
     for ending in ("png", "pdf", "zarr"):
         path = tmp_path / f"{name}.{ending}"
         assert path.exists()
         assert str(path) in done.stdout.splitlines()
-    assert (tmp_path / f"{name}.png").stat().st_size > 20_000
     before = image.imread(tmp_path / f"{name}.png")
+    panels, variables = SHOWN[name]
     dataset = xarray.open_zarr(tmp_path / f"{name}.zarr")
     assert dataset.attrs["analysis"] == name
-    assert "created" in dataset.attrs, dataset.attrs
+    assert {"created", "device", "options"} <= dataset.attrs.keys()
+    assert {variable: " ".join(map(str, dataset[variable].dims)) for variable in variables} == variables
     assert all(np.isfinite(dataset[v]).any() for v in dataset.data_vars)
-    again = analysis(name, "--draw-only", "--output", tmp_path, "--formats", "png")
-    assert again.returncode == 0, again.stderr
+    # Drawn again, from the dataset alone: the same figure, with the panels that it should have.
+    figures = []
+    save = command._save
+    monkeypatch.setattr(command, "_save", lambda *given: (figures.append(given[-1]), save(*given)))
+    call(monkeypatch, name, "--draw-only", "--output", tmp_path, "--formats", "png")
+    axes = [ax for ax in figures[0].axes if ax.axison]
+    letters = [ax.get_title(loc="left") for ax in axes]
+    assert sorted(filter(lambda text: len(text) == 1, letters)) == [chr(ord("a") + i) for i in range(panels)]
+    assert len(axes) >= max(panels, 1)
+    assert all(ax.has_data() or ax.images or ax.collections for ax in axes)
     # Sums in NumPy may end in another last bit in another process; the edge of a line is then another shade, of 255.
     np.testing.assert_allclose(image.imread(tmp_path / f"{name}.png"), before, rtol=0, atol=4 / 255)
 
