@@ -9,9 +9,9 @@ import pytest
 CALLS = {
     "elu('a')": "TypeError: elu: `alpha` must be a number, finite and positive, as in elu(0.5); got 'a'",
     "leaky_relu([1.0, 2.0])": "TypeError: leaky_relu: `negative_slope` must be a number, finite, as in leaky_relu(0.5); got",
-    "krylov.schatten_norm(q, 'a')": "TypeError: schatten_norm: `p` must be a positive number, such as 1.0; got 'a'",
-    "krylov.spectral_density(q, x, 'wide')": "TypeError: spectral_density: `width` must be a positive number",
-    "spectrum.effective_dimension(x, 'a')": "TypeError: effective_dimension: `ridge` must be a positive number",
+    "krylov.schatten_norm(q, 'a')": "TypeError: schatten_norm: `p` must be a finite number and above 0; got 'a'",
+    "krylov.spectral_density(q, x, 'wide')": "TypeError: spectral_density: `width` must be a finite number and above 0",
+    "spectrum.effective_dimension(x, 'a')": "TypeError: effective_dimension: `ridge` must be a finite number and above 0",
     "jaxsat.sweep('net', 'dead_fraction', {})": "TypeError: sweep: `net` must be an MLP",
     "jaxsat.jacobian('net', params, x)": "TypeError: jacobian: `net` must be an MLP",
     "jaxsat.factors('net', params, x)": "TypeError: factors: `net` must be an MLP",

@@ -1,13 +1,12 @@
 """Random weight matrices at unit scale, and the named scales of the literature.
 
-A *unit draw* of shape (n_out, n_in) has entries of mean 0 and mean square 1 / n_in, so that W = sigma_w * draw keeps
-the mean squared pre-activation at sigma_w^2 times that of the input. Scales are applied afterwards: one draw serves
-every scale.
+Weights act from the left, h = W x: rows are outputs. A *unit draw* of shape (n_out, n_in) has entries of mean 0 and mean
+square 1 / n_in, so that W = sigma_w * draw keeps the mean squared pre-activation at sigma_w^2 times that of the input.
+Scales are applied afterwards: one draw serves every scale.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -16,23 +15,25 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from jaxsat import checks
+
 Ensemble = Literal["gaussian", "uniform", "orthogonal"]
 Draw = Callable[[Key[Array, ""], int, int], Float[Array, "n_out n_in"]]
 
 
 def gaussian(key: Key[Array, ""], n_out: int, n_in: int) -> Float[Array, "n_out n_in"]:
-    """Independent normal entries of variance 1 / n_in."""
+    """Return independent normal entries of variance 1 / n_in."""
     return jax.random.normal(key, (n_out, n_in)) / float(np.sqrt(n_in))
 
 
 def uniform(key: Key[Array, ""], n_out: int, n_in: int) -> Float[Array, "n_out n_in"]:
-    """Independent uniform entries of mean 0 and variance 1 / n_in: on [-a, a] with a = sqrt(3 / n_in)."""
+    """Return independent uniform entries of mean 0 and variance 1 / n_in: on [-a, a] with a = sqrt(3 / n_in)."""
     bound = float(np.sqrt(3 / n_in))
     return jax.random.uniform(key, (n_out, n_in), minval=-bound, maxval=bound)
 
 
 def orthogonal(key: Key[Array, ""], n_out: int, n_in: int) -> Float[Array, "n_out n_in"]:
-    """A Haar-distributed orthogonal matrix; for other shapes one with orthonormal rows or columns.
+    """Return a Haar-distributed orthogonal matrix; for other shapes, a matrix with orthonormal rows or columns.
 
     With more rows than columns it is multiplied by sqrt(n_out / n_in), so that entries have mean square 1 / n_in
     whatever the shape.
@@ -49,23 +50,20 @@ _ENSEMBLES: dict[str, Draw] = {"gaussian": gaussian, "uniform": uniform, "orthog
 
 
 def get(ensemble: str) -> Draw:
-    """The unit draw of an ensemble, by name.
+    """Return the unit draw of an ensemble, by name.
 
     Raises:
+        TypeError: not a string.
         ValueError: unknown name.
     """
-    if ensemble not in _ENSEMBLES:
-        near = difflib.get_close_matches(str(ensemble), _ENSEMBLES, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"ensemble: must be one of {', '.join(_ENSEMBLES)}; got {ensemble!r}. {hint}".rstrip())
-    return _ENSEMBLES[ensemble]
+    return _ENSEMBLES[checks.one_of("ensemble", "", ensemble, _ENSEMBLES)]
 
 
 ScaleName = Literal["lecun", "he", "glorot", "standard"]
 
 
 def named_scale(name: str, n_out: int, n_in: int) -> float:
-    """sigma_w of a named initialisation: the standard deviation of an entry is sigma_w / sqrt(n_in).
+    """Return sigma_w of a named initialisation: the standard deviation of an entry is sigma_w / sqrt(n_in).
 
     Args:
         name: 'lecun' (variance 1/n_in), 'he' (2/n_in), 'glorot' (2/(n_in + n_out); "normalised" in Glorot & Bengio
@@ -77,7 +75,6 @@ def named_scale(name: str, n_out: int, n_in: int) -> float:
     >>> round(named_scale("he", 128, 128), 4), round(named_scale("glorot", 128, 64), 4)
     (1.4142, 0.8165)
     """
-    if name not in get_args(ScaleName):
-        raise ValueError(f"weight_scale: a named scale must be one of {', '.join(get_args(ScaleName))}; got {name!r}.")
+    checks.one_of("weight_scale", "", name, get_args(ScaleName), "be a number or a known name")
     squares = {"lecun": 1.0, "he": 2.0, "glorot": 2 * n_in / (n_in + n_out), "standard": 1 / 3}
     return float(np.sqrt(squares[name]))

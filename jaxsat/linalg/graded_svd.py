@@ -2,7 +2,7 @@
 
 QR of X with its columns taken by descending d leaves a lower triangle G, and diag(exp d) G carries the grading in its
 rows, descending. Such entries determine all singular values to high relative accuracy, and bidiagonalisation from the
-large end finds them so (Barlow & Demmel 1990; Demmel et al. 1999; Drmac & Veselic 2008). Spreads beyond what a number
+large end computes them so (Barlow & Demmel 1990; Demmel et al. 1999; Drmac & Veselic 2008). Spreads beyond what a number
 holds are taken in windows, as far apart as the values are.
 
 All of it expects float64.
@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxsat.linalg import graded_jacobi
+
 NEGLIGIBLE = 1e-19  # of an ln s: well below eps
 
 
@@ -26,31 +28,32 @@ class Window(NamedTuple):
     margin: float
 
 
-# LAPACK's values of a graded matrix are right relative to themselves. Elsewhere, and for vectors, only eps times the
-# largest entry is promised: the errors are then exp(-2 margin) from clipping and eps exp(2 reach - margin) from rounding.
+# LAPACK's values of a graded matrix are right relative to themselves. For vectors only eps times the largest entry is
+# promised: the errors are then exp(-2 margin) from clipping and eps exp(2 reach - margin) from rounding.
 RELATIVE = Window(150.0, 20.0)
 NORMWISE, NORMWISE_SINGLE = Window(12.5, 10.5), Window(14.0, 6.0)
 
 
 def normwise_window(dtype: Any) -> Window:
-    """The window where only eps times the largest entry is promised, for results in `dtype`."""
+    """Return the window where only eps times the largest entry is promised, for results in `dtype`."""
     return NORMWISE if dtype == jnp.float64 else NORMWISE_SINGLE
 
 
-def log_values(xt: Float[Array, "r m"], d: Float[Array, " r"], normwise: Window) -> Float[Array, " r"]:
-    """ln of the singular values of X diag(exp d), descending; -inf for columns where d is; NaN throughout for any NaN.
+def log_values(xt: Float[Array, "r m"], d: Float[Array, " r"]) -> Float[Array, " r"]:
+    """Return ln of the singular values of X diag(exp d), descending; -inf for columns where d is -inf.
 
     Args:
         xt: X transposed.
         d: natural logarithms.
-        normwise: the window for backends other than the CPU, see :func:`normwise_window`.
+
+    NaN anywhere gives NaN throughout.
     """
     xt, d = by_size(xt, d)
-    return log_values_of_triangle(triangle(xt, d), d, rank_of(d), normwise)
+    return log_values_of_triangle(triangle(xt, d), d, rank_of(d))
 
 
 def triangle(xt: Float[Array, "r m"], d: Float[Array, " r"]) -> Float[Array, "r r"]:
-    """The lower triangle G for which diag(exp d) G has the singular values of X diag(exp d), d descending.
+    """Return the lower triangle G for which diag(exp d) G has the singular values of X diag(exp d), d descending.
 
     Entries too small to change any ln s are made zeros: they would lead the bidiagonalisation astray, which turns rows
     towards the first nonzero entry it meets. G_ij, i > j, beside G_jj counts with the square of exp(d_i - d_j): once
@@ -61,19 +64,26 @@ def triangle(xt: Float[Array, "r m"], d: Float[Array, " r"]) -> Float[Array, "r 
     return jnp.where(seen | jnp.isnan(g), g, 0.0)
 
 
-def log_values_of_triangle(
-    g: Float[Array, "r r"], d: Float[Array, " r"], rank: Int[Array, ""], normwise: Window
-) -> Float[Array, " r"]:
-    """ln of the first `rank` singular values of diag(exp d) G, -inf for the others."""
+def log_values_of_triangle(g: Float[Array, "r r"], d: Float[Array, " r"], rank: Int[Array, ""]) -> Float[Array, " r"]:
+    """Return ln of the first `rank` singular values of diag(exp d) G, and -inf for the others."""
     return jax.lax.platform_dependent(
-        g, d, rank, cpu=lambda *a: in_windows(*a, RELATIVE)[0], default=lambda *a: in_windows(*a, normwise)[0]
+        g, d, rank, cpu=lambda *a: in_windows(*a, RELATIVE)[0], default=lambda *a: graded_jacobi.log_values(*a)[0]
+    )
+
+
+def log_values_and_vectors(
+    g: Float[Array, "r r"], d: Float[Array, " r"], rank: Int[Array, ""], normwise: Window
+) -> tuple[Float[Array, " r"], Float[Array, "r r"]]:
+    """Return the same values, and the right singular vectors as rows; on a CPU, the window is for the vectors."""
+    return jax.lax.platform_dependent(
+        g, d, rank, cpu=lambda *a: in_windows(*a, normwise, vectors=True), default=graded_jacobi.log_values
     )
 
 
 def in_windows(
     g: Float[Array, "r r"], d: Float[Array, " r"], rank: Int[Array, ""], window: Window, vectors: bool = False
 ) -> tuple[Float[Array, " r"], Float[Array, "r r"]]:
-    """ln of the first `rank` singular values of diag(exp d) G and, on request, its right singular vectors as rows.
+    """Return ln of the first `rank` singular values of diag(exp d) G and, on request, its right singular vectors as rows.
 
     Columns from `rank` on are zero but for rounding; further rows are not.
     """
@@ -95,10 +105,10 @@ def in_windows(
             _, s, rows = jnp.linalg.svd(matrix)
         else:
             s, rows = jnp.linalg.svd(matrix, compute_uv=False), vt
-        found, low = jnp.log(s) + centre, centre - inner
-        upto = jnp.where(low <= lowest, rank, jnp.minimum(jnp.sum(found > low), rank))
+        logs, low = jnp.log(s) + centre, centre - inner
+        upto = jnp.where(low <= lowest, rank, jnp.minimum(jnp.sum(logs > low), rank))
         new = (index >= done) & (index < upto)
-        values, vt = jnp.where(new, found, values), jnp.where(new[:, None], rows, vt)
+        values, vt = jnp.where(new, logs, values), jnp.where(new[:, None], rows, vt)
         done = jnp.maximum(upto, done)
         return jnp.minimum(low, bounds[jnp.minimum(done, d.size - 1)]) - inner, done, values, vt
 
@@ -108,17 +118,17 @@ def in_windows(
 
 
 def rank_of(d: Float[Array, " r"]) -> Int[Array, ""]:
-    """How many d are not -inf."""
+    """Return how many d are not -inf."""
     return jnp.sum(~jnp.isneginf(d))
 
 
 def grading(d: Float[Array, " r"]) -> Float[Array, "r r"]:
-    """exp(d_j - d_i), kept finite; 0 where d_j is -inf, and nothing of note in the rows where d_i is."""
+    """Return exp(d_j - d_i), kept finite; 0 where d_j is -inf. Rows where d_i is -inf have no meaning."""
     row = jnp.where(jnp.isneginf(d), 0.0, d)
     return jnp.exp(jnp.minimum(d[None, :] - row[:, None], 700.0))
 
 
 def by_size(xt: Float[Array, "r m"], d: Float[Array, " r"], *others: Array) -> tuple[Array, ...]:
-    """Rows of all of them by descending d."""
+    """Return the rows of all arguments by descending d."""
     order = jnp.argsort(-d)
     return tuple(a[order] for a in (xt, d, *others))

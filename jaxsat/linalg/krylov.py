@@ -18,21 +18,21 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from jaxsat import addresses
+from jaxsat import addresses, checks
 from jaxsat.jax_compat import Tracer
 
 OVERSAMPLING, POWERS = 8, 6
 
 
 class BoundedSingularValues(NamedTuple):
-    """Estimates, descending, none above the true value of its index; within `bounds` of each lies a singular value."""
+    """Estimates, descending. Each is at most the true value of its index; a singular value lies within its bound."""
 
     values: Float[Array, " k"]
     bounds: Float[Array, " k"]
 
 
 class Quadrature(NamedTuple):
-    """Nodes (as ln s) and weights, one row for each probe: sum_j weights f(s_j^2) estimates the mean of f over n inputs."""
+    """Nodes (as ln s) and weights, a row for each probe: sum_j weights f(s_j^2) estimates the mean of f over n inputs."""
 
     log_nodes: Float[Array, "probes steps"]
     weights: Float[Array, "probes steps"]
@@ -59,17 +59,17 @@ class _Operator(NamedTuple):
 def largest_singular_values(
     fn: Callable[[Any], Any], x: Any, k: int, *, key: Key[Array, ""] | None = None
 ) -> Float[Array, " k"]:
-    """The k largest singular values of the Jacobian of `fn` at `x`, descending, without forming it.
+    """Return the k largest singular values of the Jacobian of `fn` at `x`, descending, without forming it.
 
     Args:
         fn: a function from an array, or a pytree of arrays, to another.
         x: where; its leaves are floating-point.
         k: how many, from 1 to min(outputs, inputs).
-        key: of the random start; None means ``addresses.root(0)``.
+        key: random key of the start; None means ``addresses.root(0)``.
 
-    Returns: in x's dtype. :func:`largest_singular_values_with_bounds` says how far they may be off.
+    Returns: values in x's dtype. :func:`largest_singular_values_with_bounds` returns bounds of their errors too.
 
-    Cost: about 14 (k + 8) products with the Jacobian or its transpose; the whole matrix where that is no more.
+    Cost: about 14 (k + 8) products with the Jacobian or its transpose; the whole matrix where that costs less.
 
     Raises:
         ValueError: k out of range.
@@ -84,7 +84,7 @@ def largest_singular_values(
 def largest_singular_values_with_bounds(
     fn: Callable[[Any], Any], x: Any, k: int, *, key: Key[Array, ""] | None = None
 ) -> BoundedSingularValues:
-    """As :func:`largest_singular_values`, with the residual ||A v - s u|| of each, an error bound (Weyl), and rounding.
+    """Return :func:`largest_singular_values` with an error bound for each: its residual ||A v - s u|| (Weyl), and rounding.
 
     >>> found = largest_singular_values_with_bounds(lambda x: 2.0 * x, jnp.ones(300), 3)
     >>> found.values.round(5).tolist(), float(found.bounds.max()) < 1e-3
@@ -92,12 +92,9 @@ def largest_singular_values_with_bounds(
     """
     a = _operator("largest_singular_values", fn, x)
     smallest = min(a.rows, a.columns)
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= smallest:
-        raise ValueError(
-            f"largest_singular_values: `k` must be an integer from 1 to {smallest}, the largest possible rank of the "
-            f"{a.rows} x {a.columns} Jacobian; got {k!r}."
-        )
-    block = min(int(k) + OVERSAMPLING, smallest)
+    remedy = f"{smallest} is the largest possible rank of the {a.rows} x {a.columns} Jacobian."
+    k = checks.integer("largest_singular_values", "k", k, 1, smallest, remedy)
+    block = min(k + OVERSAMPLING, smallest)
     times, transposed = (jax.vmap(f, in_axes=1, out_axes=1) for f in (a.times, a.transposed))
     if block * (POWERS + 1) >= smallest:
         basis = jnp.eye(a.rows, dtype=a.dtype)
@@ -121,16 +118,17 @@ def largest_singular_values_with_bounds(
 def quadrature(
     fn: Callable[[Any], Any], x: Any, *, probes: int = 32, steps: int = 32, key: Key[Array, ""] | None = None
 ) -> Quadrature:
-    """Stochastic Lanczos quadrature for the squared singular values of the Jacobian of `fn` at `x`.
+    """Return a stochastic Lanczos quadrature for the squared singular values of the Jacobian of `fn` at `x`.
 
     Args:
         fn, x: as :func:`largest_singular_values`.
         probes: random vectors, at least 2.
-        steps: of bidiagonalisation, each one jvp and one vjp; exact for polynomials of degree 2 steps - 1 in s^2. At
-            most min(outputs, inputs), which is also what larger values mean.
-        key: of the probes; None means ``addresses.root(0)``.
+        steps: number of bidiagonalisation steps, a jvp and a vjp each; the rule is exact for polynomials of degree
+            2 steps - 1 in s^2. Values above min(outputs, inputs) mean min(outputs, inputs).
+        key: random key of the probes; None means ``addresses.root(0)``.
 
-    Returns: what :func:`log_determinant`, :func:`schatten_norm` and :func:`spectral_density` take.
+    Returns: the nodes and weights that :func:`log_determinant`, :func:`schatten_norm` and :func:`spectral_density` take.
+        After a Lanczos breakdown, unused nodes have zero weight; ignore them.
 
     >>> q = quadrature(lambda x: 2.0 * x, jnp.ones(50), probes=4, steps=8)
     >>> round(float(schatten_norm(q, 2.0).value), 3)  # 2 sqrt(50)
@@ -139,14 +137,12 @@ def quadrature(
     from matfree import decomp
 
     a = _operator("quadrature", fn, x)
-    for name, value, least in (("probes", probes, 2), ("steps", steps, 1)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-            raise ValueError(f"quadrature: `{name}` must be an integer of at least {least}; got {value!r}.")
-    steps = min(int(steps), a.rows, a.columns)
+    probes = checks.integer("quadrature", "probes", probes, 2)
+    steps = min(checks.integer("quadrature", "steps", steps), a.rows, a.columns)
     bidiagonalised = decomp.bidiag(steps, materialize=False)
     signs = jax.random.rademacher(addresses.root(0) if key is None else key, (probes, a.columns), a.dtype)
 
-    def one(v):
+    def of_probe(v):
         size = jnp.max(jnp.abs(a.times(v)))  # a power of two near it keeps squares within range, and costs no digit
         exponent = jnp.where(size > 0, jnp.round(jnp.log2(jnp.where(size > 0, size, 1.0))), 0.0)
         scaled = lambda v: jnp.ldexp(a.times(v), -exponent.astype(jnp.int32))  # noqa: E731
@@ -157,15 +153,15 @@ def quadrature(
         whole = jnp.cumprod(mixed > tiny).astype(bool)
         mixed = jnp.where(whole, mixed, 0.0)
         _, s, vt = jnp.linalg.svd(jnp.diag(mixed[::2]) + jnp.diag(mixed[1::2], 1))
-        s = jnp.where(s > steps * jnp.finfo(a.dtype).eps * s[0], s, 0.0)  # not to be told from zero
+        s = jnp.where(s > steps * jnp.finfo(a.dtype).eps * s[0], s, 0.0)  # too small to differ from zero for certain
         return jnp.log(s) + exponent * float(np.log(2)), vt[:, 0] ** 2
 
-    log_nodes, weights = jax.vmap(one)(signs)
+    log_nodes, weights = jax.vmap(of_probe)(signs)
     return Quadrature(log_nodes, weights, a.columns)
 
 
 def log_determinant(q: Quadrature) -> Estimate:
-    """ln of the product of the singular values, one for each input; -inf where some direction is lost in rounding.
+    """Return ln of the product of the singular values, n of them for n inputs; -inf where rounding hides a direction.
 
     >>> q = quadrature(lambda x: 2.0 * x, jnp.ones(50), probes=4, steps=8)
     >>> bool(jnp.abs(log_determinant(q).value - 50 * jnp.log(2.0)) < 1e-3)
@@ -175,8 +171,9 @@ def log_determinant(q: Quadrature) -> Estimate:
 
 
 def schatten_norm(q: Quadrature, p: ArrayLike) -> Estimate:
-    """(sum s^p)^(1/p), p > 0: 1 is the nuclear, 2 the Frobenius norm."""
-    check_positive("schatten_norm: `p`", p)
+    """Return (sum s^p)^(1/p), p > 0: the nuclear norm for p = 1, the Frobenius norm for p = 2."""
+    if not isinstance(p, Tracer):
+        checks.number("schatten_norm", "p", p, above=0.0)
     p = jnp.asarray(p, q.weights.dtype)
     top = jnp.max(q.log_nodes)
     top = jnp.where(jnp.isneginf(top), 0.0, top)
@@ -188,27 +185,19 @@ def schatten_norm(q: Quadrature, p: ArrayLike) -> Estimate:
 
 
 def spectral_density(q: Quadrature, log_s: Float[ArrayLike, " grid"], width: float) -> Estimate:
-    """Density of ln s, per nat, smoothed by a gaussian of standard deviation `width` nats; zeros count, but are not drawn."""
-    check_positive("spectral_density: `width`", width)
+    """Return the density of ln s, per nat, smoothed by a gaussian of standard deviation `width` nats.
+
+    Singular values of zero count in the total, but ln 0 is nowhere on the grid: the integral is then below 1.
+    """
+    if not isinstance(width, Tracer):
+        checks.number("spectral_density", "width", width, above=0.0)
     z = (jnp.asarray(log_s, q.weights.dtype)[None, None, :] - q.log_nodes[:, :, None]) / width
     bump = jnp.exp(-z * z / 2) / (width * float(np.sqrt(2 * np.pi)))
     return _mean(q, jnp.sum(jnp.where(_seen(q)[:, :, None], q.weights[:, :, None] * bump, 0.0), axis=1))
 
 
-def check_positive(what: str, value: Any) -> None:
-    """Raise unless a number, or each of several, is above 0; tracers pass."""
-    if isinstance(value, Tracer):
-        return
-    try:
-        numbers = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise TypeError(f"{what} must be a positive number, such as 1.0; got {value!r}.") from None
-    if not np.all(numbers > 0):
-        raise ValueError(f"{what} must be positive; got {value}.")
-
-
 def _seen(q: Quadrature) -> Array:
-    """Nodes with weight: those that a breakdown leaves have none, and may be at ln 0."""
+    """Return which nodes have weight. Nodes that a breakdown leaves unused have none, and may be at ln 0."""
     return q.weights > jnp.finfo(q.weights.dtype).eps
 
 
@@ -219,16 +208,17 @@ def _mean(q: Quadrature, samples: Array) -> Estimate:
 
 def _operator(where: str, fn: Callable[[Any], Any], x: Any) -> _Operator:
     if not callable(fn):
-        raise TypeError(f"{where}: `fn` must be a function of `x`; got {type(fn).__name__}.")
+        raise TypeError(checks.refusal(where, "fn", "be a function of `x`", checks.Shown(type(fn).__name__)))
     for leaf in jax.tree.leaves(x):
         if not jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.floating):
-            found = getattr(leaf, "dtype", type(leaf).__name__)
-            raise TypeError(f"{where}: `x` must be floating-point arrays; got {found}.")
+            came = checks.Shown(getattr(leaf, "dtype", type(leaf).__name__))
+            raise TypeError(checks.refusal(where, "x", "be floating-point arrays", came))
     flat, unravel = ravel_pytree(x)
     flat_fn = lambda v: ravel_pytree(fn(unravel(v)))[0]  # noqa: E731
     out, pull = jax.vjp(flat_fn, flat)
     if not jnp.issubdtype(out.dtype, jnp.floating) or out.size == 0 or flat.size == 0:
-        raise TypeError(f"{where}: `fn` must return real floating-point numbers; got {out.size} of dtype {out.dtype}.")
+        came = checks.Shown(f"{out.size} of dtype {out.dtype}")
+        raise TypeError(checks.refusal(where, "fn", "return real floating-point numbers", came))
     push = lambda v: jax.jvp(flat_fn, (flat,), (v,))[1]  # noqa: E731
     return _Operator(push, lambda u: pull(u)[0], out.size, flat.size, flat.dtype)
 

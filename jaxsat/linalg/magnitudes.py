@@ -1,4 +1,4 @@
-"""The size of an array, told without underflow: ln of its norm, and how many entries are zero or subnormal.
+"""The size of an array without underflow: ln of its norm, and how many entries are zero or subnormal.
 
 ``jnp.linalg.norm`` of numbers near 1e-25 is exactly 0 in float32, since it squares them. Here the norm is taken
 relative to the largest entry, and subnormal numbers, which most devices flush to zero in arithmetic, are read off
@@ -13,11 +13,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxsat import checks
+
 LOG_2 = 0.6931471805599453
 
 
 class Magnitude(NamedTuple):
-    """Of one array of any shape. Numbers are float64 for a float64 array and float32 otherwise.
+    """The size of an array of any shape. Numbers are float64 for a float64 array and float32 otherwise.
 
     Attributes:
         log_norm: natural logarithm of the Euclidean norm; -inf only where every entry is exactly zero.
@@ -31,12 +33,12 @@ class Magnitude(NamedTuple):
 
 
 def wide(dtype: object) -> jnp.dtype:
-    """The dtype that sums over an array of this one are kept in."""
+    """Return the dtype in which sums over an array of the given dtype are kept."""
     return jnp.dtype(jnp.float64 if dtype == jnp.float64 else jnp.float32)
 
 
 def magnitude(x: Float[Array, "*shape"]) -> Magnitude:
-    """ln of the Euclidean norm of all entries, and the shares of exact zeros and of subnormal numbers.
+    """Return ln of the Euclidean norm of all entries, and the shares of exact zeros and of subnormal numbers.
 
     Args:
         x: float16, bfloat16, float32 or float64, any shape, not empty.
@@ -54,7 +56,9 @@ def magnitude(x: Float[Array, "*shape"]) -> Magnitude:
     0.0
     """
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"magnitude: `x` must be a floating array; got {x.dtype}. Convert it first.")
+        raise TypeError(
+            checks.refusal("magnitude", "x", "be a floating array", checks.Shown(x.dtype), "Convert it first.")
+        )
     info, to = jnp.finfo(x.dtype), wide(x.dtype)
     bits = lax.bitcast_convert_type(x, jnp.dtype(f"uint{info.bits}"))
     size = bits & jnp.asarray((1 << (info.bits - 1)) - 1, bits.dtype)
@@ -71,12 +75,12 @@ def magnitude(x: Float[Array, "*shape"]) -> Magnitude:
     # Where the plain sum is far from both ends of the range, what underflowed in it is less than its rounding.
     squares, reach = jnp.sum(jnp.square(x.astype(to))), jnp.finfo(to)
     plain = (squares > reach.tiny / reach.eps**2) & (squares < reach.max * reach.eps)
-    found = lax.cond(plain, lambda: jnp.log(squares) / 2, by_parts)
-    return Magnitude(found, jnp.mean(zero, dtype=to), jnp.mean(subnormal, dtype=to))
+    log_norm = lax.cond(plain, lambda: jnp.log(squares) / 2, by_parts)
+    return Magnitude(log_norm, jnp.mean(zero, dtype=to), jnp.mean(subnormal, dtype=to))
 
 
 def _scaled(x: Float[Array, "*shape"]) -> Float[Array, ""]:
-    """ln of the norm, by way of the largest entry."""
+    """Return ln of the norm, computed beside the largest entry."""
     largest = jnp.max(jnp.abs(x))
     usable = jnp.isfinite(largest) & (largest > 0)
     # By a power of two below the largest: exact, and its inverse is finite.
@@ -88,5 +92,5 @@ def _scaled(x: Float[Array, "*shape"]) -> Float[Array, ""]:
 
 
 def log_norm(x: Float[Array, "*shape"]) -> Float[Array, ""]:
-    """ln of the Euclidean norm alone; see :func:`magnitude`."""
+    """Return ln of the Euclidean norm alone; see :func:`magnitude`."""
     return magnitude(x).log_norm

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
-from jaxsat import addresses
+from jaxsat import addresses, checks
 from jaxsat.networks import normalization
 from jaxsat.networks.mlp import MLP, Params, Trace, check_net
 
@@ -32,7 +32,7 @@ class Signal(NamedTuple):
 
 
 def unit_cotangent(net: MLP, key: Key[Array, ""]) -> Float[Array, " outputs"]:
-    """The cotangent used where no loss is given: gaussian with unit norm, at the network's output."""
+    """Return the cotangent used where no loss is given: gaussian with unit norm, at the network's output."""
     check_net("unit_cotangent", net)
     z = jax.random.normal(jax.random.fold_in(key, addresses.COTANGENT), (net.output_width,))
     return z * jax.lax.rsqrt(jnp.sum(z * z))
@@ -41,7 +41,7 @@ def unit_cotangent(net: MLP, key: Key[Array, ""]) -> Float[Array, " outputs"]:
 def backpropagated_signal(
     net: MLP, params: Params, x: Float[ArrayLike, " inputs"], cotangent: Float[ArrayLike, " outputs"]
 ) -> Signal:
-    """dE/dh_l at every layer, as a direction and the logarithm of its largest entry.
+    """Return dE/dh_l at every layer, as a direction and the logarithm of its largest entry.
 
     Args:
         net, params, x: the network and one input.
@@ -72,7 +72,7 @@ def log_gradient_norms(
     key: Key[Array, ""] | None = None,
     every_depth: bool = False,
 ) -> Float[Array, "*depth depth"]:
-    """ln ||dE/dh_l||, the logarithm of the Euclidean norm of the signal at layers l = 1 .. depth.
+    """Return ln ||dE/dh_l||, the logarithm of the Euclidean norm of the signal at layers l = 1 .. depth.
 
     Args:
         net, params, x: the network and one input.
@@ -116,7 +116,7 @@ def signal_of_trace(
     depth: Int[ArrayLike, ""] | None = None,
     keep: Callable[[Signal], Any] = lambda signal: signal,
 ) -> Any:
-    """:func:`backpropagated_signal` where the forward pass is known already.
+    """Return :func:`backpropagated_signal` where the forward pass is known already.
 
     Args:
         trace: of the network.
@@ -131,7 +131,7 @@ def signal_of_trace(
         top = params.weight_scale * jnp.einsum("o,oi->i", top, params.readout)
 
     def through_slope(incoming, log_scale, h, a):
-        """delta_l from dE/dx_l = incoming * exp(log_scale)."""
+        """Return delta_l from dE/dx_l = incoming * exp(log_scale)."""
         log_size = jnp.log(jnp.abs(incoming)) + net.phi.log_abs_slope(h)
         if a is not None:
             log_size = log_size + jnp.log(a)
@@ -141,7 +141,7 @@ def signal_of_trace(
         return Signal(sign * jnp.exp(relative), log_scale + largest)
 
     def entering(incoming, log_scale, layer):
-        """dE/dx_l, which is the cotangent where the network ends."""
+        """Return dE/dx_l, which is the cotangent where the network ends."""
         return jnp.where(layer == last, top, incoming), jnp.where(layer == last, 0, log_scale)
 
     def layer(carry, inputs):
@@ -167,7 +167,7 @@ def signal_of_trace(
 
 
 def _sum(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Of two signals incoming * exp(log_scale), in the same form, by the larger of them."""
+    """Return the sum of two signals incoming * exp(log_scale), in the same form, beside the larger of them."""
     sizes = [jnp.max(jnp.abs(incoming)) for incoming, _ in (a, b)]
     logs = [log_scale + jnp.log(size) for (_, log_scale), size in zip((a, b), sizes, strict=True)]
     largest = jnp.maximum(*logs)
@@ -180,7 +180,7 @@ def _sum(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
 
 
 def log_norms(signal: Signal) -> Float[Array, "*depth"]:
-    """ln of the Euclidean norm of a signal at every layer."""
+    """Return ln of the Euclidean norm of a signal at every layer."""
     # The largest entry is 1, so the sum neither overflows nor vanishes; a zero signal has log_scale -inf.
     squares = jnp.sum(signal.direction**2, axis=-1)
     return signal.log_scale + jnp.log(jnp.maximum(squares, 1)) / 2
@@ -189,7 +189,7 @@ def log_norms(signal: Signal) -> Float[Array, "*depth"]:
 def plain_gradient_is_zero(
     net: MLP, params: Params, x: Float[ArrayLike, " inputs"], cotangent: Float[ArrayLike, " outputs"]
 ) -> Bool[Array, " depth"]:
-    """Whether ordinary back-propagation, run in the parameters' own dtype, returns exactly 0 for all of dE/dh_l.
+    """Return whether ordinary back-propagation, run in the parameters' own dtype, returns exactly 0 for all of dE/dh_l.
 
     What a training program would see: ``jax.grad`` of the network, with that dtype's underflow (subnormal numbers as
     the device treats them; CPUs under XLA flush them to zero). To see autodiff's own spurious zeros too, make the
@@ -214,6 +214,5 @@ def plain_gradient_is_zero(
 
 def _check_cotangent(net: MLP, cotangent: ArrayLike) -> None:
     if jnp.shape(cotangent) != (net.output_width,):
-        raise ValueError(
-            f"gradients: `cotangent` must have the output's shape ({net.output_width},); got {jnp.shape(cotangent)}."
-        )
+        rule = f"have the output's shape ({net.output_width},)"
+        raise ValueError(checks.refusal("gradients", "cotangent", rule, checks.Shown(jnp.shape(cotangent))))

@@ -9,15 +9,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat.linalg import graded, spectrum
+from jaxsat.linalg.graded_steps import Factor
 from jaxsat.networks import normalization
 from jaxsat.networks.mlp import MLP, Params, check_net
 
 
 class Factors(NamedTuple):
-    """J = readout . D_L hidden_{L-1} ... D_2 hidden_1 . D_1 first, with D_l = diag(signs_l exp(log_abs_slopes_l)).
+    """The factors of J = readout . D_L hidden_{L-1} ... D_2 hidden_1 . D_1 first, with D_l = diag(signs_l exp(log_abs_slopes_l)).
 
-    Weights here include the weight scale. `readout` is None where the network has none. Normalisation is part of the
-    weights, its 1 / s_l of the slopes. A layer with a skip connection, I + a D_l W_l, is a weight as a whole, with slopes 1.
+    Weights act as h = W x (rows are outputs), and include the weight scale. `readout` is None where the network has none.
+    Normalisation is part of the weights, its 1 / s_l of the slopes. A layer with a skip connection, I + a D_l W_l, is a
+    weight as a whole, with slopes 1.
     """
 
     first: Float[Array, "width inputs"]
@@ -30,7 +32,7 @@ class Factors(NamedTuple):
 def jacobian(
     net: MLP, params: Params, x: Float[ArrayLike, " inputs"], *, every_depth: bool = False
 ) -> Float[Array, "*depth outputs inputs"]:
-    """dy/dx of the network at one input, exact up to rounding.
+    """Return dy/dx of the network at one input, exact up to rounding.
 
     Forward mode where the output is at least as wide as the input, reverse mode otherwise. With every_depth, shape
     (depth, width, inputs): dx_l/dx_0 for l = 1 .. depth, from one forward pass, without the read-out.
@@ -53,13 +55,16 @@ def jacobian(
 
 
 def factors(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) -> Factors:
-    """The layer factors of the Jacobian at one input, slopes as sign and natural logarithm of the absolute value."""
+    """Return the layer factors of the Jacobian at one input, slopes as sign and ln of the absolute value.
+
+    Weights act as h = W x: rows are outputs.
+    """
     check_net("factors", net)
     return _layers(net, params.scaled(), x)
 
 
 def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) -> Float[Array, " k"]:
-    """Singular values of dy/dx at one input, descending, by a dense decomposition: k = min(outputs, inputs) of them.
+    """Return the singular values of dy/dx at one input, descending, by a dense decomposition: k = min(outputs, inputs) of them.
 
     Accuracy: absolute, about eps * depth times the largest; what lies below ``eps * max(outputs, inputs) * s_1`` is
     rounding noise (see ``spectrum.singular_values``), in float32 half the spectrum of tanh networks of width 64
@@ -78,7 +83,7 @@ def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) ->
 def log_singular_values(
     net: MLP, params: Params, x: Float[ArrayLike, " inputs"], *, every_depth: bool = False
 ) -> Float[Array, "*depth k"]:
-    """ln of every singular value of dy/dx at one input, descending, to high relative accuracy at any depth.
+    """Return ln of every singular value of dy/dx at one input, descending, to high relative accuracy at any depth.
 
     Args:
         net, params, x: the network and one input.
@@ -114,7 +119,7 @@ def _transposed_product(net: MLP, params: Params, x: ArrayLike) -> Float[Array, 
         slopes = slopes * jnp.exp(normalization.log_reciprocal(trace.deviations))[:, None]
 
     def through(j, weighted, slopes, trace, a):
-        """Rows of dx_l, from those of dx_{l-1} and of W_l dx_{l-1}."""
+        """Return rows of dx_l, from those of dx_{l-1} and of W_l dx_{l-1}."""
         if trace.deviations is not None:
             weighted = normalization.projected(weighted, trace.pre_activations)
         return weighted * slopes[None, :] if a is None else j + a * weighted * slopes[None, :]
@@ -134,7 +139,7 @@ def _transposed_product(net: MLP, params: Params, x: ArrayLike) -> Float[Array, 
 
 @jax.jit
 def _layers(net: MLP, params: Params, x: ArrayLike) -> Factors:
-    """The factors, but for the weight scale: beside the slopes, so that vmap over scales leaves plain draws alone."""
+    """Return the factors with the weight scale in the slopes, so that vmap over scales leaves plain draws alone."""
     trace = net.trace(params, x)
     h, first, hidden = trace.pre_activations, params.first, params.hidden
     log_scales, signs = jnp.log(params.weight_scale), net.phi.slope_sign(h)
@@ -154,20 +159,20 @@ def _layers(net: MLP, params: Params, x: ArrayLike) -> Factors:
 
 
 def _normalised(weight: Float[Array, "n m"], h: Float[Array, " n"]) -> Float[Array, "n m"]:
-    """The derivative of layer normalisation times a weight, without its 1 / s."""
+    """Return the derivative of layer normalisation times a weight, without its 1 / s."""
     return normalization.projected(weight.T, h).T
 
 
-def _graded_factors(net: MLP, params: Params, x: ArrayLike, *, readout: bool) -> list[graded.Factor]:
+def _graded_factors(net: MLP, params: Params, x: ArrayLike, *, readout: bool) -> list[Factor]:
     first, hidden, logs, signs, last = _layers(net, params, x)
     logs = jnp.where(signs == 0, -jnp.inf, logs)
     if first.shape == hidden.shape[1:]:
-        stacks = [graded.Factor(jnp.concatenate([first[None], hidden]), logs, signs)]
+        stacks = [Factor(jnp.concatenate([first[None], hidden]), logs, signs)]
     else:
-        stacks = [graded.Factor(first[None], logs[:1], signs[:1])]
+        stacks = [Factor(first[None], logs[:1], signs[:1])]
         if net.depth > 1:
-            stacks.append(graded.Factor(hidden, logs[1:], signs[1:]))
+            stacks.append(Factor(hidden, logs[1:], signs[1:]))
     if readout and last is not None:
         ones = jnp.ones((1, last.shape[0]), logs.dtype)
-        stacks.append(graded.Factor(last[None], jnp.log(params.weight_scale) * ones, ones))
+        stacks.append(Factor(last[None], jnp.log(params.weight_scale) * ones, ones))
     return stacks

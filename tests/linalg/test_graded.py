@@ -11,7 +11,8 @@ import pytest
 
 import jaxsat
 from jaxsat import addresses
-from jaxsat.linalg import graded, graded_svd
+from jaxsat.linalg import graded, graded_jacobi, graded_steps, graded_svd
+from jaxsat.linalg.graded_steps import Factor
 from jaxsat.linalg.spectrum import log_singular_values_of_product
 
 
@@ -120,7 +121,7 @@ def test_gaps_of_any_size_are_leapt_over(spread, vectors):
         found, rows = graded_svd.in_windows(g, jnp.asarray(d), jnp.asarray(5), graded_svd.RELATIVE, vectors=True)
         np.testing.assert_allclose(rows @ rows.T, np.eye(5), atol=1e-13)
     else:
-        found = graded_svd.log_values(jnp.asarray(x.T), jnp.asarray(d), graded_svd.NORMWISE)
+        found = graded_svd.log_values(jnp.asarray(x.T), jnp.asarray(d))
     np.testing.assert_allclose(found, exact, rtol=4e-16, atol=1e-12)  # rounding of d; QR of a 6 x 5 matrix
 
 
@@ -237,31 +238,39 @@ def test_exact_zeros_and_tiny_entries_do_not_lead_the_decomposition_astray(entri
     x = np.tril(rng.choice(entries, size=(60, n, n)), -1) + np.eye(n)
     x = np.stack([own[rng.permutation(n)] for own in x])
     d = -30.0 * rng.integers(0, rng.choice([2, 4, 9, 21], size=(60, 1)), size=(60, n))
-    find = jax.jit(jax.vmap(lambda xt, d: graded_svd.log_values(xt, d, graded_svd.NORMWISE)))
+    find = jax.jit(jax.vmap(graded_svd.log_values))
     found = find(jnp.asarray(x.swapaxes(1, 2)), jnp.asarray(d))
     # X diag(exp d) is the transpose of diag(exp d) X^T
     exact = [truth(own.T[None], own_d[None], digits=700) for own, own_d in zip(x, d, strict=True)]
     np.testing.assert_allclose(found, np.stack(exact), rtol=0, atol=1e-9)
 
 
-def test_normwise_windows_find_the_same(monkeypatch):
-    """What backends other than the CPU run, whose decompositions promise only eps times the largest."""
-    factors = [jnp.asarray(f) for f in tanh_factors(8, 12, 6.0, 0)]
-    exact = truth(*factors)
-    for window, tolerance in ((graded_svd.NORMWISE, 1e-8), (graded_svd.NORMWISE_SINGLE, 1e-4)):
-        monkeypatch.setattr(graded_svd, "RELATIVE", window)
-        jax.clear_caches()
-        found = graded.log_singular_values([graded.Factor(*factors)])
-        np.testing.assert_allclose(found, exact, rtol=0, atol=tolerance)
-    jax.clear_caches()
+@pytest.mark.parametrize("spread", [6.0, pytest.param(0.0, marks=pytest.mark.slow)])
+def test_jacobi_finds_the_same(spread):
+    """What devices other than a CPU run: values, and right vectors that bring diag(exp d) G to orthogonal rows."""
+    factors = [jnp.asarray(f) for f in tanh_factors(7, 12, spread, 0)]
+    state, _ = jax.lax.scan(graded_steps.times, graded_steps.identity([Factor(*factors)]), Factor(*factors))
+    xt, d = graded_svd.by_size(*graded_steps.absorbed(state))
+    for rank in (7, 5):
+        g = graded_svd.triangle(xt, d).at[:, rank:].set(0)
+        found, rows = jax.jit(graded_jacobi.log_values)(g, d, jnp.asarray(rank))
+        expected, _ = graded_svd.in_windows(g, d, jnp.asarray(rank), graded_svd.RELATIVE)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(rows[:rank] @ rows[:rank].T, np.eye(rank), atol=1e-13)
+        turned = jnp.exp(d - d[0])[:, None] * (g @ rows[:rank].T)
+        lengths = jnp.linalg.norm(turned, axis=0)
+        np.testing.assert_allclose(lengths, jnp.exp(found[:rank] - d[0]), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(jax.jit(graded_jacobi.log_values)(graded_svd.triangle(xt, d), d, jnp.asarray(7))[0],
+                               truth(*factors), rtol=0, atol=1e-9)  # fmt: skip
+    assert np.isnan(graded_jacobi.log_values(g * jnp.nan, d, jnp.asarray(7))[0]).all()
 
 
 def test_a_nan_marks_its_network_and_no_other():
     weights, logs, signs = (jnp.asarray(f, jnp.float32) for f in tanh_factors(6, 8, 2.0, 1))
     batch = jnp.stack([logs, logs.at[3, 2].set(jnp.nan), logs, logs.at[0].set(jnp.nan)])
     for run in (graded.log_singular_values, lambda s: graded.log_singular_values_of_every_layer(s)[0][-1]):
-        alone = jax.jit(run)([graded.Factor(weights, logs, signs)])
-        found = jax.jit(jax.vmap(lambda own, run=run: run([graded.Factor(weights, own, signs)])))(batch)
+        alone = jax.jit(run)([Factor(weights, logs, signs)])
+        found = jax.jit(jax.vmap(lambda own, run=run: run([Factor(weights, own, signs)])))(batch)
         np.testing.assert_allclose(found[0], alone, rtol=1e-6)
         np.testing.assert_allclose(found[2], alone, rtol=1e-6)
         assert jnp.isnan(found[1]).all()
@@ -272,7 +281,7 @@ def test_an_unsound_network_does_not_change_its_neighbours():
     """One deeply saturated network in a batch is done again layer by layer; the others keep their bits."""
     weights, logs, signs = (jnp.asarray(f, jnp.float32) for f in tanh_factors(8, 8, 1.0, 1))
     saturated = jnp.asarray(tanh_factors(8, 8, 60.0, 2)[1], jnp.float32)
-    run = jax.jit(jax.vmap(lambda own: graded.log_singular_values([graded.Factor(weights, own, signs)])))
+    run = jax.jit(jax.vmap(lambda own: graded.log_singular_values([Factor(weights, own, signs)])))
     np.testing.assert_array_equal(run(jnp.stack([logs, saturated]))[0], run(jnp.stack([logs, logs]))[0])
     exact = truth(weights, saturated, signs, digits=1500)
     np.testing.assert_allclose(run(jnp.stack([logs, saturated]))[1], exact, rtol=2e-7, atol=1e-3)
@@ -328,7 +337,7 @@ def test_compiled_once_for_all_values():
     @jax.jit
     def run(logs):
         traces.append(1)
-        return graded.log_singular_values([graded.Factor(jnp.stack([jnp.eye(4)] * 3), logs, jnp.ones((3, 4)))])
+        return graded.log_singular_values([Factor(jnp.stack([jnp.eye(4)] * 3), logs, jnp.ones((3, 4)))])
 
     for scale in (1.0, 10.0, 500.0):
         run(-scale * jnp.ones((3, 4)))
@@ -337,7 +346,7 @@ def test_compiled_once_for_all_values():
 
 def test_growth_by_qr_is_that_of_the_triangular_factor():
     weights, logs, signs = tanh_factors(5, 6, 1.0, 8)
-    growth = graded.log_growth_by_qr(graded.Factor(*(jnp.asarray(f) for f in (weights, logs, signs))))
+    growth = graded.log_growth_by_qr(Factor(*(jnp.asarray(f) for f in (weights, logs, signs))))
     product = functools.reduce(
         lambda p, f: (f[2] * np.exp(f[1]))[:, None] * (f[0] @ p), zip(weights, logs, signs, strict=True), np.eye(5)
     )

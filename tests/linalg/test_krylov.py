@@ -96,13 +96,13 @@ def test_relu_deep_network_has_no_ghosts():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: krylov.largest_singular_values(lambda x: x[:3], jnp.ones(5), 4), ValueError, "from 1 to 3, the largest possible rank"),
+        (lambda: krylov.largest_singular_values(lambda x: x[:3], jnp.ones(5), 4), ValueError, "from 1 to 3; got 4. 3 is the largest possible rank"),
         (lambda: krylov.largest_singular_values(lambda x: x, jnp.ones(5), 0), ValueError, "got 0"),
         (lambda: krylov.largest_singular_values(lambda x: x, jnp.arange(5), 1), TypeError, "floating-point arrays"),
         (lambda: krylov.largest_singular_values(lambda x: x.astype(complex), jnp.ones(5), 1), TypeError, "real floating-point"),
         (lambda: krylov.quadrature(lambda x: x, jnp.ones(5), probes=1), ValueError, "`probes` must be an integer of at least 2"),
         (lambda: krylov.quadrature(lambda x: x, jnp.ones(5), steps=0), ValueError, "`steps` must be"),
-        (lambda: krylov.schatten_norm(krylov.quadrature(lambda x: x, jnp.ones(5)), -1.0), ValueError, "`p` must be positive"),
+        (lambda: krylov.schatten_norm(krylov.quadrature(lambda x: x, jnp.ones(5)), -1.0), ValueError, "`p` must be a finite number and above 0"),
         (lambda: krylov.spectral_density(krylov.quadrature(lambda x: x, jnp.ones(5)), jnp.ones(2), 0.0), ValueError, "`width`"),
     ],
 )  # fmt: skip

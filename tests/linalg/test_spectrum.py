@@ -119,7 +119,7 @@ W = np.ones((3, 4, 4))
         (lambda: spectrum.log_singular_values_of_product([W[0]], [np.ones(4)] * 2), ValueError, "one entry for each of 1"),
         (lambda: spectrum.log_singular_values_of_product([W[0], W[0, :2]], every_depth=True), ValueError, "layers of one width"),
         (lambda: spectrum.stable_rank(np.ones(0)), ValueError, "must be those of one matrix"),
-        (lambda: spectrum.effective_dimension(np.ones(3), ridge=-1.0), ValueError, "`ridge` must be positive"),
+        (lambda: spectrum.effective_dimension(np.ones(3), ridge=-1.0), ValueError, "`ridge` must be a finite number and above 0"),
         (lambda: spectrum.lyapunov_exponents(np.ones((1, 2, 3))), ValueError, "square and of one size"),
     ],
 )  # fmt: skip

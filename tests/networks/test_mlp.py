@@ -136,7 +136,7 @@ def test_default_input_has_unit_mean_square():
         ({"weight_scale": -1.0}, ValueError, "`weight_scale` must be finite and at least 0"),
         ({"bias_scale": float("inf")}, ValueError, "`bias_scale` must be finite"),
         ({"bias_scale": "large"}, TypeError, "`bias_scale` must be a number; got 'large'"),
-        ({"weight_scale": "xavier"}, ValueError, "named scale must be one of"),
+        ({"weight_scale": "xavier"}, ValueError, "must be a number or a known name"),
         ({"activation": "rellu"}, ValueError, "Did you mean 'relu'"),
         ({"ensemble": "ortogonal"}, ValueError, "Did you mean 'orthogonal'"),
         ({"fan": "out"}, ValueError, "`fan` must be one of in, average"),
