@@ -65,8 +65,7 @@ def measure(options: Options) -> xarray.Dataset:
     """Return ln of the gradient norm at every layer of every network, and its law."""
     parts: list[xarray.Dataset] = []
     for name in (activations.get(a).name for a in options.activations):
-        with jax.enable_x64(True):  # in float32 sqrt 2 is below the edge
-            scale = float(theory.critical_weight_scale(name)) * (1.0 if name in EXACT else options.factor)
+        scale = _scale(options, name)
         net = jaxsat.MLP(depth=options.depth, width=1, activation=name, weight_scale=scale)
         part = jaxsat.sweep(
             net, "log_gradient_norms", {"width": list(options.widths)}, seeds=options.seeds,
@@ -79,6 +78,14 @@ def measure(options: Options) -> xarray.Dataset:
         part["weight_scale"] = (), scale, {"long_name": "weight scale sigma_w", "units": "1"}
         parts.append(part.expand_dims(activation=[name]))
     return xarray.concat(parts, "activation", combine_attrs="override")
+
+
+def _scale(options: Options, name: str) -> float:
+    """Return the weight scale of an activation: for relu and identity the scale that keeps every mean square."""
+    with jax.enable_x64(True):  # in float32 sqrt 2 is below the edge
+        if name in EXACT:
+            return float(theory.length_map(name, 1.0, 1.0)) ** -0.5
+        return options.factor * float(theory.critical_weight_scale(name))
 
 
 def _law(name: str, depth: int, width: int, scale: float) -> tuple[np.ndarray, np.ndarray]:

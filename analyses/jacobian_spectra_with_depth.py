@@ -90,14 +90,14 @@ def measure(options: Options) -> xarray.Dataset:
         ("activation", "ensemble", "depth", "index"), "ln of the singular values of dx_l/dx_0, descending",
         coordinates={"activation": list(options.activations), "ensemble": ENSEMBLES},
     )  # fmt: skip
-    found = jaxsat.sweep(
+    dataset = jaxsat.sweep(
         jaxsat.MLP(depth=options.depth, width=options.width),
         Measure("log_singular_values", spectra, {"log_singular_values": label}),
         {"weight_scale": list(options.factors)}, seeds=options.seeds, root_seed=options.root_seed,
         store=command.part(options, NAME),
     ).rename(weight_scale="factor")  # fmt: skip
-    found.factor.attrs.update(long_name="weight scale over the critical scale", units="1")
-    return found.merge(three_ways(options), combine_attrs="override")
+    dataset.factor.attrs.update(long_name="weight scale over the critical scale", units="1")
+    return dataset.merge(three_ways(options), combine_attrs="override")
 
 
 def three_ways(options: Options) -> xarray.Dataset:

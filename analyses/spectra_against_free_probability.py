@@ -70,6 +70,9 @@ def _stationary(options: Options, name: str) -> tuple[jaxsat.MLP, float]:
     """Return a network at its critical scale, and the mean square of its input for which every layer has one length."""
     bias = 0.0 if name in SCALE_FREE else options.bias_scale
     with jax.enable_x64(True):  # theory is returned in the default dtype, and float32 cannot hold sqrt 2
+        if name in SCALE_FREE:  # the scale that keeps every mean square, so that every length is stationary
+            scale = float(theory.length_map(name, 1.0, 1.0)) ** -0.5
+            return jaxsat.MLP(2, options.width, name, scale, bias), 1.0
         scale = float(theory.critical_weight_scale(name, bias))
         q = float(theory.mean_field(name, scale, bias).q)
     return jaxsat.MLP(2, options.width, name, scale, bias), (q - bias**2) / scale**2

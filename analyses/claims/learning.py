@@ -1,4 +1,4 @@
-"""Claims on what gradients do to learning: none without them, and over-fitting where they are constantly 1."""
+"""Claims on gradients and learning: no learning without gradients, and over-fitting where gradients are constantly 1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEAD = 1  # the layer, counted from 0
 
 
 def no_gradient_no_learning(networks: Networks) -> list[Row]:
-    """How far a relu layer that is switched off for every example moves in the next step, over how far in the step before.
+    """Return how far a relu layer moves after it is switched off for every example, over how far it moved before.
 
     Its weights have a gradient of exactly 0 then; the read-out's biases do not.
     """
@@ -42,7 +42,7 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
     start: Any = drawn(networks.keys(options.seeds))._replace(weight_scale=None, bias_scale=None)
 
     def sizes(tree):
-        """Of the layer's weights and of the read-out's biases, for each seed."""
+        """Return the norms of the layer's weights and of the read-out's biases, for each seed."""
         return np.linalg.norm(tree.hidden[:, DEAD - 1], axis=(1, 2)), np.linalg.norm(tree.readout_bias, axis=1)
 
     optimizers = {
@@ -67,7 +67,7 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
             update, state, weights = advanced(slope, state, weights)
             moved.append(sizes(update))
         layer, readout = (after / before for before, after in zip(*moved[-2:], strict=True))
-        without = sizes(slope)[0] == 0  # else the claim is not of this case
+        without = sizes(slope)[0] == 0  # otherwise this case does not test the claim
         rows.append(of_seeds(f"{name}: the layer", np.where(without, layer, np.nan)))
         if name == "sgd":
             rows.append(of_seeds("sgd: read-out bias above it", readout))
@@ -75,7 +75,7 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
 
 
 def constant_gradient_overfits(networks: Networks) -> list[Row]:
-    """Training less test accuracy: that of linear and relu networks less that of sigmoidal ones of the same seed."""
+    """Return the gap of linear and relu networks less the gap of sigmoidal networks of the same seed."""
     level, rows = networks.options.level, []
     for other in networks.sigmoidal:
         for name in reversed(CONTRASTS):
@@ -86,7 +86,7 @@ def constant_gradient_overfits(networks: Networks) -> list[Row]:
 
 
 def _gap_at_level(networks: Networks, name: str) -> np.ndarray:
-    """Where training accuracy first passes the level, linear between looks; NaN for seeds that never do."""
+    """Return the gap where training accuracy first passes the level, linear between looks; NaN if it never does."""
     level, setting = networks.options.level, networks.fastest(name)
     train, test = (networks.trained_at(v, name, *setting).astype(float) for v in ("accuracy", "test_accuracy"))
     gaps = np.full(len(train), np.nan)

@@ -1,4 +1,4 @@
-"""The networks that several claims are tested on: as they are drawn, and while they train on digits."""
+"""The networks on which several claims are tested: before training, and while they train on digits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTRASTS = ("relu", "identity")  # what sigmoidal networks are compared with
 
 
 class Networks:
-    """Options of the analysis, and the networks made by them once however many claims ask for them."""
+    """The options of the analysis, and the networks that they ask for, each made once for all claims."""
 
     def __init__(self, options: Any, name: str):
         self.options, self.name = options, name
@@ -32,7 +32,7 @@ class Networks:
 
     @functools.cached_property
     def critical(self) -> dict[str, float]:
-        """Scales at the edge of chaos, without biases."""
+        """Weight scales at the edge of chaos, without biases."""
 
         with jax.enable_x64(True):
             return {a: float(theory.critical_weight_scale(a)) for a in self.sigmoidal} | {
@@ -45,7 +45,7 @@ class Networks:
         return jax.jit(jax.vmap(addresses.network, (None, 0)))(root, np.arange(count))
 
     def scale(self, activation: str, label: str = STANDARD) -> float:
-        """sigma_w: LeCun's 1, for relu He's sqrt 2; the large one is a multiple of it."""
+        """Return sigma_w: LeCun's 1, for relu He's sqrt 2; the large scale is a multiple of that."""
         return (float(np.sqrt(2)) if activation == "relu" else 1.0) * (self.options.factor if label == LARGE else 1.0)
 
     @functools.cached_property
@@ -55,7 +55,7 @@ class Networks:
 
     @functools.cached_property
     def trained(self) -> Any:
-        """Dimensions activation, scale, learning_rate, seed, step and layer; networks that diverged stay where they were."""
+        """Networks in training: dimensions activation, scale, learning_rate, seed, step, layer. After divergence they stay."""
 
         options, parts = self.options, []
         steps = options.epochs * (options.examples // options.batch_size)
@@ -105,7 +105,7 @@ class Networks:
         return float(np.max(rates[~diverged], initial=rates.min()))
 
     def fastest(self, activation: str) -> tuple[str, float]:
-        """Scale and learning rate with which training accuracy comes first to the level, on average over seeds."""
+        """Return the scale and learning rate at which training accuracy reaches the level first, on average over seeds."""
         steps = self.trained.step.values.astype(float)
 
         def first(setting):
@@ -115,10 +115,10 @@ class Networks:
         return min(((label, rate) for label in (STANDARD, LARGE) for rate in self.options.learning_rates), key=first)
 
     def drawn_at(self, variable: str, activation: str, weight_scale: float) -> np.ndarray:
-        """Of the networks before training: seeds x layers."""
+        """Return a variable of the networks before training: seeds x layers."""
         chosen = self.drawn[variable].sel(activation=activation).sel(weight_scale=weight_scale, method="nearest")
         return chosen.values
 
     def trained_at(self, variable: str, activation: str, scale: str, rate: float) -> np.ndarray:
-        """Of the networks in training: seeds x steps (x layers)."""
+        """Return a variable of the networks in training: seeds x steps (x layers)."""
         return self.trained[variable].sel(activation=activation, scale=scale, learning_rate=rate).values

@@ -1,4 +1,4 @@
-"""What an experiment on a claim hands back: one row for each condition."""
+"""What an experiment on a claim returns: a row for each condition."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from jaxsat.results import estimates
 class Row(NamedTuple):
     """An effect under one condition, with the ends of its 95 % interval.
 
-    `expected` is what theory says, where it says something; `values` are those of single seeds, none for what is
-    computed and not sampled.
+    `expected` is the effect in theory, NaN if theory says nothing. `values` has the effect of each seed; it is empty if the
+    effect is computed and not sampled.
     """
 
     condition: str
@@ -39,7 +39,7 @@ class Claim(NamedTuple):
 
 
 def of_seeds(condition: str, values: Any, expected: float = float("nan")) -> Row:
-    """Mean over seeds with its interval; seeds for which the effect is not defined are NaN, and left out."""
+    """Return the mean over seeds with its interval; seeds without a defined effect are NaN, and left out."""
     values = np.asarray(values, float)
     found = estimates.mean_interval(values)
     return Row(condition, float(found.estimate), float(found.low), float(found.high), expected, values)

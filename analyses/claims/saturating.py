@@ -13,6 +13,7 @@ from scipy import stats
 import jaxsat
 from analyses.claims.networks import LARGE, STANDARD, Networks
 from analyses.claims.rows import Row, of_seeds
+from analyses.shared import theories
 from jaxsat import addresses, theory
 from jaxsat.measures import saturation
 from jaxsat.results import estimates
@@ -28,20 +29,20 @@ def _settings(networks: Networks) -> Iterator[tuple[str, float]]:
 
 
 def _starts(networks: Networks, name: str) -> list[tuple[str, Callable[[str], float]]]:
-    """Weight scales of an activation that ReLU is compared with at its own: once where the standard one is critical."""
+    """Return the weight scales at which an activation is compared with ReLU: one if its standard scale is critical."""
     standard, critical = ("standard", networks.scale), ("critical", networks.critical.__getitem__)
     same = np.isclose(networks.scale(name), networks.critical[name])
     return [("standard and critical", networks.scale)] if same else [standard, critical]
 
 
 def _rise(networks: Networks, variable: str, activation: str, label: str, rate: float) -> np.ndarray:
-    """End less start of a share, mean over layers: one number for each seed."""
+    """Return a share at the end less that at the start, mean over layers, for each seed."""
     share = networks.trained_at(variable, activation, label, rate).mean(-1)
     return share[:, -1] - share[:, 0]
 
 
 def sigmoidal_units_saturate(networks: Networks) -> list[Row]:
-    """Mean over layers at the end, for each setting; and the layer and epoch that saturate most, at the largest rate."""
+    """Return the mean over layers for each setting; and the layer and epoch that saturate most, at the largest rate."""
     rows, fastest = [], max(networks.options.learning_rates)
     for name in networks.sigmoidal:
         for label, rate in _settings(networks):
@@ -63,22 +64,17 @@ def relu_can_die(networks: Networks) -> list[Row]:
 
 
 def large_weights_saturate(networks: Networks) -> list[Row]:
-    """At the start against theory for wide networks, and at the end of training."""
+    """Return differences at the start, with theory for wide networks, and at the end of training."""
     options, rows = networks.options, []
-
-    def expected(name, scale):
-        if name == "relu":
-            return 0.5  # of slopes are 0 at every scale
-        with jax.enable_x64(True):
-            q = theory.length_trajectory(name, options.drawn_depth, scale)[-1]
-            return float(theory.saturated_probability(name, q))
 
     for name in [*networks.sigmoidal, "relu"]:
         small = networks.scale(name)
-        for large in (networks.scale(name, LARGE), 10.0):
+        scales = np.array([small, networks.scale(name, LARGE), 10.0])
+        start, *ends = _saturated_in_theory(name, options.drawn_depth, scales)
+        for large, end in zip(scales[1:], ends, strict=True):
             before, after = (networks.drawn_at("saturated_fraction", name, s)[:, -1] for s in (small, large))
             condition = f"{name}, {small:.3g} to {large:.3g}, start"
-            rows.append(of_seeds(condition, after - before, expected(name, large) - expected(name, small)))
+            rows.append(of_seeds(condition, after - before, end - start))
     rate = min(options.learning_rates)
     for name in networks.sigmoidal:
         small, large = (
@@ -87,6 +83,17 @@ def large_weights_saturate(networks: Networks) -> list[Row]:
         condition = f"{name}, {networks.scale(name):.3g} to {networks.scale(name, LARGE):.3g}, trained"
         rows.append(of_seeds(condition, large - small))
     return rows
+
+
+def _saturated_in_theory(name: str, depth: int, scales: np.ndarray) -> np.ndarray:
+    """Return the share of saturated slopes in the last layer of wide networks, at each weight scale."""
+    if name == "relu":
+        return np.full(len(scales), 0.5)  # slopes that are 0, at every scale
+
+    def share(scale):
+        return theory.saturated_probability(name, theory.length_trajectory(name, depth, scale)[-1])
+
+    return theories.over(share, scales)
 
 
 def relu_avoids_saturation(networks: Networks) -> list[Row]:
@@ -101,7 +108,7 @@ def relu_avoids_saturation(networks: Networks) -> list[Row]:
 
 
 def relu_avoids_vanishing(networks: Networks) -> list[Row]:
-    """Growth per layer on the way back: that of relu less that of the sigmoidal unit."""
+    """Return the growth of the gradient per layer back in relu networks, less that in sigmoidal networks."""
     rows = []
     for name in networks.sigmoidal:
         for what, scales in _starts(networks, name):
@@ -119,7 +126,7 @@ def relu_avoids_vanishing(networks: Networks) -> list[Row]:
 
 
 def saturated_layers_move_slower(networks: Networks) -> list[Row]:
-    """Correlations within a network, so that what differs between networks cannot make them; mean over its settings."""
+    """Return correlations within a network, mean over settings: differences between networks cannot cause them."""
     rows = []
     for name in networks.sigmoidal:
         plain, adjusted = [], []
@@ -141,7 +148,7 @@ def saturated_layers_move_slower(networks: Networks) -> list[Row]:
 
 
 def _pushed(networks: Networks, name: str) -> np.ndarray:
-    """One layer's biases are moved outwards; rank correlation of its saturation with its update, for each seed."""
+    """Return the rank correlation of a layer's saturation with its update when its biases move outwards, for each seed."""
     options = networks.options
     net = jaxsat.MLP(depth=options.depth, width=options.width, activation=name, inputs=64, outputs=10)
     x, y = (jnp.asarray(a[: options.batch_size]) for a in networks.digits.train)
@@ -177,17 +184,17 @@ def _pushed(networks: Networks, name: str) -> np.ndarray:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Along the last axis; ties share their mean rank."""
+    """Return ranks along the last axis; ties share their mean rank."""
     return stats.rankdata(values, axis=-1)
 
 
 def _residual(values: np.ndarray) -> np.ndarray:
-    """Of (seed, step, layer), less the mean of each step and of each layer of that seed."""
+    """Return values (seed, step, layer) less the mean of each step and of each layer of that seed."""
     return values - values.mean(1, keepdims=True) - values.mean(2, keepdims=True) + values.mean((1, 2), keepdims=True)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Pearson's, along the last axis; NaN where one of them does not vary or is not finite."""
+    """Return Pearson's correlation along the last axis; NaN if a side does not vary or is not finite."""
     finite = np.all(np.isfinite(a) & np.isfinite(b), axis=-1, keepdims=True)
     a, b = (np.where(finite, v, 0.0) for v in (a, b))
     a, b = (v - v.mean(-1, keepdims=True) for v in (a, b))
@@ -196,7 +203,7 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Over what is not NaN; NaN where nothing is."""
+    """Return the mean over numbers that are not NaN; NaN if there are none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return np.nanmean(values, axis=axis)

@@ -1,4 +1,4 @@
-"""Claims on slopes and their products: the logistic's quarter, the chain rule, and where a dtype stops telling apart."""
+"""Claims on slopes and their products: the logistic's quarter, the chain rule, and from where on a dtype rounds neighbours to one value."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SOME, FAR = 30.0, 200.0  # by which ln of the slopes' product falls: in float32'
 
 
 def slope_is_at_most_a_quarter(networks: Networks) -> list[Row]:
-    """ln of 4 s', over every finite number of the small dtypes, 800 001 of float64.
+    """Return the largest ln of 4 s', over every finite number of the small dtypes, and over 800 001 of float64.
 
-    What is computed by the formula of the claim; jaxsat's own slope rounds to 1/4 (1 + eps) in float16 at some numbers.
+    The slope is computed by the formula of the claim. jaxsat's own slope rounds to 1/4 (1 + eps) in float16 at some numbers.
     """
     sigmoid, every = activations.get("sigmoid"), np.arange(2**16, dtype=np.uint16)
     with jax.enable_x64(True):
@@ -41,7 +41,7 @@ def slope_is_at_most_a_quarter(networks: Networks) -> list[Row]:
 
 
 def product_has_quarter_and_weights(networks: Networks) -> list[Row]:
-    """ln of a layer's growth over 1/4 ||W||, in the layer where it is largest."""
+    """Return ln of the growth in a layer over 1/4 ||W||, in the layer where it is largest."""
     options = networks.options
     net = jaxsat.MLP(depth=options.drawn_depth, width=options.width)
 
@@ -60,7 +60,7 @@ def product_has_quarter_and_weights(networks: Networks) -> list[Row]:
 
 
 def product_has_quarter_alone(networks: Networks) -> list[Row]:
-    """ln of the mean growth per layer over 1/4."""
+    """Return ln of the mean growth per layer over 1/4."""
     return [
         of_seeds(
             f"{name}, weight scale {scale:.3g}",
@@ -71,14 +71,14 @@ def product_has_quarter_alone(networks: Networks) -> list[Row]:
 
 
 def _scales(networks: Networks) -> list[tuple[str, float, float]]:
-    """Activation, weight scale (standard, large, critical) and the largest slope: 1/4 for the logistic function."""
+    """Return activation, weight scale (standard, large, critical) and largest slope: 1/4 for the logistic function."""
     name = "sigmoid" if "sigmoid" in networks.sigmoidal else networks.sigmoidal[0]
     scales = {networks.scale(name), networks.scale(name, LARGE), networks.critical[name]}
     return [(name, scale, activations.get(name).max_slope) for scale in sorted(scales)]
 
 
 def upstream_does_not_reach_downstream(networks: Networks) -> list[Row]:
-    """||dE/dh_1|| for twice the gradient at the output, over what it is for that gradient; 1 where both are 0."""
+    """Return ||dE/dh_1|| for a doubled gradient at the output, over that for the single gradient; 1 if both are 0."""
     options, rows = networks.options, []
     draw = jaxsat.MLP(depth=options.depth, width=options.width, bias_scale=1.0)
 
@@ -128,13 +128,13 @@ def values_cannot_be_told_apart(networks: Networks) -> list[Row]:
 
 
 def log_slopes_cannot_be_told_apart(networks: Networks) -> list[Row]:
-    """ln sigma'(x) is -x for large x: told apart until x + 1 rounds to x, from twice where numbers are 2 apart."""
+    """ln sigma'(x) is -x for large x, so x and x + 1 differ until x + 1 rounds to x: from 4 / eps on, at the latest."""
     sigmoid = activations.get("sigmoid")
     return _from_where_on("ln sigma'", sigmoid.log_abs_slope, lambda dtype: 4 / float(ml_dtypes.finfo(dtype).eps))
 
 
 def _from_where_on(what: str, function: Any, expected: Any) -> list[Row]:
-    """The x from which on f(x) = f(x + 1), in each dtype; the interval is between neighbours of a grid."""
+    """Return the x from which on f(x) = f(x + 1), in each dtype; the interval lies between neighbours of a grid."""
     rows = []
     with jax.enable_x64(True):
         for name in DTYPES:

@@ -1,10 +1,10 @@
-"""Experiments on the claims that this project was started with: one small function each, from networks to rows.
+"""The claims with which this project was started, each with its experiment and with what its effect must be.
 
-``rows``: what an experiment hands back. ``networks``: the networks that several are made on. ``saturating``, ``slopes``,
-``learning``: the experiments. ``CLAIMS``: each claim as it was made, with what it says its effect must be; thresholds are
-round numbers, chosen after a first look at four seeds and not changed since. Some conditions were, after quick runs: claims 2
-and 10 were split so that what holds stands apart, ReLU is compared in training at a rate at which it stays finite, claim 9
-saturates further, and jaxsat's own slope in float16, which rounds to 1/4 (1 + eps), was left out of 2a.
+``rows`` says what an experiment returns, and ``networks`` has the networks that several experiments use. The experiments are
+in ``saturating``, ``slopes`` and ``learning``, a small function for each claim. Thresholds are round numbers. They were chosen
+after a first look at four seeds and have not been changed since. Some conditions were changed after quick runs. Claims 2 and
+10 were split, so that the part that holds stands apart. ReLU is compared in training at a rate at which it stays finite.
+Claim 9 saturates further. The slope of jaxsat itself in float16, which rounds to 1/4 (1 + eps), was left out of claim 2a.
 """
 
 from analyses.claims import learning, saturating, slopes
@@ -14,8 +14,8 @@ from analyses.shared.verdicts import Wanted
 CLAIMS = (
     Claim(
         "1", "after some epochs sigmoidal units saturate",
-        "trained on digits by SGD: share of saturated slopes, mean over layers, at the end less at the start; worst layer: "
-        "the largest rise of any layer at any look",
+        "trained on digits by SGD: share of saturated slopes at the end less that at the start, mean over layers; worst layer: "
+        "the largest rise of any layer at any time",
         "rise of saturated share", Wanted("at least", 0.05), saturating.sigmoidal_units_saturate,
     ),
     Claim(
@@ -25,19 +25,19 @@ CLAIMS = (
     ),
     Claim(
         "2b", "... and its product with depth: 1/4 ||W|| a layer",
-        "growth of ||dE/dh|| from layer to layer on the way back against the largest slope times the weights' spectral norm, in "
-        "the worst layer of each network, at the start",
+        "growth of ||dE/dh|| per layer on the way back, compared with the largest slope times the spectral norm of the weights, "
+        "in the worst layer of each network, at the start",
         "ln (measured / bound)", Wanted("at most", 0.0), slopes.product_has_quarter_and_weights,
     ),
     Claim(
         "2c", "... and its product with depth: 1/4 a layer, whatever W",
-        "mean growth of ||dE/dh|| per layer on the way back against the largest slope alone, at the start",
+        "mean growth of ||dE/dh|| per layer on the way back, compared with the largest slope alone, at the start",
         "ln (measured / bound)", Wanted("at most", 0.0), slopes.product_has_quarter_alone,
     ),
     Claim(
         "3", "saturated layers' weights move slower",
-        "update-to-weight ratio against saturated share, within each network: ranks across layers (mean over epochs); after "
-        "layer and epoch means are taken out; and where one layer's biases are pushed outwards",
+        "correlation of the update-to-weight ratio with the saturated share, within each network: of ranks across layers (mean "
+        "over epochs); after layer and epoch means are subtracted; and where the biases of a layer are pushed outwards",
         "correlation", Wanted("at most", -0.2), saturating.saturated_layers_move_slower,
     ),
     Claim(
@@ -58,25 +58,25 @@ CLAIMS = (
     ),
     Claim(
         "6", "large weights saturate",
-        "share of saturated slopes at a larger weight scale less at a smaller one: last layer at the start, mean over layers "
-        "trained; expected: mean field, infinite width",
+        "share of saturated slopes at a larger weight scale less that at a smaller scale: last layer at the start, mean over "
+        "layers after training; expected: mean field, infinite width",
         "difference of saturated share", Wanted("at least", 0.05), saturating.large_weights_saturate,
     ),
     Claim(
         "7", "a zero gradient means no learning",
-        "ReLU layer switched off for every example in training: movement of its weights in the next step, when its gradient is "
-        "exactly 0, over that in the step before",
+        "a ReLU layer is switched off for every example during training: movement of its weights in the next step, when its "
+        "gradient is exactly 0, divided by the movement in the step before",
         "movement, share of before", Wanted("at most", 0.01), learning.no_gradient_no_learning,
     ),
     Claim(
         "8", '"a gradient constantly 1 means over-fitting"',
-        "training less test accuracy of linear (slope 1) and ReLU networks less that of sigmoidal ones, each at the setting that "
-        "learns fastest; same draws and data; at equal training accuracy and after equal epochs",
+        "gap (training less test accuracy) of linear (slope 1) and ReLU networks less the gap of sigmoidal networks, each at the "
+        "setting that learns fastest; same draws and data; at equal training accuracy and after equal epochs",
         "difference of gaps", Wanted("at least", 0.01), learning.constant_gradient_overfits,
     ),
     Claim(
         "9", "in saturation a larger upstream gradient does not lead to a larger downstream one",
-        "the gradient at the output is doubled in networks saturated by their biases: by how much grows that of the first layer; "
+        "the gradient at the output is doubled in networks saturated by their biases: growth of the gradient of the first layer; "
         "expected: the chain rule",
         "downstream, doubled / single", Wanted("at most", 1.0), slopes.upstream_does_not_reach_downstream,
     ),

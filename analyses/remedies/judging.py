@@ -69,13 +69,14 @@ def judged_cases(options: Options, dataset: xarray.Dataset) -> tuple[list[list[C
 
 
 def table(options: Options, dataset: xarray.Dataset) -> list[dict[str, Any]]:
-    """What to try first: remedies by mean test accuracy in the worse of two cases, weights too small and too large, each at
-    the learning rate that gave the lowest median training loss on other seeds. Low, high: its 95 % interval over seeds.
-    Trains: cases in which the low end is above nine tenths of the way from chance to the first remedy's accuracy. Behind:
-    mean difference in accuracy from the first remedy, seed by seed, * where its 95 % interval leaves out 0. Works: number
-    of learning rates at which the mean accuracy is above the same nine tenths. At end: the rate is the smallest
-    or largest tried, and one beyond might do better. Rate, works, and the medians at the start of ln |dE/dh_1| / |dE/dh_L|
-    and of the Jacobian's ln s_1 / s_10 are of the worse case."""
+    """What should be tried first? Remedies are sorted by their mean test accuracy in the worse of two cases, weights that
+    are too small and weights that are too large. Each remedy has the learning rate with the lowest median training loss on
+    other seeds. Low, high: the 95 % interval of the accuracy over seeds. Trains: the cases in which the low end is above nine
+    tenths of the way from chance to the accuracy of the first remedy. Behind: the mean difference in accuracy from the first
+    remedy, seed by seed, with * where its 95 % interval does not hold 0. Works: the number of learning rates at which the mean
+    accuracy is above the same nine tenths. At end: the rate is the smallest or the largest that was tried, and a rate beyond
+    it might do better. Rate, works and the last two columns are those of the worse case. The last two columns are medians
+    before training: of ln |dE/dh_1| / |dE/dh_L|, and of ln s_1 / s_10 of the Jacobian."""
     order, bar = judged_cases(options, dataset)
     rows = []
     for place, cases in enumerate(order, start=1):

@@ -53,7 +53,7 @@ def remedies_tried(options: Options) -> list[Remedy]:
 
 
 def _optimizers(options: Options) -> dict[str, Callable[[Any], optax.GradientTransformation]]:
-    """Name -> (learning rate -> transformation)."""
+    """Return name -> (learning rate -> transformation)."""
     return {
         "sgd": optax.sgd,
         "clipping": lambda rate: optax.chain(optax.clip_by_global_norm(options.clip), optax.sgd(rate)),
@@ -63,7 +63,7 @@ def _optimizers(options: Options) -> dict[str, Callable[[Any], optax.GradientTra
 
 
 def measure(options: Options) -> xarray.Dataset:
-    """Return every remedy, trained at every learning rate. What differs in the scale of weights alone is trained together."""
+    """Return every remedy, trained at every learning rate. Remedies that differ in the weight scale only are trained together."""
     tried, data = remedies_tried(options), datasets.digits()
     net = jaxsat.MLP(
         depth=options.depth, width=options.width, activation=options.ailing, inputs=data.train[0].shape[1], outputs=10
@@ -110,7 +110,7 @@ def _trained(
 
 
 def _spreads(options: Options, x: np.ndarray) -> Callable[..., float]:
-    """(network, weight scale, seed) -> ln s_1 - ln s_10 of dx_L/dx_1 at one image, of the network `train` starts from.
+    """Return a function (network, weight scale, seed) -> ln s_1 - ln s_10 of dx_L/dx_1 at an image, before training.
 
     The decomposition takes layers as plain matrices and is compiled once for all remedies.
     """

@@ -35,7 +35,7 @@ def draw(options: Options, dataset):
 
 
 def _layers(options: Options) -> int:
-    """The number of layers that are told apart by colour."""
+    """Return the number of layers that have a colour of their own."""
     return max(options.depth, *options.shown)
 
 

@@ -20,7 +20,7 @@ UNDECIDED = "undecided"
 
 
 class Wanted(NamedTuple):
-    """What a claim says of its effect.
+    """What a claim says its effect must be.
 
     >>> str(Wanted("at least", 0.05))
     'at least 0.05'
@@ -42,7 +42,7 @@ class Effect(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A word, and the conditions that meet, miss and leave open what is wanted."""
+    """A word, and the conditions that meet what is wanted, miss it, and leave it open."""
 
     word: str
     met: tuple[str, ...]
@@ -51,7 +51,7 @@ class Verdict(NamedTuple):
 
 
 def meets(low: float, high: float, wanted: Wanted) -> bool | None:
-    """Whether an interval meets (True) or misses (False) what is wanted; None where it is open.
+    """Return whether an interval meets (True) or misses (False) what is wanted; None where it is open.
 
     >>> meets(0.1, 0.2, Wanted("at least", 0.1)), meets(0.1, 0.2, Wanted("at most", 0.05))
     (True, False)
@@ -66,7 +66,7 @@ def meets(low: float, high: float, wanted: Wanted) -> bool | None:
 
 
 def judge(effects: Sequence[Effect], wanted: Wanted) -> Verdict:
-    """The verdict on a claim.
+    """Return the verdict on a claim.
 
     Raises:
         ValueError: no effects.

@@ -8,6 +8,7 @@ Autodiff can lose the slope much earlier (see ``activations``).
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, Literal
@@ -78,7 +79,7 @@ def underflow_points(
     log_half_subnormal = _log(Fraction(float(info.smallest_subnormal)) / 2)
     limit = phi.right_limit if side == "right" else phi.left_limit
     with jax.enable_x64(True):
-        slope = _at_float64(phi.log_abs_slope, sign)
+        slope = _at_float64(phi, "log_abs_slope", sign)
         return UnderflowPoints(
             _beyond(slope, log_tiny, strictly=True),
             _beyond(slope, log_half_subnormal, strictly=False),
@@ -87,14 +88,14 @@ def underflow_points(
 
 
 def _limit_point(phi: Activation, side: str, limit: Fraction, info: Any) -> float:
-    log_gap = phi.log_right_gap if side == "right" else phi.log_left_gap
+    log_gap = "log_right_gap" if side == "right" else "log_left_gap"
     sign = 1 if side == "right" else -1
     approaches_from = -1 if float(phi(0.0)) < float(limit) else 1
     log_distance = _log(_rounding_distance(limit, approaches_from, info))
-    if log_gap is not None:
-        return _beyond(_at_float64(log_gap, sign), log_distance, strictly=False)
+    if getattr(phi, log_gap) is not None:
+        return _beyond(_at_float64(phi, log_gap, sign), log_distance, strictly=False)
 
-    value = _at_float64(phi, sign)
+    value = _at_float64(phi, "__call__", sign)
 
     def by_difference(x):  # reached exactly at a kink: near it the difference from the limit is exact enough
         return np.log(np.abs(value(x) - float(limit)))
@@ -112,9 +113,15 @@ def _rounding_distance(limit: Fraction, direction: int, info: Any) -> Fraction:
     return abs(limit - middle)
 
 
-def _at_float64(fn: Callable[[Array], Array], sign: int) -> Callable[[np.ndarray], np.ndarray]:
-    compiled = jax.jit(fn)  # one program for both sides and every dtype: the arrays below have two shapes
+def _at_float64(phi: Activation, name: str, sign: int) -> Callable[[np.ndarray], np.ndarray]:
+    compiled = _compiled(phi, name)
     return lambda x: np.asarray(compiled(jnp.asarray(sign * np.asarray(x, np.float64))))
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(phi: Activation, name: str) -> Callable[[Array], Array]:
+    """Return a function of an activation, compiled once for both sides and every dtype: its arrays have two shapes."""
+    return jax.jit(getattr(phi, name))
 
 
 def _beyond(log_size: Callable[[np.ndarray], np.ndarray], log_threshold: float, *, strictly: bool) -> float:
