@@ -218,9 +218,10 @@ def _footer(options: Options, dataset, off: dict[str, np.ndarray]) -> str:
     told = ", ".join(f"{name} {float(scale):.3f}" for name, scale in zip(names, scales, strict=True))
     middle = options.widths[len(options.widths) // 2]
     return (
-        f"a-{chr(96 + len(names))}: width {middle}. Points: histograms with 95 % intervals. Solid: the exact law (relu, identity), or the log-normal law to first order in 1/n (others; errors of\norder L/n^2 remain). Dashed: the normal law with the exact mean and standard deviation. "
-        f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, gaussian weights, no biases, gaussian input of unit mean square, unit gaussian cotangent. sigma_w: {told}. "
-        f"Layers of a network are not independent.\nDiscrepancies in standard errors (grey: 95 %): mean {words.worst(off['mean'])}; std {words.worst(off['std'])}. {words.made(dataset)}"
+        f"a-{chr(96 + len(names))}: width {middle}. Points: histograms with 95 % intervals. Solid: the exact law (relu, identity), or the log-normal law to first order in 1/n\n"
+        f"(others; errors of order L/n^2 remain). Dashed: the normal law with the exact mean and standard deviation. {options.seeds} seeds (root {options.root_seed}), L = {options.depth}, gaussian\n"
+        f"weights, no biases, gaussian input of unit mean square, unit gaussian cotangent. sigma_w: {told}. Layers of a network are not independent.\n"
+        f"Discrepancies in standard errors (grey: 95 %): mean {words.worst(off['mean'])}; std {words.worst(off['std'])}. {words.made(dataset)}"
     )
 
 

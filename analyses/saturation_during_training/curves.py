@@ -49,11 +49,12 @@ def escapes(ax, dataset, epochs: int) -> None:
     ax.legend(loc="lower right", borderaxespad=0.1)
 
 
-def lines(ax, of, name: str, ls: str) -> None:
-    """One line for each layer against epochs: mean over networks with its 95 % interval."""
+def lines(ax, of, name: str, ls: str, geometric: bool = False) -> None:
+    """A line for each layer against epochs: mean, or geometric mean, over networks with its 95 % interval."""
     values = of[name].transpose("layer", "step", "seed").values
     for one, color in zip(values, colors(len(values)), strict=True):
-        mean, low, high, _ = estimates.mean_interval(one)
+        found = estimates.mean_interval(np.log(one) if geometric else one)
+        mean, low, high = (np.exp(part) if geometric else part for part in found[:3])
         ax.plot(of.epoch, mean, color=color, ls=ls, lw=0.9)
         ax.fill_between(of.epoch, low, high, color=color, alpha=0.2, lw=0)
     ax.set(xscale="symlog", xlabel="epoch", xlim=(0, None))

@@ -86,7 +86,7 @@ def _draw_gradients(row, of_name, name: str) -> None:
     curves.ratios(row[1], of_name)
     row[1].set_title(f"{name}, at the start")
     for ax, kind in zip(row[2:], KINDS, strict=True):
-        curves.lines(ax, of_name.sel(initialisation=kind), "weight_gradient", "-")
+        curves.lines(ax, of_name.sel(initialisation=kind), "weight_gradient", "-", geometric=True)
         ax.set_title(f"{name}, {kind}")
         ax.set(yscale="log")
     ends = [end for ax in row[2:] for end in ax.get_ylim()]
@@ -118,7 +118,7 @@ def _footer(options: Options, dataset) -> str:
     text = (
         f"Glorot & Bengio 2010, figures 2 (a to d), 3, 4, 6 to 9. On {options.sigmoid_data} (sigmoid) and {options.data} (others), n = {options.width}, uniform weights, sigma_w = 1/sqrt(3) ({standard}) or 1 ({normalised}), no biases at the start; plain gradient descent, batch {options.batch_size}, "
         f"rate {options.sigmoid_rate:g} (sigmoid), {options.rate:g} (others); {options.seeds} seeds (root {options.root_seed}), for histograms of gradients {options.start_seeds}. Bands: 95 % intervals over seeds; "
-        f"a to c: mean and s.d. over units and {PROBE} training examples in a network; thin: the top layer of the others. Dotted lines, and lines of the ratios: mean field, infinite width, all inputs of the same length. Ratios, filled: dE/dh; hollow: dE/dW of single examples. "
+        f"a to c: mean and s.d. over units and {PROBE} training examples in a network; thin: the top layer of the others. Gradients in training: geometric means. Dotted lines, and lines of the ratios: mean field, infinite width, all inputs of the same length. Ratios, filled: dE/dh; hollow: dE/dW of single examples. "
         f"Sunk: the s.d. of the top layer has fallen below half of its start. Escaped: after that it is above its start. Sigmoid: {'; '.join(told)}. "
         f"Order in which the slope at the 98th percentile falls to a quarter: {'; '.join(orders)}. First over last layer at the start, r.m.s., {first}: {'; '.join(at_start)}. "
         f"Largest over smallest layer's dE/dW in training: {fates.spread_in_training(dataset, first, standard)} {standard}, {fates.spread_in_training(dataset, first, normalised)} {normalised}. "
