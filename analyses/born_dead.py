@@ -213,8 +213,9 @@ def _draw_saturated(ax, dataset) -> np.ndarray:
 
 def _footer(options: Options, dataset, dead_z, unit_z) -> str:
     return (
-        f"a, b: {dataset.sizes['seed']} seeds (root {options.root_seed}), gaussian weights, no biases, networks with a single input. Points: 95 % Wilson intervals. Lines: 1 - (1 - 2^-n)^L, exact. Bands: bounds of theory. Every input: both 1 and -1.\n"
-        f"c: last of {options.saturation_depth} layers, n = {options.saturation_width}, {options.saturation_seeds} seeds. Saturated: slope at most {100 * options.level:g} % of the largest. "
+        f"a, b: {dataset.sizes['seed']} seeds (root {options.root_seed}), gaussian weights, no biases, networks with a single input. Every input: both 1 and -1. Points: 95 % Wilson intervals.\n"
+        "Lines: 1 - (1 - 2^-n)^L, exact. Bands: bounds of theory. "
+        f"c: last of {options.saturation_depth} layers, n = {options.saturation_width}, {options.saturation_seeds} seeds. Saturated: slope at most {100 * options.level:g} % of the largest.\n"
         "Points: means with 95 % intervals. Lines: probability at the mean-field length, infinite width.\n"
         f"Discrepancies in standard errors (grey: 95 %): a {words.worst(dead_z)}; c {words.worst(unit_z)}. {words.made(dataset)}"
     )

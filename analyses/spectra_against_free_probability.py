@@ -8,6 +8,7 @@ lowest row shows the discrepancy between theoretical quantiles, in standard erro
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -123,12 +124,13 @@ def _spectra(options: Options, depth: int, kinds: list[tuple[jaxsat.MLP, float]]
 def _theory(net: jaxsat.MLP, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
     """Return the density of ln s on a grid down to what is measured, quantiles, point masses, and the largest ln s."""
     asked = (net.phi.name, net.depth, net.weight_scale, net.bias_scale, net.ensemble)
-    moments = theory.spectrum_moments(*asked)
+    with jax.enable_x64(True):
+        moments = jax.jit(functools.partial(theory.spectrum_moments, *asked))()
     high = float(moments.log_upper) / 2
     finite = logs[np.isfinite(logs)]
     low = max(float(moments.log_lower) / 2, float(np.quantile(finite, 0.002)) if finite.size else high - 1.0)
     low = min(low, high - 1e-3)
-    angle = np.linspace(0, np.pi, 192)  # a multiple of 16: the density is computed in batches of 16
+    angle = np.linspace(0, np.pi, 112)  # a multiple of 16: the density is computed in batches of 16
     grid = high - (high - low) * (1 - np.cos(angle[::-1] / 2))
     density = np.asarray(theory.log_spectrum_density(grid, *asked), float)
     cumulated = _cumulated(grid, density)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One sweep by many small jobs: sbatch jobs/slurm_array.sh jobs/example.toml /shared/example.zarr
-# Each task takes chunks that no other has. Pre-empted ones are queued again and go on; more may be added at any time.
+# Each task takes chunks that no other task has. Pre-empted tasks are queued again and continue. More tasks may be added at any time.
 #SBATCH --job-name=jaxsat
 #SBATCH --array=0-15
 #SBATCH --cpus-per-task=4

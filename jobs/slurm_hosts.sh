@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One job on several hosts, a process for each GPU: sbatch jobs/slurm_hosts.sh jobs/example.toml /shared/example.zarr
-# jax.distributed finds the job's layout itself, and gives each process its GPU.
+# jax.distributed reads the layout of the job itself, and gives each process its GPU.
 #SBATCH --job-name=jaxsat
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=8

@@ -1,4 +1,4 @@
-"""The same through submitit: python jobs/submit.py jobs/example.toml /shared/example.zarr --jobs 16 --cluster slurm"""
+"""Compute a sweep by many small jobs, through submitit: python jobs/submit.py jobs/example.toml /shared/example.zarr --jobs 16 --cluster slurm"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import submitit
 
 
 def compute(config: str, store: str) -> int:
-    """One process at work on a store."""
+    """Run a process that works on a store, and return its exit code."""
     return subprocess.run([sys.executable, "-m", "jaxsat", "run", config, "--store", store], check=True).returncode
 
 

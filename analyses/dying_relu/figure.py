@@ -12,9 +12,9 @@ from analyses.dying_relu.measuring import shares_of_clipped, shares_of_units
 from analyses.shared import panels, words
 from jaxsat.results import estimates, plotting
 
-KINDS = {"born": "born dead", "kept": "born dead, dead at the end", "died": "died in training"}
+KINDS = {"born": "born dead", "kept": "born dead, still dead", "died": "died in training"}
 TITLES = (
-    "at the end", "networks lost", "in time", "by layer", "came back", "with a leak", "accuracy", "accuracy of each",
+    "at the end", "networks lost", "in time", "by layer", "came back", "with a leak", "accuracy", "the cost",
 )  # fmt: skip
 
 
