@@ -105,3 +105,6 @@ def _floating(x: ArrayLike) -> Array:
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
         raise TypeError(f"activation: `x` must be real; got {x.dtype}. Pass the real and imaginary parts separately.")
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+
+
+ActivationLike = str | Activation | Elementwise

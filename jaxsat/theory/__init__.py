@@ -3,7 +3,9 @@
 Nothing here knows a network: theory and measurement meet in the analyses only.
 """
 
+from jaxsat.theory.correlations import correlation_map, correlation_trajectory
 from jaxsat.theory.dying import BornDeadBounds, born_dead_bounds, born_dead_probability, saturated_probability
+from jaxsat.theory.edge_of_chaos import critical_weight_scale
 from jaxsat.theory.exact_norms import (
     Distribution,
     LogNormLaw,
@@ -14,20 +16,9 @@ from jaxsat.theory.exact_norms import (
     norm_moments,
 )
 from jaxsat.theory.free_probability import SpectrumMoments, log_spectrum_density, spectrum_density, spectrum_moments
+from jaxsat.theory.lengths import FixedPoints, fixed_points, length_map, length_trajectory
 from jaxsat.theory.log_normal import log_normal_law
-from jaxsat.theory.propagation import (
-    FixedPoints,
-    MeanField,
-    correlation_map,
-    correlation_trajectory,
-    critical_weight_scale,
-    fixed_points,
-    gradient_growth,
-    length_map,
-    length_trajectory,
-    log_gradient_norms,
-    mean_field,
-)
+from jaxsat.theory.propagation import MeanField, gradient_growth, log_gradient_norms, mean_field
 from jaxsat.theory.residual import ResidualField, layer_norm_chi, residual_field
 
 __all__ = [

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsat import activations
+from jaxsat import activations, checks
 from jaxsat.activations import Activation
 from jaxsat.jax_compat import Tracer
 
@@ -25,14 +25,11 @@ def check_number(where: str, name: str, number: Any, positive: bool = False) -> 
     """Raise unless it is one real number, finite and >= 0 (or > 0). Tracers pass."""
     if isinstance(number, Tracer):
         return
-    if isinstance(number, (str, bool)) or not np.isrealobj(number) or np.ndim(number) != 0:
-        shape = f" of shape {np.shape(number)}" if np.ndim(number) else ""
-        raise TypeError(
-            f"{where}: `{name}` must be one real number; got {type(number).__name__}{shape}. Batches go through jax.vmap."
-        )
-    value = np.asarray(number, float)  # not a JAX array: inside jit its comparisons would be traced
-    if not (np.isfinite(value) and (value > 0 if positive else value >= 0)):
-        raise ValueError(f"{where}: `{name}` must be finite and {'above' if positive else 'at least'} 0; got {number}.")
+    remedy = "Batches go through jax.vmap." if np.ndim(number) else ""
+    if positive:
+        checks.number(where, name, number, above=0.0, remedy=remedy)
+    else:
+        checks.number(where, name, number, least=0.0, remedy=remedy)
 
 
 def input_slack(*numbers: Any) -> float:
@@ -51,25 +48,17 @@ def in_double(fn: Any, phi: Activation, *numbers: Any) -> Any:
 
 def check_correlation(where: str, c: Any) -> None:
     if not isinstance(c, Tracer) and not np.all(np.abs(np.asarray(c, float)) <= 1):
-        raise ValueError(f"{where}: `c` must be a correlation, from -1 to 1; got {c}.")
-
-
-def check_count(where: str, name: str, count: Any) -> None:
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
-        raise TypeError(f"{where}: `{name}` must be an integer; got {count!r}.")
-    if count < 1:
-        raise ValueError(f"{where}: `{name}` must be at least 1; got {count}.")
+        raise ValueError(checks.refusal(where, "c", "be a correlation, from -1 to 1", c))
 
 
 def widths_of_layers(where: str, depth: Any, width: Any, name: str = "width") -> tuple[int, ...]:
     """One width for each layer, from one number or from a sequence of them; raise unless all are integers >= 1."""
-    check_count(where, "depth", depth)
+    layers = checks.integer(where, "depth", depth)
     given: list[Any] = (
         list(width) if isinstance(width, (Sequence, np.ndarray)) and not isinstance(width, str) else [width]
     )
-    for n in given:
-        check_count(where, name, n)
-    widths = tuple(int(n) for n in given) * (depth if np.ndim(width) == 0 else 1)
-    if len(widths) != depth:
-        raise ValueError(f"{where}: `{name}` must be one number or one for each of {depth} layers; got {len(widths)}.")
+    widths = tuple(checks.integer(where, name, n) for n in given) * (layers if np.ndim(width) == 0 else 1)
+    if len(widths) != layers:
+        came = checks.Shown(f"{len(widths)}")
+        raise ValueError(checks.refusal(where, name, f"be one number or one for each of {layers} layers", came))
     return widths

@@ -21,10 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from jaxsat import checks
 from jaxsat.activations import Activation
 from jaxsat.jax_compat import Tracer
 from jaxsat.theory import gaussian_integrals
-from jaxsat.theory.arguments import check_count, checked, in_double
+from jaxsat.theory.arguments import checked, in_double
 from jaxsat.theory.lengths import LARGE, SMALL
 from jaxsat.theory.propagation import mean_field
 
@@ -286,7 +287,7 @@ def _checked(
 ) -> tuple[Activation, bool]:
     given = {"weight_scale": weight_scale, "bias_scale": bias_scale} | ({} if q is None else {"q": q})
     phi = checked(where, activation, **given)
-    check_count(where, "depth", depth)
+    checks.integer(where, "depth", depth)
     if ensemble not in ENSEMBLES:
         raise ValueError(f"{where}: `ensemble` must be one of {', '.join(ENSEMBLES)}; got {ensemble!r}.")
     return phi, ensemble == "orthogonal"

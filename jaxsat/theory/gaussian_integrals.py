@@ -128,8 +128,8 @@ def rule(mesh: Mesh, q: Float[Array, ""], finer: int = 1) -> tuple[Float[Array, 
     times as many panels for the density resolve polynomials in z too. Within ``jax.enable_x64(True)``.
     """
     cuts = np.linspace(-REACH, REACH, 16 * finer + 1)
-    z, w = _panels(jnp.sort(jnp.concatenate([cuts, _scaled(mesh.cuts, q)])))
-    return _moving(z.ravel(), (w * jnp.exp(-z * z / 2)).ravel() / np.sqrt(2 * np.pi), q)
+    z, w = panels(jnp.sort(jnp.concatenate([cuts, scaled(mesh.cuts, q)])))
+    return moving(z.ravel(), (w * jnp.exp(-z * z / 2)).ravel() / np.sqrt(2 * np.pi), q)
 
 
 def centred_sum(values: Array, w: Array) -> Array:
@@ -163,16 +163,16 @@ def _pair_integral(
     s0 = jnp.sqrt((1 - c0) * (1 + c0))
     # E[g(v) | u] is g smoothed over s0: each kink becomes a bend of that width, to be followed by panels of its size.
     bend = s0 * np.array([-8.0, -4.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 4.0, 8.0])
-    at = jnp.concatenate([_scaled(mesh_g.cuts, q_g), (_scaled(mesh_g.kinks, q_g)[:, None] + bend[None, :]).ravel()])
+    at = jnp.concatenate([scaled(mesh_g.cuts, q_g), (scaled(mesh_g.kinks, q_g)[:, None] + bend[None, :]).ravel()])
     at = jnp.clip(at / jnp.where(c0 == 0, 1e-300, c0), -REACH, REACH)
-    outer = jnp.sort(jnp.concatenate([DENSITY_CUTS, _scaled(mesh_f.cuts, q_f), at]))
-    z, w = _panels(outer)
+    outer = jnp.sort(jnp.concatenate([DENSITY_CUTS, scaled(mesh_f.cuts, q_f), at]))
+    z, w = panels(outer)
     w = w * jnp.exp(-z * z / 2) / np.sqrt(2 * np.pi)
-    cuts_g = _scaled(mesh_g.cuts, q_g)
+    cuts_g = scaled(mesh_g.cuts, q_g)
 
     def inner(z1: Array, w1: Array) -> tuple[Array, Array, Array]:
         cuts = jnp.clip((cuts_g - c0 * z1) / jnp.maximum(s0, 1e-300), -REACH, REACH)
-        z2, w2 = _panels(jnp.sort(jnp.concatenate([DENSITY_CUTS, cuts])))
+        z2, w2 = panels(jnp.sort(jnp.concatenate([DENSITY_CUTS, cuts])))
         weight = w1 * w2 * jnp.exp(-z2 * z2 / 2) / np.sqrt(2 * np.pi)
         z_v = c0 * z1 + s0 * z2
         return f(sf * z1) * g(sg * z_v), weight * _density_ratio(z1, z_v, z2, q_f, q_g, c), weight
@@ -203,18 +203,18 @@ def _density_ratio(z1: Array, z_v: Array, z2: Array, q_f: Array, q_g: Array, c: 
     return jnp.exp(log) * a * b * frozen(safe) / safe
 
 
-def _panels(cuts: Float[Array, " cuts"]) -> tuple[Float[Array, "panels 16"], Float[Array, "panels 16"]]:
+def panels(cuts: Float[Array, " cuts"]) -> tuple[Float[Array, "panels 16"], Float[Array, "panels 16"]]:
     middle, half = (cuts[1:] + cuts[:-1]) / 2, (cuts[1:] - cuts[:-1]) / 2
     return middle[:, None] + half[:, None] * NODES[None, :], half[:, None] * WEIGHTS[None, :]
 
 
-def _scaled(cuts: Sequence[float], q: Array) -> Array:
+def scaled(cuts: Sequence[float] | ArrayLike, q: Array) -> Array:
     """Cuts in units of the standard deviation, those beyond its reach at the ends."""
     root = jax.lax.stop_gradient(jnp.sqrt(q))
-    return jnp.clip(np.array(cuts, float) / jnp.maximum(root, 1e-300), -REACH, REACH)
+    return jnp.clip(jnp.asarray(cuts, jnp.float64) / jnp.maximum(root, 1e-300), -REACH, REACH)
 
 
-def _moving(z: Array, w: Array, q: Array) -> tuple[Array, Array]:
+def moving(z: Array, w: Array, q: Array) -> tuple[Array, Array]:
     root = jnp.sqrt(jnp.where(q > 0, q, 1.0))
     frozen = jax.lax.stop_gradient(root)
     ratio = frozen / root  # 1, with a derivative

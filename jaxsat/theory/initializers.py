@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from jaxsat.activations import Activation
 from jaxsat.linalg import ensembles
-from jaxsat.theory.propagation import critical_weight_scale
+from jaxsat.theory.edge_of_chaos import critical_weight_scale
 
 Ensemble = Literal["gaussian", "orthogonal"]
 Initializer = Callable[..., Array]

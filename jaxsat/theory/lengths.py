@@ -1,28 +1,101 @@
-"""Fixed points of the length map q' = sigma_w^2 E[phi(sqrt(q) z)^2] + sigma_b^2, and of the edge of chaos.
+"""Lengths from layer to layer, q' = sigma_w^2 E[phi(sqrt(q) z)^2] + sigma_b^2 (Poole et al. 2016, eq. 3), and their fixed points.
 
 E[phi^2] and E[phi'^2] are tabulated once for each activation, so that finding sign changes costs next to nothing per
 network; brackets are polished by safeguarded Newton steps with fresh integrals. Derivatives of a fixed point are those
-of one more Newton step (implicit function theorem). All within ``jax.enable_x64(True)``.
+of one more Newton step (implicit function theorem). Functions of arrays work within ``jax.enable_x64(True)``.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
-from jaxsat.activations import Activation
+from jaxsat import checks
+from jaxsat.activations import Activation, ActivationLike
 from jaxsat.theory import gaussian_integrals
+from jaxsat.theory.arguments import checked, in_double
 
 GRID = np.concatenate([[0.0], np.logspace(-12, 12, 289)])  # of q: neighbours differ by a fifth
 NEWTON_STEPS = 5
 NEUTRAL = 1e-9  # a slope closer to 1 counts as 1
 ROUNDING = 1e-13  # of a length map, relative: less counts as no change
+FIXED_POINTS = 6  # are returned; activations of the catalogue have three at most
 SMALL, LARGE = 1e-30, 1e30  # stand for the limits q -> 0 and q -> inf of slopes: kinks at 0 have two sides
+
+
+class FixedPoints(NamedTuple):
+    """Fixed points of a length map, ascending; NaN beyond `count`. One is stable where the map's slope there is below 1."""
+
+    q: Float[Array, " 6"]
+    slope: Float[Array, " 6"]
+    stable: Bool[Array, " 6"]
+    count: Int[Array, ""]
+
+
+def length_map(
+    activation: ActivationLike, q: ArrayLike, weight_scale: ArrayLike, bias_scale: ArrayLike = 0.0
+) -> Float[Array, ""]:
+    """Return the next layer's mean squared pre-activation.
+
+    Args:
+        activation: a name, a record of ``activations``, or an elementwise callable. Static.
+        q: mean squared pre-activation, >= 0.
+        weight_scale, bias_scale: sigma_w and sigma_b, finite and >= 0.
+
+    Raises:
+        ValueError: a number that is negative or not finite, or an unknown activation.
+        TypeError: more than one number; batches go through ``jax.vmap``.
+
+    >>> round(float(length_map("relu", 3.0, 2.0, 1.0)), 6)  # 4 * 3 / 2 + 1
+    7.0
+    """
+    phi = checked("length_map", activation, weight_scale=weight_scale, bias_scale=bias_scale, q=q)
+    return in_double(next_length, phi, q, weight_scale, bias_scale)
+
+
+def length_trajectory(
+    activation: ActivationLike, depth: int, weight_scale: ArrayLike, bias_scale: ArrayLike = 0.0,
+    mean_square: ArrayLike = 1.0,
+) -> Float[Array, " depth"]:  # fmt: skip
+    """Return q_l of the layers 1 .. depth, for an input of the given mean square.
+
+    Other arguments and errors: as :func:`length_map`.
+
+    >>> length_trajectory("identity", 3, 2.0).round(6).tolist()
+    [4.0, 16.0, 64.0]
+    """
+    where = "length_trajectory"
+    phi = checked(where, activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
+    layers = checks.integer(where, "depth", depth)
+
+    def lengths(phi: Activation, w: Array, b: Array, start: Array) -> Array:
+        first = w * w * start + b * b
+        return jax.lax.scan(lambda q, _: (next_length(phi, q, w, b), q), first, length=layers)[1]
+
+    return in_double(lengths, phi, weight_scale, bias_scale, mean_square)
+
+
+def fixed_points(activation: ActivationLike, weight_scale: ArrayLike, bias_scale: ArrayLike = 0.0) -> FixedPoints:
+    """Return every stationary length between 0 and 1e12, with its stability.
+
+    Where every length is stationary (ReLU at sqrt 2 without biases) none is isolated: the count is then 1, for q = 0,
+    of slope 1. Arguments and errors: as :func:`length_map`.
+
+    >>> found = fixed_points("tanh", 1.5)
+    >>> int(found.count), [round(float(q), 4) for q in found.q[:2]], found.stable[:2].tolist()
+    (2, [0.0, 0.7934], [False, True])
+    """
+    phi = checked("fixed_points", activation, weight_scale=weight_scale, bias_scale=bias_scale)
+    return in_double(_fixed_points, phi, weight_scale, bias_scale)
+
+
+# --- moments of the activation -----------------------------------------------------------------------------------
 
 
 def square(phi: Activation, q: Array) -> Array:
@@ -47,6 +120,12 @@ def square_and_slope(phi: Activation, q: Array) -> tuple[Array, Array]:
     return jnp.where(q < at, phi(jnp.zeros_like(q)) ** 2 + slope * q, value), slope
 
 
+@functools.partial(jax.jit, static_argnames="phi")
+def next_length(phi: Activation, q: Array, w: Array, b: Array) -> Array:
+    """sigma_w^2 E[phi^2] + sigma_b^2."""
+    return w * w * square(phi, q) + b * b
+
+
 @functools.lru_cache(maxsize=256)
 def tables(phi: Activation) -> tuple[np.ndarray, np.ndarray]:
     """E[phi^2] and E[phi'^2] over the grid of q."""
@@ -61,6 +140,21 @@ def tables(phi: Activation) -> tuple[np.ndarray, np.ndarray]:
             "or is not defined everywhere. Mean-field theory is for activations that grow like a power at most."
         )
     return found
+
+
+# --- fixed points ------------------------------------------------------------------------------------------------
+
+
+@functools.partial(jax.jit, static_argnames="phi")
+def _fixed_points(phi: Activation, w: Array, b: Array) -> FixedPoints:
+    residual = residuals(phi, w, b)
+    (cells,) = jnp.nonzero(crossings(residual), size=FIXED_POINTS, fill_value=-1)
+    roots = jax.vmap(lambda i: polished(phi, residual, i, w, b))(cells)
+    roots = jnp.where(cells >= 0, roots, jnp.nan)
+    roots = jnp.where(residual[0] == 0, jnp.concatenate([jnp.zeros(1), roots[:-1]]), roots)
+    roots = jax.vmap(lambda q: implicit(phi, q, w, b))(roots)
+    slope = jax.vmap(lambda q: w * w * square_and_slope(phi, q)[1])(roots)
+    return FixedPoints(roots, slope, jnp.abs(slope) < 1, jnp.sum(~jnp.isnan(roots)))
 
 
 def residuals(phi: Activation, w: Array, b: Array, slack: float = 0.0) -> Array:
@@ -95,21 +189,21 @@ def reached(phi: Activation, w: Array, b: Array, start: Array, slack: float = 0.
 def polished(phi: Activation, residuals: Array, cell: Array, w: Array, b: Array) -> Array:
     """The root of the length map in one cell of the grid."""
 
-    def residual(q):
+    def residual(q: Array) -> tuple[Array, Array]:
         value, slope = square_and_slope(phi, q)
         return w * w * value + b * b - q, w * w * slope - 1
 
-    return _safe_newton(residual, jax.lax.dynamic_slice(residuals, (cell,), (2,)), cell)
+    return safe_newton(residual, jax.lax.dynamic_slice(residuals, (cell,), (2,)), cell)
 
 
-def _safe_newton(residual: Any, ends: Array, cell: Array) -> Array:
+def safe_newton(residual: Callable[[Array], tuple[Array, Array]], ends: Array, cell: Array) -> Array:
     """The sign change within a cell of the grid: secant, then Newton steps, or halving where those leave the bracket."""
     grid = jnp.asarray(GRID)
     low, high = grid[cell], grid[cell + 1]
     falling = ends[1] < 0
     start = low + (high - low) * jnp.clip(ends[0] / (ends[0] - ends[1]), 0.0, 1.0)
 
-    def step(carry, _):
+    def step(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
         low, high, q = carry
         value, slope = residual(q)
         above = (value < 0) == falling  # the root lies below q
@@ -129,22 +223,3 @@ def implicit(phi: Activation, q: Array, w: Array, b: Array) -> Array:
     gap = 1 - jax.lax.stop_gradient(w * w * slope)
     moves = jnp.isfinite(q) & (jnp.abs(gap) > NEUTRAL)
     return jnp.where(moves, known + (after - jax.lax.stop_gradient(after)) / jnp.where(moves, gap, 1.0), q)
-
-
-def edge_root(phi: Activation, residuals: Array, cell: Array, b: Array) -> Array:
-    def residual(q):
-        return _edge_residual(phi, q, b), jax.jvp(lambda q: _edge_residual(phi, q, b), (q,), (jnp.ones(()),))[1]
-
-    return _safe_newton(residual, jax.lax.dynamic_slice(residuals, (cell,), (2,)), cell)
-
-
-def _edge_residual(phi: Activation, q: Array, b: Array) -> Array:
-    return square(phi, q) / slope_square(phi, q) + b * b - q
-
-
-def edge_implicit(phi: Activation, q: Array, b: Array) -> Array:
-    slope = jax.jvp(lambda q: _edge_residual(phi, q, b), (q,), (jnp.ones(()),))[1]
-    slope = jax.lax.stop_gradient(slope)
-    moves = (q > 0) & (jnp.abs(slope) > NEUTRAL)
-    change = b * b - jax.lax.stop_gradient(b * b)
-    return jnp.where(moves, q - change / jnp.where(moves, slope, 1.0), q)

@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxsat import checks
 from jaxsat.theory import gaussian_integrals
-from jaxsat.theory.arguments import check_count, checked, in_double
+from jaxsat.theory.arguments import checked, in_double
 
 
 class ResidualField(NamedTuple):
@@ -57,7 +58,7 @@ def residual_field(
         "residual_field", activation, weight_scale=weight_scale, bias_scale=bias_scale, residual_scale=residual_scale,
         mean_square=mean_square,
     )  # fmt: skip
-    check_count("residual_field", "depth", depth)
+    checks.integer("residual_field", "depth", depth)
 
     def field(phi, w, b, a, start):
         def layer(carry, _):

@@ -149,13 +149,21 @@ def test_zero_variance_jit_grad_and_dtype():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: theory.born_dead_probability(0, 3), ValueError, "`depth` must be at least 1; got 0"),
-        (lambda: theory.born_dead_probability(2, 1.5), TypeError, "`width` must be an integer; got 1.5"),
+        (lambda: theory.born_dead_probability(0, 3), ValueError, "`depth` must be an integer of at least 1; got 0"),
+        (lambda: theory.born_dead_probability(2, 1.5), TypeError, "`width` must be an integer of at least 1; got 1.5"),
         (lambda: theory.born_dead_probability(2, [3]), ValueError, "one for each of 2 layers; got 1"),
-        (lambda: theory.born_dead_bounds(2, 3, inputs=0), ValueError, "`inputs` must be at least 1; got 0"),
+        (
+            lambda: theory.born_dead_bounds(2, 3, inputs=0),
+            ValueError,
+            "`inputs` must be an integer of at least 1; got 0",
+        ),
         (lambda: theory.saturated_probability("tanh", 1.0, 1.0), ValueError, r"`level` must lie in \[0, 1\)"),
-        (lambda: theory.saturated_probability("tanh", -1.0), ValueError, "`q` must be finite and at least 0; got -1"),
-        (lambda: theory.saturated_probability("tanh", np.ones(2)), TypeError, "`q` must be one real number"),
+        (
+            lambda: theory.saturated_probability("tanh", -1.0),
+            ValueError,
+            "`q` must be a finite number and at least 0; got -1",
+        ),
+        (lambda: theory.saturated_probability("tanh", np.ones(2)), TypeError, "`q` must be a finite number"),
         (lambda: theory.saturated_probability("tahn", 1.0), ValueError, "Did you mean 'tanh'"),
     ],
 )

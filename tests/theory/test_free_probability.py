@@ -162,7 +162,7 @@ def test_jit_and_vmap_over_scales():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: theory.spectrum_moments("tanh", 0), ValueError, "`depth` must be at least 1; got 0"),
+        (lambda: theory.spectrum_moments("tanh", 0), ValueError, "`depth` must be an integer of at least 1; got 0"),
         (lambda: theory.spectrum_moments("tanh", 1.5), TypeError, "`depth` must be an integer"),
         (lambda: theory.spectrum_moments("tanh", 2, -1.0), ValueError, "`weight_scale`"),
         (lambda: theory.spectrum_moments("tanh", 2, ensemble="ortho"), ValueError, "must be one of gaussian, uniform"),
