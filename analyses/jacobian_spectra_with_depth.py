@@ -189,7 +189,7 @@ def _draw_ridges(ax, shown, color) -> None:
         found = estimates.density(shown.sel(depth=depth).values, edges)
         peak = max(found.high.max(), 1e-12)
         low, mid, high = (1.5 * v / peak for v in (found.low, found.estimate, found.high))
-        plotting.ridge(ax, middle, low, mid, high, -level, color)
+        plotting.ridge(ax, middle, low, mid, high, -float(level), color)
     ax.set_yticks(-np.arange(len(depths)), labels=[str(d) for d in depths])
     ax.set_xlim(edges[0], edges[-1])
 
