@@ -1,6 +1,6 @@
 """A saturation report for any JAX function: where its units saturate, die, and where its gradients go."""
 
-from jaxsat.probing.findings import Finding
+from jaxsat.probing.finding import Finding
 from jaxsat.probing.prober import Prepared, prepare, probe
 from jaxsat.probing.report import Report
 from jaxsat.probing.sites import Site

@@ -77,9 +77,15 @@ def _read(reader: Reader, step: Step, bend: Bend | None) -> list[Value]:
 
 def _sorted(reader: Reader, step: Step, result: Any) -> Operands:
     inputs = [_stretched(reader, step, operand, result) for operand in step.inputs]
+    mask = inputs[0] if _is_masked(step.name, inputs) else None
     wide = [value for value in inputs if not value.facts.uniform]
-    live = [value for value in wide if not value.facts.coefficient]
+    live = [value for value in wide if not value.facts.coefficient and value is not mask]
     return Operands(inputs, wide, live or wide, not live)
+
+
+def _is_masked(name: str, inputs: Sequence[Value]) -> bool:
+    """Return whether this is a choice between entries by a mask that no floating input has a part in."""
+    return name == "select_n" and not inputs[0].facts.alive
 
 
 def _stretched(reader: Reader, step: Step, value: Value, result: Any) -> Value:
@@ -115,7 +121,9 @@ def _facts(name: str, operands: Operands) -> Facts:
         return facts
     axis = operands.live[0].facts.unit_axis
     facts = dataclasses.replace(facts, coefficient=operands.only_coefficients, unit_axis=axis)
-    if name in kinds.AFFINE | kinds.AFFINE_BESIDE_COEFFICIENTS:
+    masked = _is_masked(name, operands.inputs)
+    if masked or name in kinds.AFFINE | kinds.AFFINE_BESIDE_COEFFICIENTS:
+        facts = dataclasses.replace(facts, scores=any(value.facts.scores for value in operands.live))
         return _through_affine(name, operands, facts)
     return facts
 
@@ -168,6 +176,8 @@ def _bend_of(name: str, operands: Operands) -> Bend:
     affine = name in kinds.AFFINE
     if name in kinds.AFFINE_BESIDE_COEFFICIENTS:
         affine = len(live) == 1 and not (name == "div" and live[0] is inputs[1])
+    if name == "select_n":
+        affine = len(live) == 1 and _is_masked(name, inputs)
     if name == "max":
         affine = any(_is_minus_infinity(value) for value in inputs)
     return Bend(False, frozenset()) if affine else Bend(True, frozenset([name]))

@@ -6,6 +6,7 @@ array of zeros that a site's pre-activation is tied to; its "gradient" is the st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,10 +15,13 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxsat.linalg.magnitudes import magnitude, wide
+from jaxsat.probing.reader import Reader
 from jaxsat.probing.survey import SiteDescription
-from jaxsat.probing.values import Value, replay
+from jaxsat.probing.values import Address, Value, key_of, replay
 
 LEVEL = 0.05  # saturated: |slope| <= LEVEL * max|slope|
+MASKED = -9999.0  # a score of a softmax that is this low stands for "not this one"
+MEDIAN_OF_SQUARE = 0.4549364  # of a standard normal number
 MOSTLY = 0.9  # a unit is mostly saturated if it is so for more than this share of the inputs
 
 
@@ -39,6 +43,40 @@ class Forward(NamedTuple):
     weight_scale: Any
     bias_scale: Any
     bias_mean: Any
+    nonfinite_fraction: Any
+    input_correlation: Any
+    entropy: Any
+
+
+class Measured(NamedTuple):
+    """What one run of a probe measures.
+
+    Attributes:
+        loss: the scalar that gradients are taken of; None if there is none.
+        forward: statistics of each site, by the key of its end.
+        backward: rows of :class:`Backward`, by the key of a site's pre-activation.
+        arguments: largest magnitude in each argument; NaN if there is a NaN in it, 0 if it is no floating array.
+        outputs: the same of the function's outputs.
+    """
+
+    loss: Any
+    forward: dict[str, Forward]
+    backward: dict[str, Any]
+    arguments: Any
+    outputs: Any
+
+
+def largest(arrays: Sequence[Any]) -> list[Array]:
+    """Return the largest magnitude in each array; NaN if there is a NaN in it, 0 if it is no floating array."""
+
+    def of(array: Any) -> Array:
+        dtype = jnp.result_type(array)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            return jnp.zeros((), jnp.float32)
+        size = jnp.abs(lax.stop_gradient(array))
+        return jnp.max(size, initial=0).astype(wide(dtype))
+
+    return [of(array) for array in arrays]
 
 
 class Backward(NamedTuple):
@@ -51,29 +89,90 @@ class Backward(NamedTuple):
 
 
 def forward(site: SiteDescription, root: Value, end: Value) -> Forward:
-    """Statistics of pre-activations, slopes and parameters at a site."""
+    """Return statistics of pre-activations, slopes and parameters at a site."""
     x, y = lax.stop_gradient((root.array, end.array))
     to = wide(x.dtype)
-    missing = jnp.full((), jnp.nan, to)
-    numbers = dict.fromkeys(Forward._fields, missing)
+    numbers = dict.fromkeys(Forward._fields, jnp.full((), jnp.nan, to))
     h = x.astype(to)
-    numbers |= {
-        "pre_activation_mean": jnp.mean(h),
-        "pre_activation_rms": jnp.sqrt(jnp.mean(h * h)),
-        "pre_activation_min": jnp.min(h),
-        "pre_activation_max": jnp.max(h),
-        "activation_rms": jnp.sqrt(jnp.mean(jnp.square(y.astype(to)))),
-    }
+    if site.role == "softmax":
+        numbers |= _scores(site, h, y.astype(to))
+    else:
+        numbers |= {
+            "pre_activation_mean": jnp.mean(h),
+            "pre_activation_rms": jnp.sqrt(jnp.mean(h * h)),
+            "pre_activation_min": jnp.min(h),
+            "pre_activation_max": jnp.max(h),
+            "activation_rms": jnp.sqrt(jnp.mean(jnp.square(y.astype(to)))),
+            "nonfinite_fraction": jnp.mean(~(jnp.isfinite(x) & jnp.isfinite(y)), dtype=to),
+        }
     if site.role in ("activation", "gate"):
         numbers |= _slopes(site, replayed_slope(root, end, x), to)
-    if len(root.facts.maps) == 1:
-        (weight,) = root.facts.maps
-        numbers["weight_scale"] = _rms(weight.value, to) * jnp.sqrt(jnp.asarray(weight.fan_in, to))
-        numbers["bias_scale"], numbers["bias_mean"] = jnp.zeros((), to), jnp.zeros((), to)
-        if root.facts.bias is not None:
-            bias = lax.stop_gradient(root.facts.bias.value)
-            numbers["bias_scale"], numbers["bias_mean"] = _rms(bias, to), jnp.mean(bias, dtype=to)
-    return Forward(**numbers)
+        numbers["input_correlation"] = _alike(h, inputs_of(site, h.ndim))
+    return Forward(**(numbers | _parameters(root, to)))
+
+
+def _parameters(root: Value, to: Any) -> dict[str, Array]:
+    """Return the scales of the weights and biases before a site, if one linear map is there."""
+    if len(root.facts.maps) != 1:
+        return {}
+    (weight,) = root.facts.maps
+    numbers = {
+        "weight_scale": _rms(weight.value, to) * jnp.sqrt(jnp.asarray(weight.fan_in, to)),
+        "bias_scale": jnp.zeros((), to),
+        "bias_mean": jnp.zeros((), to),
+    }
+    if root.facts.bias is not None:
+        bias = lax.stop_gradient(root.facts.bias.value)
+        numbers |= {"bias_scale": _rms(bias, to), "bias_mean": jnp.mean(bias, dtype=to)}
+    return numbers
+
+
+def _scores(site: SiteDescription, h: Array, e: Array) -> dict[str, Array]:
+    """Return statistics of a softmax over the scores that are not masked.
+
+    Args:
+        site: with the axes that it sums over.
+        h: scores. Those of at most MASKED are masked.
+        e: exp of the scores less something that is the same in each row.
+    """
+    to, axes = h.dtype, site.axes
+    open_ = h > MASKED  # False for NaN too
+    count = jnp.maximum(jnp.sum(open_, dtype=to), 1)
+    kept = jnp.where(open_, h, 0)
+    p = jnp.where(open_, e, 0)
+    p = p / jnp.maximum(jnp.sum(p, axis=axes, keepdims=True), jnp.finfo(to).tiny)
+    keys = jnp.sum(open_, axis=axes, dtype=to)
+    entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0), axis=axes)
+    rows = keys > 1  # a query with one key has no choice
+    share = jnp.where(rows, entropy / jnp.log(jnp.where(rows, keys, 2)), 0)
+    return {
+        "pre_activation_mean": jnp.sum(kept) / count,
+        "pre_activation_rms": jnp.sqrt(jnp.sum(kept * kept) / count),
+        "pre_activation_min": jnp.min(jnp.where(open_, h, jnp.inf)),
+        "pre_activation_max": jnp.max(jnp.where(open_, h, -jnp.inf)),
+        "activation_rms": jnp.sqrt(jnp.mean(e * e)),
+        "nonfinite_fraction": jnp.mean(jnp.isnan(h) | (h == jnp.inf) | ~jnp.isfinite(e), dtype=to),
+        "entropy": jnp.where(jnp.any(rows), jnp.sum(share) / jnp.maximum(jnp.sum(rows, dtype=to), 1), jnp.nan),
+    }
+
+
+def inputs_of(site: SiteDescription, rank: int) -> tuple[int, ...]:
+    """Return the axes that are not the units': over which each unit is seen."""
+    axis = None if site.unit_axis is None else site.unit_axis % rank
+    return tuple(i for i in range(rank) if i != axis)
+
+
+def _alike(h: Array, inputs: tuple[int, ...]) -> Array:
+    """Return how alike the inputs are to a layer: the correlation of two of them, 1 if they are the same.
+
+    In a Gaussian layer the means of units over inputs have variance c and the deviations from them 1 - c. The median of
+    the squared means stands for their variance, so that the biases of a few units do not count.
+    """
+    mean = jnp.mean(h, axis=inputs, keepdims=True)
+    within = jnp.mean(jnp.square(h - mean))
+    between = jnp.median(mean * mean) / MEDIAN_OF_SQUARE
+    total = between + within
+    return jnp.where(total > 0, between / jnp.where(total > 0, total, 1), jnp.nan)
 
 
 def replayed_slope(root: Value, end: Value, x: Any) -> Array:
@@ -86,8 +185,7 @@ def _slopes(site: SiteDescription, slope: Array, to: Any) -> dict[str, Array]:
     d = jnp.abs(slope.astype(to))
     largest = jnp.max(d) if site.max_slope is None else jnp.asarray(site.max_slope, to)
     saturated, zero = d <= LEVEL * largest, slope == 0
-    axis = site.unit_axis % d.ndim
-    inputs = tuple(i for i in range(d.ndim) if i != axis)
+    inputs = inputs_of(site, d.ndim)
     share, dead = jnp.mean(saturated, axis=inputs, dtype=to), jnp.all(zero, axis=inputs)
     # A slope that only tends to 0 is never exactly 0: where it is so, rounding made it, and the unit is not dead.
     soft = site.activation is not None and "hard" not in (site.activation.left, site.activation.right)
@@ -127,3 +225,9 @@ def _tied_backward(_: None, gradient: Array) -> tuple[Array, Array]:
 
 
 tied.defvjp(_tied_forward, _tied_backward)
+
+
+def tie(reader: Reader, address: Address, array: Any) -> Any:
+    """Tie a value to its sink, if the reader has one for it."""
+    key = key_of(address)
+    return tied(array, reader.sinks[key]) if key in reader.sinks else array

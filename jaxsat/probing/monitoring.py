@@ -143,7 +143,7 @@ class PeriodicProbe:
         return self._reports[step]
 
     def dataset(self) -> Any:
-        """An xarray Dataset of all reports, dimensions 'step' and 'site'.
+        """Return an xarray Dataset of all reports, with dimensions 'step' and 'site'. The index of 'site' is its path.
 
         Raises:
             ValueError: no report was taken.
@@ -153,12 +153,7 @@ class PeriodicProbe:
         if not self._reports:
             raise ValueError("PeriodicProbe: no report was taken yet; call it with a step and fn's arguments first.")
         steps = xr.Variable("step", list(self._reports))
-        joined = xr.concat(
-            [report.dataset() for report in self._reports.values()],
-            steps,
-            data_vars="all",
-            coords="minimal",
-            compat="override",
-        )
+        datasets = [report.dataset() for report in self._reports.values()]
+        joined = xr.concat(datasets, steps, data_vars="all", coords="minimal", compat="override", join="outer")
         losses = [report.loss for report in self._reports.values()]
         return joined if all(map(math.isnan, losses)) else joined.assign(loss=("step", losses))

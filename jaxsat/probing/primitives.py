@@ -18,8 +18,7 @@ def words(text: str) -> frozenset[str]:
 
 
 AFFINE = words(
-    "neg add sub convert_element_type copy copy_p stop_gradient name optimization_barrier reduce_precision add_any "
-    "real pvary pcast"
+    "neg add sub convert_element_type copy copy_p name optimization_barrier reduce_precision add_any real pvary pcast"
 )
 AFFINE_BESIDE_COEFFICIENTS = frozenset({"mul", "div"})
 NONLINEAR = words(
@@ -75,6 +74,6 @@ NUMPY: dict[str, Callable[..., Any]] = {
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "and": np.logical_and,
     "or": np.logical_or, "not": np.logical_not, "is_finite": np.isfinite, "broadcast_in_dim": lambda x, *_: x,
 } | dict.fromkeys(
-    ("convert_element_type", "copy", "copy_p", "stop_gradient", "name", "optimization_barrier", "reduce_precision", "pvary"),
+    ("convert_element_type", "copy", "copy_p", "name", "optimization_barrier", "reduce_precision", "pvary"),
     lambda x: x,
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -23,10 +23,15 @@ from jaxsat.probing.arguments import (
     same_but_for_numbers,
     split,
 )
-from jaxsat.probing.findings import findings
+from jaxsat.probing.diagnosis import diagnose
+from jaxsat.probing.finding import Finding
+from jaxsat.probing.gradient_rules import unreached, with_gradient
+from jaxsat.probing.measuring import Measured
+from jaxsat.probing.origins import origins
+from jaxsat.probing.precision_rules import nonfinite
 from jaxsat.probing.program import ProbeProgram, kept_program
 from jaxsat.probing.report import Report
-from jaxsat.probing.sites import site_records
+from jaxsat.probing.sites import Site, site_records
 
 EXCESS = 0.01  # share of zero gradients beyond zero slopes that asks for a second look
 PURE = (
@@ -77,6 +82,12 @@ def probe(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None 
     return prepare(fn, *args, loss=loss, **kwargs)(*args, **kwargs)
 
 
+ZERO_WEIGHTS = (
+    "gradients are exactly 0, since the weights {} are all zeros. A network may start so on purpose: such weights get a "
+    "gradient themselves, and the first step changes them. Probe again after a step."
+)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
     """A probe that is traced once. Call it with arguments of the same structure, shapes and dtypes.
@@ -117,15 +128,42 @@ class Prepared:
 
     def _report(self, arrays: Sequence[Any]) -> Report:
         run = self._program.compiled
-        value, forward, backward = jax.device_get(run(self._constants, arrays, 1.0))
+        measured = jax.device_get(run(self._constants, arrays, 1.0))
         multiplied = None
-        factor = _factor(self._program, forward, backward)
+        factor = _factor(self._program, measured)
         if factor is not None:
-            again = jax.device_get(run(self._constants, arrays, factor)[2])
+            again = jax.device_get(run(self._constants, arrays, factor).backward)
             multiplied = again, math.log(factor)
-        found = site_records(self._program.survey.sites, forward, backward, multiplied, self._names)
-        loss = float("nan") if value is None else float(value)
-        return Report(found, findings(found), self._notes, loss)
+        described = self._program.survey.sites
+        found = site_records(described, measured.forward, measured.backward, multiplied, self._names)
+        measured = measured._replace(loss=None if measured.loss is None else float(measured.loss))
+        loss = math.nan if measured.loss is None else measured.loss
+        if _is_nonfinite(measured, found):
+            finding = self._nonfinite(measured, found, arrays)
+            return Report(found, (finding,), self._notes, loss)
+        stopped, notes = unreached(found) if measured.loss is not None else ([], [])
+        zero = self._zero_weights(measured, found)
+        if zero:
+            notes.append(ZERO_WEIGHTS.format(" and ".join(zero)))
+        return Report(found, (*diagnose(found, bool(zero)), *stopped), (*self._notes, *notes), loss)
+
+    def _nonfinite(self, measured: Measured, found: Sequence[Site], arrays: Sequence[Any]) -> Finding:
+        """Return the finding that something is not finite. Arguments that hold a NaN explain everything."""
+        sizes = list(zip(self._names, measured.arguments, strict=True))
+        bad = [name for name, size in sizes if math.isnan(size)]
+        if bad:
+            return nonfinite(found, bad, [], measured.loss)
+        made = self._program
+        first = origins(made.jaxpr, self._constants, arrays, made.loss)
+        bad = [] if first else [name for name, size in sizes if math.isinf(size)]
+        return nonfinite(found, bad, first, measured.loss)
+
+    def _zero_weights(self, measured: Measured, found: Sequence[Site]) -> list[str]:
+        """Return the names of the weights of linear maps that are all zeros, if a gradient is exactly 0."""
+        if all(site.log_gradient_norm > -math.inf for site in with_gradient(found)):
+            return []
+        weights = sorted({leaf for leaf in self._program.survey.products.values() if leaf >= 0})
+        return [self._names[leaf] for leaf in weights if measured.arguments[leaf] == 0]
 
 
 def prepare(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None = None, **kwargs: Any) -> Prepared:
@@ -183,8 +221,18 @@ def _scalars(shapes: Any, named: bool) -> list[int]:
     return [i for i, s in enumerate(outputs) if s.shape == () and jnp.issubdtype(s.dtype, jnp.floating)]
 
 
-def _factor(made: ProbeProgram, forward: Mapping[str, Any], backward: Mapping[str, Any]) -> float | None:
+def _is_nonfinite(measured: Measured, found: Sequence[Site]) -> bool:
+    """Return whether the loss, a site or a gradient is not finite, or another output NaN."""
+    results = bool(np.any(np.isnan(measured.outputs)))
+    loss = measured.loss is not None and not np.isfinite(measured.loss)
+    forward = any(site.nonfinite_fraction > 0 for site in found)
+    gradients = any(not site.log_gradient_norm < math.inf for site in with_gradient(found))
+    return forward or gradients or results or loss
+
+
+def _factor(made: ProbeProgram, measured: Measured) -> float | None:
     """Return what to multiply E by to see gradients that underflowed; None where none seems to have."""
+    forward, backward = measured.forward, measured.backward
     rows = {site.root: site for site in made.survey.sites if site.root in backward}
     suspicious = False
     for root, site in rows.items():

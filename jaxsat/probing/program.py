@@ -15,10 +15,11 @@ import jax.numpy as jnp
 
 from jaxsat.jax_compat import ClosedJaxpr, Jaxpr, same_computation, same_numbers
 from jaxsat.probing import measuring
-from jaxsat.probing.reader import Context, Reader, Use
-from jaxsat.probing.rules import read, rule_of
+from jaxsat.probing.measuring import Measured
+from jaxsat.probing.reader import Context, Use, unchanged
+from jaxsat.probing.reading import read, rule_of
 from jaxsat.probing.survey import SiteDescription, Survey, survey_of
-from jaxsat.probing.values import Address, Arrays, key_of
+from jaxsat.probing.values import Arrays, key_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,14 +27,16 @@ class ProbeProgram:
     """A function read once, for arguments of one structure.
 
     Attributes:
+        jaxpr: the function.
         survey: its sites.
         loss: index of the scalar output that gradients are taken of; None if there is none.
         leaves: shapes and dtypes of what it takes.
-        compiled: (constants, leaves, factor) -> loss, {end: Forward}, {root: rows of Backward}, the last of them for the
-            loss multiplied by the factor. The constants are the arrays that the function closes over.
+        compiled: (constants, leaves, factor) -> :class:`Measured`, gradients being those of the loss multiplied by the
+            factor. The constants are the arrays that the function closes over.
         evaluate: (constants, leaves, sinks) -> outputs, {end: Forward}: what is compiled, before it is differentiated.
     """
 
+    jaxpr: Jaxpr
     survey: Survey
     loss: int | None
     leaves: Sequence[jax.ShapeDtypeStruct]
@@ -46,7 +49,6 @@ class _Kept(NamedTuple):
 
     owner: object
     loss: int | None
-    jaxpr: Jaxpr
     scalars: tuple[Any, ...]
     program: ProbeProgram
 
@@ -67,11 +69,11 @@ def kept_program(owner: object, closed: ClosedJaxpr, leaves: Arrays, loss: int |
     scalars = tuple(array for array in closed.consts if jnp.ndim(array) == 0)
     for i, kept in enumerate(_kept):
         same = (kept.owner, kept.loss, len(kept.scalars)) == (owner, loss, len(scalars))
-        if same and all(map(same_numbers, kept.scalars, scalars)) and same_computation(kept.jaxpr, closed):
+        if same and all(map(same_numbers, kept.scalars, scalars)) and same_computation(kept.program.jaxpr, closed):
             _kept.insert(0, _kept.pop(i))
             return kept.program
     made = probe_program(closed, leaves, loss)
-    _kept.insert(0, _Kept(owner, loss, closed.jaxpr, scalars, made))
+    _kept.insert(0, _Kept(owner, loss, scalars, made))
     del _kept[KEPT:]
     return made
 
@@ -88,7 +90,7 @@ def probe_program(closed: ClosedJaxpr, leaves: Arrays, loss: int | None) -> Prob
     hear, jaxpr = _measurements(found.sites), closed.jaxpr
 
     def evaluate(constants, leaves, sinks):
-        context = Context(rule_of, hear, _tie if sinks else _leave, found.cuts)
+        context = Context(rule_of, hear, measuring.tie if sinks else unchanged, cuts=found.cuts)
         return read(context, jaxpr, constants, leaves, sinks)
 
     if any(name == "while" for name, _ in found.unread):
@@ -98,24 +100,26 @@ def probe_program(closed: ClosedJaxpr, leaves: Arrays, loss: int | None) -> Prob
         except ValueError:  # the gradient goes through the loop, and has no way back
             loss = None
     shapes = [jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
-    return ProbeProgram(found, loss, shapes, jax.jit(_computation(evaluate, found, loss)), evaluate)
+    return ProbeProgram(jaxpr, found, loss, shapes, jax.jit(_computation(evaluate, found, loss)), evaluate)
 
 
 def _computation(evaluate: Callable[..., Any], found: Survey, loss: int | None) -> Callable[..., Any]:
     """Return the function that is compiled."""
 
     def compute(constants, leaves, factor):
+        arguments = measuring.largest(leaves)
         if loss is None:
-            return None, evaluate(constants, leaves, {})[1], {}
+            outputs, results = evaluate(constants, leaves, {})
+            return Measured(None, results, {}, arguments, measuring.largest(outputs))
 
         def objective(sinks):
             outputs, results = evaluate(constants, leaves, sinks)
-            return outputs[loss], results
+            return outputs[loss], (results, measuring.largest(outputs))
 
         sinks = {site.root: measuring.sink(site) for site in found.sites if not site.in_while}
-        value, pull, results = jax.vjp(objective, sinks, has_aux=True)
+        value, pull, (results, outputs) = jax.vjp(objective, sinks, has_aux=True)
         (gradients,) = pull(jnp.asarray(factor).astype(value.dtype))
-        return value, results, gradients
+        return Measured(value, results, gradients, arguments, outputs)
 
     return compute
 
@@ -136,13 +140,3 @@ def _measurements(sites: Sequence[SiteDescription]) -> Callable[[Use], None]:
                 results[site.end] = measuring.forward(site, root, node)
 
     return hear
-
-
-def _leave(reader: Reader, address: Address, array: Any) -> Any:
-    return array
-
-
-def _tie(reader: Reader, address: Address, array: Any) -> Any:
-    """Tie a value to its sink, if it has one."""
-    key = key_of(address)
-    return measuring.tied(array, reader.sinks[key]) if key in reader.sinks else array

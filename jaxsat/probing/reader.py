@@ -2,7 +2,7 @@
 
 Every equation is evaluated by JAX's own evaluator, so a function that is read computes what it computes. Jitted
 functions are looked into here; every other equation has a rule: see ``elementwise``, ``structure`` and ``loops``, and
-``rules``, which joins them.
+``reading``, which joins them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,12 @@ def _nothing(use: Use) -> None:
     """Take no notice of a use."""
 
 
-def _unchanged(reader: Reader, address: Address, array: Any) -> Any:
+def _unwatched(reader: Reader, step: Step, outputs: Sequence[Value]) -> None:
+    """Take no notice of an equation."""
+
+
+def unchanged(reader: Reader, address: Address, array: Any) -> Any:
+    """Return the array itself: no tap."""
     return array
 
 
@@ -69,14 +74,18 @@ class Context:
         rules: how each primitive is read, by its name.
         listener: called with every use. It writes what it measures into the reader's `results`.
         tap: applied to each new value; may return another array of the same shape and dtype.
+        watch: called after each equation that is not a jitted function, with its results.
         cuts: addresses of values that chains stop at.
         unread: primitives that were not understood, with their source lines: written by the readers.
+        products: which argument the weight of a linear map is, by the map's address: written by the readers.
     """
 
     rules: Callable[[JaxprEqn], Rule]
     listener: Callable[[Use], None] = _nothing
-    tap: Callable[[Reader, Address, Any], Any] = _unchanged
+    tap: Callable[[Reader, Address, Any], Any] = unchanged
+    watch: Callable[[Reader, Step, Sequence[Value]], None] = _unwatched
     cuts: frozenset[Address] = frozenset()
+    products: dict[Address, int] = dataclasses.field(default_factory=dict)
     unread: dict[tuple[str, str], None] = dataclasses.field(default_factory=dict)
 
 
@@ -127,7 +136,9 @@ class Reader:
         equation, position = step.equation, step.position
         called = called_jaxpr(equation) if step.name in kinds.INLINE else None
         if called is None:
-            return self.context.rules(equation)(self, step)
+            outputs = self.context.rules(equation)(self, step)
+            self.context.watch(self, step, outputs)
+            return outputs
         label = (equation.params["name"],) if "name" in equation.params else ()
         inside = dataclasses.replace(
             position,

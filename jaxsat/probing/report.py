@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxsat.probing.findings import Finding
+from jaxsat.probing.finding import Finding, turns_of
 from jaxsat.probing.sites import NUMBERS, Site
 
+HIDDEN = ("activation", "unit_axis", "attention", "in_while")  # fields of a site that tables leave out
 HEADINGS = ("site", "kind", "shape", "rms h", "saturated", "dead", "sigma_w", "ln|dE/dh|", "zeros")
 
 
@@ -32,7 +33,7 @@ class Report:
     loss: float
 
     def __str__(self) -> str:
-        found = [f"[{one.code}] {one.message}\n    Try: {one.advice}" for one in self.findings] or ["No findings."]
+        found = [_in_words(finding) for finding in self.findings] or ["No findings."]
         return "\n".join([str(self.table()), "", *found, *(f"Note: {note}" for note in self.notes)])
 
     def table(self, format: str = "text") -> Any:
@@ -77,10 +78,14 @@ class Report:
         return {key: value for key, value in found.items() if math.isfinite(value)}
 
     def dataset(self) -> Any:
-        """An xarray Dataset with one dimension, 'site', and a variable for each number."""
+        """Return an xarray Dataset with one dimension, 'site', and a variable for each number.
+
+        The index of 'site' is the path and, inside a scan, the iteration: 'scan/tanh[3]'.
+        """
         import xarray as xr
 
         coordinates = {
+            "site": np.array([site.path + turns_of(site.iteration) for site in self.sites], dtype=object),
             "path": ("site", np.array([site.path for site in self.sites], dtype=object)),
             "kind": ("site", np.array([site.kind for site in self.sites], dtype=object)),
             "iteration": ("site", np.array([",".join(map(str, site.iteration)) for site in self.sites], dtype=object)),
@@ -100,6 +105,11 @@ class Report:
                 for name in ("saturated_fraction", "dead_fraction", "log_gradient_norm")
             ),
         )
+
+
+def _in_words(finding: Finding) -> str:
+    advice = f"\n    Try: {finding.advice}" if finding.advice else ""
+    return f"[{finding.code}] {finding.message}{advice}"
 
 
 def _by_path(sites: Sequence[Site]) -> list[list[Site]]:
@@ -137,9 +147,9 @@ def _number(value: float, form: str) -> str:
 
 def _short(site: Site) -> str:
     *_, last = site.path.split("/")
-    return last + (f"[{','.join(map(str, site.iteration))}]" if site.iteration else "")
+    return last + turns_of(site.iteration)
 
 
 def _plain(site: Site) -> dict[str, Any]:
     record = {field.name: getattr(site, field.name) for field in dataclasses.fields(site)}
-    return {name: value for name, value in record.items() if name not in ("activation", "unit_axis")}
+    return {name: value for name, value in record.items() if name not in HIDDEN}

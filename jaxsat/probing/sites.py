@@ -12,6 +12,7 @@ import numpy as np
 from jaxsat.activations import Activation
 from jaxsat.probing.measuring import Backward, Forward
 from jaxsat.probing.survey import SiteDescription, part_in_order
+from jaxsat.probing.values import Address, Loop
 
 NAN = float("nan")
 
@@ -29,6 +30,10 @@ class Site:
         shape, dtype: of the pre-activation h.
         where: source line.
         weight: the argument that is the weight of the linear map before it, as a path in the arguments; '' if none.
+        activation: the catalogue's record, if it has one.
+        unit_axis: axis of the units; None if it is one unit.
+        attention: whether it is a softmax of products of two data.
+        in_while: whether it is inside a while loop, of which only the last iteration is seen, without gradients.
         pre_activation_mean, pre_activation_rms, pre_activation_min, pre_activation_max: of h over all entries.
         activation_rms: root mean square of phi(h).
         slope_mean, slope_rms: of phi'(h), by autodiff in the run's dtype.
@@ -46,6 +51,12 @@ class Site:
         zero_gradient_fraction, subnormal_gradient_fraction: share of entries of dE/dh that are exactly zero, or below
             the smallest normal number but not zero, in the run's own dtype.
         underflow_fraction: share of entries that are exactly zero, but not if E is multiplied up.
+        nonfinite_fraction: share of entries where h or phi(h) is NaN or infinite. A masked score of a softmax is not
+            counted.
+        input_correlation: correlation of the pre-activations of two inputs, by the typical unit: 1 if all inputs are
+            alike, or if all units are shifted far by their biases.
+        entropy: of a softmax: mean entropy of its rows, divided by the logarithm of the number of scores that are not
+            masked. 1: all are equal; 0: one has all the weight.
     """
 
     path: str
@@ -57,7 +68,9 @@ class Site:
     where: str
     weight: str
     activation: Activation | None = dataclasses.field(repr=False)
-    unit_axis: int = dataclasses.field(repr=False)
+    unit_axis: int | None = dataclasses.field(repr=False)
+    attention: bool = dataclasses.field(repr=False)
+    in_while: bool = dataclasses.field(repr=False)
     pre_activation_mean: float = NAN
     pre_activation_rms: float = NAN
     pre_activation_min: float = NAN
@@ -78,11 +91,24 @@ class Site:
     zero_gradient_fraction: float = NAN
     subnormal_gradient_fraction: float = NAN
     underflow_fraction: float = NAN
+    nonfinite_fraction: float = NAN
+    input_correlation: float = NAN
+    entropy: float = NAN
 
     @property
     def inputs(self) -> int:
         """Number of inputs (examples, positions) over which each unit is seen."""
-        return int(np.prod(self.shape, dtype=int)) // max(self.shape[self.unit_axis] if self.shape else 1, 1)
+        return int(np.prod(self.shape, dtype=int)) // self.units
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return 1 if self.unit_axis is None or not self.shape else max(self.shape[self.unit_axis], 1)
+
+    @property
+    def ran(self) -> bool:
+        """Whether it was computed: a branch that was not taken was not."""
+        return not np.isnan(self.nonfinite_fraction)
 
 
 NUMBERS = tuple(field.name for field in dataclasses.fields(Site) if field.type == "float")
@@ -112,9 +138,10 @@ def site_records(
             weight = _name_of_weight(described.weights, names)
             site = Site(
                 described.path, described.kind, described.role, iteration, described.shape, described.dtype, described.where, weight,
-                described.activation, described.unit_axis, **numbers,
+                described.activation, described.unit_axis, described.attention, described.in_while,
+                **numbers,
             )  # fmt: skip
-            rows.append((_order(described, iteration), site))
+            rows.append((execution_order(described.address, described.loops, iteration), site))
     ordered = [site for _, site in sorted(rows, key=lambda row: row[0])]
     return tuple(_with_growth(ordered))
 
@@ -142,15 +169,15 @@ def _gradient(row: np.ndarray, multiplied: Any, root: str, iteration: tuple[int,
     return numbers
 
 
-def _order(site: SiteDescription, iteration: tuple[int, ...]) -> tuple[Any, ...]:
-    """Position in time: of each equation in its jaxpr, and of the iteration where that is a loop."""
+def execution_order(address: Address, loops: Sequence[Loop], iteration: Sequence[int]) -> tuple[tuple[int, str], ...]:
+    """Return a key that sorts by time: by each equation in its jaxpr, and by the iteration where that is a loop."""
     key: list[tuple[int, str]] = []
     turns = iter(iteration)
-    loops = {depth: (length, backwards) for depth, length, backwards in site.loops}
-    for depth, part in enumerate(site.address):
-        if depth in loops and loops[depth][0] is not None:
+    at_depth = {loop.depth: loop for loop in loops if loop.length is not None}
+    for depth, part in enumerate(address):
+        if depth in at_depth:
             turn = next(turns)
-            key.append((-turn if loops[depth][1] else turn, ""))
+            key.append((-turn if at_depth[depth].backwards else turn, ""))
         key.append(part_in_order(part))
     return tuple(key)
 

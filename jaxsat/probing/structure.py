@@ -22,13 +22,33 @@ def other(reader: Reader, step: Step) -> list[Value]:
     reader.use_all(step)
     facts = Facts(alive=any(operand.facts.alive for operand in step.inputs))
     if step.name in kinds.REDUCTIONS:
-        facts = dataclasses.replace(facts, reduced=True)
+        facts = dataclasses.replace(facts, reduced=True, unit_axis=_axis_after_reduction(step))
     if step.name in kinds.LINEAR:
         facts = linear_map(step, facts)
+        reader.context.products.update((step.address, weight.leaf) for weight in facts.maps if weight.leaf is not None)
     if step.name in kinds.PIECES:
         first = step.inputs[0].facts
         facts = dataclasses.replace(first, uniform=False, coefficient=False, inverse_root=False, alive=facts.alive)
     return reader.results_of(step, arrays, facts)
+
+
+def stopped(reader: Reader, step: Step) -> list[Value]:
+    """Read a stop_gradient: it ends chains, and what comes out is the same value as a new root."""
+    (value,) = step.inputs
+    reader.use(value, step.name, step)
+    (array,) = evaluate_equation(step.equation, [value.array])
+    return reader.results_of(step, [array], value.facts, recipes=value.facts.uniform)
+
+
+def _axis_after_reduction(step: Step) -> int | None:
+    """Return the axis of the units after a reduction: None if it was over the units."""
+    value = step.inputs[0]
+    axes = [int(axis) for axis in step.equation.params.get("axes", ())]
+    rank = jnp.ndim(value.array)
+    if value.facts.unit_axis is None or rank == 0:
+        return value.facts.unit_axis
+    axis = value.facts.unit_axis % rank
+    return None if axis in axes else axis - sum(other < axis for other in axes)
 
 
 def linear_map(step: Step, facts: Facts) -> Facts:
@@ -36,22 +56,35 @@ def linear_map(step: Step, facts: Facts) -> Facts:
 
     Where both are, the earlier argument is the weight: parameters come before the data.
     """
+    return _product(step, facts) if step.name == "dot_general" else _convolution(step, facts)
+
+
+def _product(step: Step, facts: Facts) -> Facts:
     left, right = step.inputs
-    if step.name == "dot_general":
-        leaves = [(operand.facts.leaf, operand) for operand in (left, right) if operand.facts.leaf is not None]
-        _, weight = min(leaves, key=lambda pair: pair[0], default=(None, None))
-        (left_sum, right_sum), (left_batch, _) = step.equation.params["dimension_numbers"]
-        free = jnp.ndim(left.array) - len(left_sum) - len(left_batch)
-        shape, axes = (left.array.shape, left_sum) if weight is left else (right.array.shape, right_sum)
-        fan_in = math.prod(shape[i] for i in axes)
-        axis = len(left_batch) + free - 1 if weight is left and free else -1
+    leaves = [(operand.facts.leaf, operand) for operand in (left, right) if operand.facts.leaf is not None]
+    _, weight = min(leaves, key=lambda pair: pair[0], default=(None, None))
+    (left_sum, right_sum), (left_batch, right_batch) = step.equation.params["dimension_numbers"]
+    free = jnp.ndim(left.array) - len(left_sum) - len(left_batch)
+    free_right = jnp.ndim(right.array) - len(right_sum) - len(right_batch)
+    scores = weight is None or (len(leaves) == 2 and bool(left_batch)) or left.facts.leaf == right.facts.leaf
+    facts = dataclasses.replace(facts, scores=scores and left.facts.alive and right.facts.alive)
+    if weight is None:
+        return facts
+    if weight is left:
+        shape, axes, axis = left.array.shape, left_sum, len(left_batch) + free - 1 if free else None
     else:
-        numbers = step.equation.params["dimension_numbers"]
-        weight = right if right.facts.leaf is not None else None
-        fan_in = right.array.size // right.array.shape[numbers.rhs_spec[0]]
-        axis = numbers.out_spec[1]
-    maps = () if weight is None else (Weight(weight.array, fan_in, weight.facts.leaf),)
-    return dataclasses.replace(facts, maps=maps, unit_axis=axis)
+        shape, axes, axis = right.array.shape, right_sum, -1 if free_right else None
+    fan_in = math.prod(shape[i] for i in axes)
+    return dataclasses.replace(facts, maps=(Weight(weight.array, fan_in, weight.facts.leaf),), unit_axis=axis)
+
+
+def _convolution(step: Step, facts: Facts) -> Facts:
+    _, kernel = step.inputs
+    numbers = step.equation.params["dimension_numbers"]
+    fan_in = kernel.array.size // kernel.array.shape[numbers.rhs_spec[0]]
+    weight = Weight(kernel.array, fan_in, kernel.facts.leaf)
+    maps = () if kernel.facts.leaf is None else (weight,)
+    return dataclasses.replace(facts, maps=maps, unit_axis=numbers.out_spec[1])
 
 
 def reshaped(reader: Reader, step: Step) -> list[Value]:
@@ -62,14 +95,23 @@ def reshaped(reader: Reader, step: Step) -> list[Value]:
 
 def _same_in_another_shape(reader: Reader, step: Step, array: Any) -> Value:
     value = step.inputs[0]
-    axis = -1
-    if step.name == "transpose":
-        axis = step.equation.params["permutation"].index(value.facts.unit_axis % max(jnp.ndim(value.array), 1))
+    axis = _axis_after(step, value, array)
     uniform = value.facts.uniform or jnp.ndim(array) == 0
     facts = dataclasses.replace(value.facts, uniform=uniform, unit_axis=axis)
     recipe = Recipe(step.equation, [value], 0) if uniform else None
     before = None if uniform else value
     return reader.lift(array, (*step.address, 0), facts, step.position, before=before, recipe=recipe)
+
+
+def _axis_after(step: Step, value: Value, array: Any) -> int | None:
+    """Return the axis of the units after a change of shape."""
+    rank, axis = jnp.ndim(value.array), value.facts.unit_axis
+    if axis is None or rank == 0:
+        return axis
+    if step.name == "transpose":
+        return step.equation.params["permutation"].index(axis % rank)
+    gone = value.array.shape[axis] == 1 and jnp.ndim(array) < rank
+    return None if gone else -1
 
 
 def broadcast(reader: Reader, step: Step) -> list[Value]:

@@ -7,7 +7,7 @@ nonlinear.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import jax
@@ -19,7 +19,7 @@ from jaxsat.probing import primitives as kinds
 from jaxsat.probing.chains import Piece, before_shift, called, pieces
 from jaxsat.probing.naming import Identity
 from jaxsat.probing.reader import Context, Use
-from jaxsat.probing.rules import read, rule_of
+from jaxsat.probing.reading import read, rule_of
 from jaxsat.probing.values import Address, Arrays, Loop, key_of
 
 Role = Literal["activation", "gate", "softmax", "normalization"]
@@ -43,6 +43,8 @@ class SiteDescription:
         root, end: keys of the pre-activation and of the result.
         address: of the pre-activation.
         weights: which arguments the weights of the linear maps are whose sum the pre-activation is; -1: a constant.
+        axes: of a softmax: those that it sums over.
+        attention: whether it is a softmax of products of two data.
     """
 
     path: str
@@ -53,12 +55,14 @@ class SiteDescription:
     where: str
     activation: Activation | None
     max_slope: float | None
-    unit_axis: int
+    unit_axis: int | None
     loops: tuple[Loop, ...]
     root: str
     end: str
     address: Address
     weights: tuple[int, ...]
+    axes: tuple[int, ...]
+    attention: bool
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -79,24 +83,31 @@ class Survey:
         sites: in program order.
         cuts: addresses of the values that end chains.
         unread: primitives that were not understood, with their source lines.
+        products: which argument the weight of a linear map is, by the map's address.
     """
 
     sites: tuple[SiteDescription, ...]
     cuts: frozenset[Address]
     unread: tuple[tuple[str, str], ...]
+    products: Mapping[Address, int]
 
 
 def survey_of(closed: ClosedJaxpr, leaves: Arrays) -> Survey:
-    """Return the sites of a jaxpr. It is read twice: the first time to learn which values are used by themselves."""
+    """Return the sites of a jaxpr.
+
+    It is read until nothing new comes up: each reading learns which values are used by themselves, and the next one
+    ends chains at them, which may let others be used by themselves.
+    """
     cuts: frozenset[Address] = frozenset()
-    finder, unread = _Finder(), {}
-    for _ in range(2):
-        finder, unread = _Finder(), {}
-        context = Context(rule_of, finder.hear, cuts=cuts, unread=unread)
+    while True:
+        finder = _Finder()
+        context = Context(rule_of, finder.hear, cuts=cuts)
         jax.eval_shape(lambda arrays: read(context, closed.jaxpr, closed.consts, arrays, {})[0], list(leaves))
-        cuts = frozenset(finder.ends)
+        if finder.ends <= cuts:
+            break
+        cuts |= finder.ends
     sites = sorted(finder.sites.values(), key=_place_in_program)
-    return Survey(_with_distinct_paths(sites), cuts, tuple(unread))
+    return Survey(_with_distinct_paths(sites), cuts, tuple(context.unread), dict(context.products))
 
 
 class _Finder:
@@ -137,6 +148,8 @@ class _Finder:
                 return
             if use.by not in kinds.LINEAR:
                 return
+        if piece.known.name is None and use.by == "stop_gradient":
+            return  # the forward half of a straight-through estimator
         kind = piece.known.name or called(end, root) or "+".join(sorted(used))
         self.write(use, piece, kind, "gate" if use.by == "gate" and kind in GATES else "activation")
 
@@ -165,6 +178,8 @@ class _Finder:
             end=key[1],
             address=root.address,
             weights=tuple(-1 if weight.leaf is None else weight.leaf for weight in root.facts.maps),
+            axes=tuple(map(int, use.equation.params["axes"])) if role == "softmax" and use.equation else (),
+            attention=role == "softmax" and root.facts.scores,
         )
 
 

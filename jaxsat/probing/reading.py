@@ -12,7 +12,7 @@ from jaxsat.probing import primitives as kinds
 from jaxsat.probing.elementwise import custom, elementwise
 from jaxsat.probing.loops import checkpoint, cond, scan, while_loop
 from jaxsat.probing.reader import Context, Reader, Rule
-from jaxsat.probing.structure import broadcast, other, reshaped
+from jaxsat.probing.structure import broadcast, other, reshaped, stopped
 from jaxsat.probing.values import Arrays, Facts, Position, Value
 
 BY_NAME: dict[str, Rule] = {
@@ -20,6 +20,7 @@ BY_NAME: dict[str, Rule] = {
     "cond": cond,
     "while": while_loop,
     "broadcast_in_dim": broadcast,
+    "stop_gradient": stopped,
     **dict.fromkeys(kinds.CUSTOM, custom),
     **dict.fromkeys(kinds.CHECKPOINT, checkpoint),
     **dict.fromkeys(kinds.SHAPE, reshaped),

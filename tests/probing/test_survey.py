@@ -186,5 +186,5 @@ def test_a_site_says_where_it_is():
     params = Named().init(KEY, X)
     (site,) = jaxsat.probe(Named().apply, params, X).sites
     assert site.path == "Named/tanh"
-    assert site.where.startswith("test_sites.py:")
+    assert site.where.startswith("test_survey.py:")
     assert site.weight == "args[0]['params']['Dense_0']['kernel']"

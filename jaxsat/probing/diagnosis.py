@@ -1,0 +1,34 @@
+"""What is wrong with a run: all rules, in the order in which they explain each other.
+
+Each rule compares measured numbers with a threshold that stands by name beside it. Where none is crossed there is no
+finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxsat.probing import gradient_rules, precision_rules, unit_rules
+from jaxsat.probing.finding import Finding
+from jaxsat.probing.sites import Site
+
+
+def diagnose(sites: Sequence[Site], has_zero_weights: bool = False) -> tuple[Finding, ...]:
+    """Return all findings for the sites of one run, in order of execution.
+
+    Args:
+        sites: of the run.
+        has_zero_weights: whether an argument that is the weight of a linear map is all zeros, so that gradients of
+            exactly 0 are meant.
+    """
+    saturated, dead = unit_rules.saturated(sites), unit_rules.dead(sites)
+    explained = {id(site) for finding in saturated for site in finding.sites}
+    rest = [site for site in sites if id(site) not in explained]
+    return (
+        *saturated,
+        *dead,
+        *unit_rules.collapsed(sites),
+        *gradient_rules.gradient(sites, bool(saturated or dead or has_zero_weights)),
+        *precision_rules.underflow(sites),
+        *precision_rules.lost_slopes(rest),
+    )

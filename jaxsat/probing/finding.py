@@ -1,0 +1,48 @@
+"""One thing that is wrong, and the words that all findings share."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from jaxsat.probing.sites import Site
+
+Code = Literal["nonfinite", "saturated", "dead", "collapsed", "vanishing", "exploding", "underflow"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        code: 'nonfinite', 'saturated', 'dead', 'collapsed', 'vanishing', 'exploding' or 'underflow'.
+        sites: where.
+        message: what was measured, in a sentence.
+        advice: what to try; '' where the cause is not known.
+    """
+
+    code: Code
+    sites: tuple[Site, ...]
+    message: str
+    advice: str
+
+
+def where_of(sites: Sequence[Site]) -> str:
+    """Return where some sites are, in a few words."""
+    names = [site.path + turns_of(site.iteration) for site in sites]
+    if len(names) <= 2:
+        return " and ".join(names)
+    return f"{names[0]} to {names[-1]} ({len(names)} sites)"
+
+
+def turns_of(iteration: Sequence[int]) -> str:
+    """Return the indices in the scans around something: '[3]', or '' outside of all."""
+    return f"[{','.join(map(str, iteration))}]" if iteration else ""
+
+
+def mean_of(sites: Sequence[Site], number: str) -> float:
+    """Return the mean of one number over some sites."""
+    return float(np.mean([getattr(site, number) for site in sites]))

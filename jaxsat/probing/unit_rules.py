@@ -1,0 +1,141 @@
+"""Rules for units: saturated, dead, and attention that has collapsed."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxsat.probing.advice import beside_critical, shifted_biases, smaller_weights
+from jaxsat.probing.finding import Finding, mean_of, where_of
+from jaxsat.probing.sites import Site
+
+SATURATED = 0.3  # of the entries; a standard normal pre-activation gives tanh 0.03
+SATURATED_GATE = 0.6  # gates may be open or shut on purpose
+DEAD = 0.1  # of the units beyond what similar inputs explain, seen over at least FEW inputs
+DEAD_OVER_FEW = 0.9
+FEW = 8
+COLLAPSED = 0.1  # entropy of attention, relative to equal weights
+POSITIVE = ("softplus", "squareplus")  # often make scales or step sizes, whose small values are meant
+
+
+def saturated(sites: Sequence[Site]) -> list[Finding]:
+    """Return a finding for each kind of activation whose pre-activations lie where the slope is small."""
+    flagged: dict[tuple[str, str], list[Site]] = {}
+    for site in sites:
+        if _saturated_share(site) >= (SATURATED_GATE if site.role == "gate" else SATURATED):
+            flagged.setdefault((site.kind, site.role), []).append(site)
+    return [_saturated(kind, where) for (kind, _), where in flagged.items()]
+
+
+def _saturated_share(site: Site) -> float:
+    """Return the share of entries that counts against an activation; NaN if none does.
+
+    A bounded activation is saturated at both ends. One that is flat on one side only is used there in healthy networks,
+    but not for all inputs: there the units count that are flat for most inputs.
+    """
+    phi = site.activation
+    if phi is None:
+        return math.nan
+    if phi.left_limit is not None and phi.right_limit is not None:
+        return site.saturated_fraction
+    return site.mostly_saturated_fraction if "soft" in (phi.left, phi.right) else math.nan
+
+
+def _saturated(kind: str, where: Sequence[Site]) -> Finding:
+    biases = shifted_biases(where)
+    message = (
+        f"{where_of(where)}: {mean_of(where, 'saturated_fraction'):.0%} of {kind} pre-activations are saturated (slope "
+        f"below 5 % of the largest), {mean_of(where, 'mostly_saturated_fraction'):.0%} of the units for over 90 % of the "
+        f"inputs; root mean square pre-activation {mean_of(where, 'pre_activation_rms'):.3g}"
+        f"{biases or beside_critical(where)}."
+    )
+    return Finding("saturated", tuple(where), message, _against_saturation(kind, where, bool(biases)))
+
+
+def _against_saturation(kind: str, where: Sequence[Site], biased: bool) -> str:
+    if kind in POSITIVE:
+        return (
+            f"If {kind} makes a scale or a step size here, small values may be meant. If not, look at what shifts its "
+            "inputs."
+        )
+    if where[0].role == "gate":
+        return (
+            "A gate may be open or shut on purpose. If this is not meant, start its biases nearer to 0."
+            if biased
+            else ""
+        )
+    if biased:
+        return "Start the biases at 0."
+    smaller = smaller_weights(where)
+    return (
+        f"{smaller}If the inputs are large, scale them to unit mean square. A normalisation before the {kind} keeps "
+        "pre-activations small during training."
+    )
+
+
+def dead(sites: Sequence[Site]) -> list[Finding]:
+    """Return a finding for the sites where units have slope 0 for every input."""
+    where = [site for site in sites if site.role == "activation" and _is_dead(site)]
+    if not where:
+        return []
+    kinds = " and ".join(sorted({site.kind for site in where}))
+    biases = shifted_biases(where)
+    message = (
+        f"{where_of(where)}: {mean_of(where, 'dead_fraction'):.0%} of {kinds} units have slope exactly 0 for each of the "
+        f"{where[0].inputs} inputs{biases}."
+    )
+    cause = "Start the biases at 0. " if biases else ""
+    advice = (
+        f"{cause}Dead units get no gradient and do not come back: initialise them anew, or take an activation without a "
+        "flat side (leaky_relu, gelu). If they died during training, a smaller learning rate keeps others alive."
+    )
+    return [Finding("dead", tuple(where), message, advice)]
+
+
+def _is_dead(site: Site) -> bool:
+    """Return whether more units are dead than similar inputs explain. A site that nothing reaches is not dead itself."""
+    if not site.pre_activation_rms > 0:
+        return False
+    if site.inputs < FEW:
+        return site.dead_fraction >= DEAD_OVER_FEW
+    chance = dead_by_chance(site.inputs, site.input_correlation)
+    error = math.sqrt(chance * (1 - chance) / site.units)
+    return site.dead_fraction >= chance + 3 * error + DEAD
+
+
+@functools.lru_cache(maxsize=1024)
+def dead_by_chance(inputs: int, correlation: float) -> float:
+    """Return the share of relu units that a healthy layer has dead over a number of inputs.
+
+    Pre-activations are Gaussian with mean 0, and those of two inputs have the given correlation: a unit's mean over
+    inputs has variance c, and its deviations from it have variance 1 - c. NaN counts as correlation 0.
+
+    >>> round(dead_by_chance(3, 0.0), 3), round(dead_by_chance(1000, 1.0), 3)  # 1 / 8; all inputs are one
+    (0.125, 0.5)
+    """
+    c = 0.0 if math.isnan(correlation) else min(max(correlation, 0.0), 1 - 1e-12)
+    z = np.linspace(-8, 8, 4000)
+    density = np.exp(-z * z / 2)
+    at = -z * math.sqrt(c / (1 - c)) / math.sqrt(2)
+    all_negative = ((1 + np.array([math.erf(a) for a in at])) / 2) ** inputs
+    return float(np.sum(density * all_negative) / np.sum(density))
+
+
+def collapsed(sites: Sequence[Site]) -> list[Finding]:
+    """Return a finding for attention that gives nearly all weight to one key."""
+    where = [site for site in sites if site.attention and site.entropy <= COLLAPSED]
+    if not where:
+        return []
+    largest = max(site.pre_activation_max for site in where)
+    message = (
+        f"{where_of(where)}: attention has collapsed onto one key each: mean entropy {mean_of(where, 'entropy'):.2g} of "
+        f"that of equal weights; largest score that is not masked {largest:.3g}."
+    )
+    advice = (
+        "Scores this large leave no gradient to the others: divide them by the square root of the head's width, normalise "
+        "queries and keys, or initialise their weights smaller."
+    )
+    return [Finding("collapsed", tuple(where), message, advice)]
