@@ -5,6 +5,8 @@ at a unit over a batch take (batch, width). Layers, seeds and scales go through 
 
     saturated at level e:  |phi'(h)| <= e max|phi'|
     dead:                  phi'(h) = 0 exactly, for every input of the batch
+
+NaN in, NaN out: a share over values of which one is NaN is NaN. A network that has broken down must not look healthy.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ def saturated_fraction(
     >>> float(saturated_fraction("tanh", jnp.array([0.0, 1.0, 3.0, -4.0])))
     0.5
     """
-    return jnp.mean(_saturated(activation, pre_activations, level), dtype=jnp.asarray(pre_activations).dtype)
+    h = jnp.asarray(pre_activations)
+    return _unless_nan(jnp.mean(_saturated(activation, h, level), dtype=h.dtype), h)
 
 
 def dead_fraction(activation: ActivationLike, pre_activations: Float[ArrayLike, "*batch width"]) -> Float[Array, ""]:
@@ -90,7 +93,7 @@ def boundary_measure(
     """
     scaled, index = _binned(activation, pre_activations, bins)
     inside = index[None, :] == jnp.arange(bins)[:, None]
-    return jnp.sum(jnp.abs(jnp.sum(jnp.where(inside, scaled, 0), axis=1))) / scaled.size
+    return _unless_nan(jnp.sum(jnp.abs(jnp.sum(jnp.where(inside, scaled, 0), axis=1))) / scaled.size, scaled)
 
 
 def activation_entropy(
@@ -107,7 +110,7 @@ def activation_entropy(
     0.6931
     """
     share = activation_histogram(activation, pre_activations, bins)
-    return -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0))
+    return _unless_nan(-jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0)), share)
 
 
 def activation_histogram(
@@ -122,7 +125,8 @@ def activation_histogram(
     [0.25, 0.0, 0.5, 0.25]
     """
     scaled, index = _binned(activation, pre_activations, bins)
-    return jnp.sum(index[None, :] == jnp.arange(bins)[:, None], axis=1).astype(scaled.dtype) / scaled.size
+    counts = jnp.sum(index[None, :] == jnp.arange(bins)[:, None], axis=1).astype(scaled.dtype)
+    return _unless_nan(counts / scaled.size, scaled)
 
 
 def activation_percentiles(
@@ -155,7 +159,12 @@ def _saturated(activation: ActivationLike, pre_activations: ArrayLike, level: fl
 
 def _always(activation: ActivationLike, pre_activations: ArrayLike, level: float) -> Array:
     h = _by_unit(pre_activations)
-    return jnp.mean(jnp.all(_saturated(activation, h, level), axis=0), dtype=h.dtype)
+    return _unless_nan(jnp.mean(jnp.all(_saturated(activation, h, level), axis=0), dtype=h.dtype), h)
+
+
+def _unless_nan(share: Array, values: Array) -> Array:
+    """A share; NaN where a value is NaN, which neither counts as saturated nor as healthy."""
+    return jnp.where(jnp.any(jnp.isnan(values)), jnp.asarray(jnp.nan, share.dtype), share)
 
 
 def _by_unit(pre_activations: ArrayLike) -> Array:

@@ -30,8 +30,27 @@ from jaxsat.theory.lengths import LARGE, SMALL
 from jaxsat.theory.propagation import mean_field
 
 ENSEMBLES = ("gaussian", "uniform", "orthogonal")
-TURN, APPROACH = 32, 32  # steps over the first nine tenths of the half circle, and over the rest
+TURN = 32  # steps over the first nine tenths of the half circle
+ABOVE = 0.9 * np.pi  # angle of the line along which solutions are followed from point to point
+STRIDE = 0.15  # of ln z along it: half its distance from the axis
+DESCENT = np.pi - (np.pi - ABOVE) * 0.25 ** np.arange(1, 10)  # angles on the way down to the axis
 BISECTIONS = 70
+BESIDE = 1e-5  # of ln s^2, beside an atom
+NOTHING = 1e-10  # an imaginary part, relative: less is rounding
+
+
+class Atoms(NamedTuple):
+    """Values that a share of the squared singular values takes exactly: 0, and one other. Masses may be 0.
+
+    Attributes:
+        log_squares: ln s^2 of the two: -inf, and L ln(sigma_w^2 t). Here t is the squared slope that has more than half
+            of the probability, if there is one, and else the largest.
+        masses: shares of the singular values. For orthogonal weights and L >= 2 the second is max(0, L p - L + 1), p the
+            probability of t (Bercovici & Voiculescu 1998); for gaussian weights it is 0.
+    """
+
+    log_squares: Float[Array, " 2"]
+    masses: Float[Array, " 2"]
 
 
 class SpectrumMoments(NamedTuple):
@@ -41,9 +60,7 @@ class SpectrumMoments(NamedTuple):
         mean, variance: of s^2.
         log_mean: ln of the mean, L ln chi.
         relative_variance: variance / mean^2 = L (mu_2 / mu_1^2 - 1 - s_1) (Pennington et al. 2018, eq. 16).
-        zero_mass: share of singular values that are exactly 0.
-        top_mass: share of singular values that are exactly sigma_w^L max|phi'|^L: max(0, L p - L + 1) for orthogonal
-            weights, p the share of slopes that are the largest (Bercovici & Voiculescu 1998), none for gaussian ones.
+        atoms: the points of mass, see :class:`Atoms`. `zero_mass` and `top_mass` are their two masses.
         log_lower, log_upper: ln of the ends of the support of s^2, the point at 0 aside; -inf where it reaches 0.
         largest_singular_value: exp(log_upper / 2).
     """
@@ -52,11 +69,20 @@ class SpectrumMoments(NamedTuple):
     variance: Float[Array, ""]
     log_mean: Float[Array, ""]
     relative_variance: Float[Array, ""]
-    zero_mass: Float[Array, ""]
-    top_mass: Float[Array, ""]
+    atoms: Atoms
     log_lower: Float[Array, ""]
     log_upper: Float[Array, ""]
     largest_singular_value: Float[Array, ""]
+
+    @property
+    def zero_mass(self) -> Array:
+        """Share of singular values that are exactly 0."""
+        return self.atoms.masses[..., 0]
+
+    @property
+    def top_mass(self) -> Array:
+        """Share of singular values in the other atom, which lies at the upper end for all activations of the catalogue."""
+        return self.atoms.masses[..., 1]
 
 
 class _Slopes(NamedTuple):
@@ -126,7 +152,9 @@ def log_spectrum_density(
     Raises:
         ValueError: also for orthogonal weights and depth 1, where the eigenvalues are the squared slopes themselves.
 
-    Accuracy: 1e-6 of the peak, for depths up to 100; less within 1e-6 nats of an edge.
+    **Accuracy**: 1e-6 of the peak, for depths up to 100; less within 1e-6 nats of an edge. This is the continuous part
+    alone: the atoms are a field of :func:`spectrum_moments`. Within 5e-6 nats of an atom the density just below it is
+    returned.
     """
     phi, orthogonal = _checked("log_spectrum_density", activation, depth, weight_scale, bias_scale, ensemble, q)
     if orthogonal and depth == 1:
@@ -153,15 +181,26 @@ def _slopes(phi: Activation, q: Array, finer: int) -> _Slopes:
 
 
 def _kept_and_lost(slopes: _Slopes, u: Array) -> tuple[Array, Array, Array]:
-    """a = E[t / (t + eta)], 1 - a, and da/du, at u = ln eta, real or complex: neither difference is taken."""
-    weights = slopes.weights.astype(u.dtype)
-    d = u - jnp.where(jnp.isneginf(slopes.log_t), 0.0, slopes.log_t).astype(u.dtype)
-    real = jnp.clip(jnp.real(d), -700.0, 700.0)
-    d = real if not jnp.iscomplexobj(u) else jax.lax.complex(real, jnp.imag(d))
+    """a = E[t / (t + eta)], 1 - a, and da/du, at complex u = ln eta: neither difference is taken.
+
+    Real and imaginary parts by hand: the angle of eta is the same at every node, which saves a complex exponential.
+    """
     zero = jnp.isneginf(slopes.log_t)
-    kept = jnp.where(zero, 0.0, 1 / (1 + jnp.exp(d)))
-    lost = jnp.where(zero, 1.0, 1 / (1 + jnp.exp(-d)))
-    return jnp.sum(weights * kept), jnp.sum(weights * lost), -jnp.sum(weights * kept * lost)
+    size = jnp.exp(jnp.clip(jnp.real(u) - jnp.where(zero, 0.0, slopes.log_t), -300.0, 300.0))
+    cos, sin = jnp.cos(jnp.imag(u)), jnp.sin(jnp.imag(u))
+    # kept = 1 / (1 + eta / t), lost = kept * eta / t
+    real, imag = 1 + size * cos, size * sin
+    norm = real * real + imag * imag
+    weights = jnp.where(zero, 0.0, slopes.weights / norm)
+    kept_real, kept_imag = jnp.sum(weights * real), -jnp.sum(weights * imag)
+    lost_real, lost_imag = jnp.sum(weights * size * (size + cos)), jnp.sum(weights * imag)
+    lost_real += jnp.sum(jnp.where(zero, slopes.weights, 0.0))
+    # kept * lost = (eta / t) / (1 + eta / t)^2
+    by_norm = weights * size / norm
+    both_real = jnp.sum(by_norm * (cos * (real * real - imag * imag) + 2 * sin * real * imag))
+    both_imag = jnp.sum(by_norm * (sin * (real * real - imag * imag) - 2 * cos * real * imag))
+    join = jax.lax.complex
+    return join(kept_real, kept_imag), join(lost_real, lost_imag), -join(both_real, both_imag)
 
 
 def _log_minus_z(slopes: _Slopes, u: Array, log_w2: Array, depth: int, orthogonal: bool) -> tuple[Array, Array]:
@@ -177,47 +216,82 @@ def _log_minus_z(slopes: _Slopes, u: Array, log_w2: Array, depth: int, orthogona
 
 @functools.partial(jax.jit, static_argnames=("phi", "depth", "orthogonal"))
 def _log_density(phi: Activation, log_squares: Array, w: Array, q: Array, depth: int, orthogonal: bool) -> Array:
-    """Density of ln s at s^2 = exp(log_squares)."""
+    """Density of ln s at s^2 = exp(log_squares), ascending or not, without its atoms."""
     log_w2 = 2 * jnp.log(w)
-    coarse = _slopes(phi, q, 2)
     # Near the axis the poles of t / (t + eta) come as close as 1 / depth: panels must be as narrow.
-    fine = _slopes(phi, q, int(np.clip(depth, 8, 64)))
+    coarse, fine = _slopes(phi, q, 2), _slopes(phi, q, int(np.clip(depth, 8, 64)))
     moments = _moments(phi, w, q, depth=depth, orthogonal=orthogonal)
-    first = 0.9 * np.pi * np.linspace(0, 1, TURN + 1)[1:]
-    last = np.pi * (1 - 0.1 * np.linspace(1, 0, APPROACH + 1)[1:] ** 2)
+    # The neighbourhood of an atom is seen from just outside: inside, rounding would smear the atom over it.
+    atom = jnp.where(moments.top_mass > 0, moments.atoms.log_squares[1], jnp.inf)
+    targets = jnp.where(jnp.abs(log_squares - atom) < BESIDE, atom - BESIDE, log_squares)
+    inside = (targets > moments.log_lower) & (targets < moments.log_upper) & (moments.relative_variance > 1e-12)
+    targets = jnp.where(inside, targets, moments.log_mean)
+    order = jnp.argsort(targets)
+    ahead = _along(coarse, targets[order], log_w2, depth, orthogonal)
 
-    def follow(slopes, u, target, angle):
-        """Newton's method for ln(-z) = target - i angle."""
-        goal = jax.lax.complex(target, -angle)
+    def down(given: tuple[Array, Array]) -> Array:
+        """From the line above the axis to the axis itself."""
+        target, u = given
+        for angles, steps in ((DESCENT, 2), (np.full(1, np.pi), 6)):
+            follow = functools.partial(_follow, fine, log_w2=log_w2, depth=depth, orthogonal=orthogonal, steps=steps)
+            u = jax.lax.scan(lambda u, angle, f=follow: (f(u, target, angle), None), u, jnp.asarray(angles))[0]
+        kept = _kept_and_lost(fine, u)[0]
+        # Between the parts of the support nothing but rounding is left of the imaginary part.
+        return jnp.where(jnp.abs(jnp.imag(kept)) > NOTHING * jnp.abs(kept), 2 * jnp.imag(kept) / np.pi, 0.0)
 
-        def newton(u, _):
-            value, slope = _log_minus_z(slopes, u, log_w2, depth, orthogonal)
-            step = (goal - value) / slope
-            size = jnp.abs(step)
-            u = u + step * jnp.minimum(1.0, 0.5 / jnp.where(size > 0, size, 1.0)).astype(u.dtype)
-            # Not beyond the axis: the solution lies on this side of it, or on it.
-            return jax.lax.complex(jnp.real(u), jnp.clip(jnp.imag(u), -np.pi, 0.0)), None
+    found = jax.lax.map(down, (targets[order], ahead), batch_size=16)
+    density = jnp.zeros_like(found).at[order].set(found)
+    return jnp.where(jnp.isnan(log_squares), jnp.nan, jnp.where(inside, jnp.maximum(density, 0.0), 0.0))
 
-        return jax.lax.scan(newton, u, length=4)[0]
 
-    def one(target):
-        def halve(carry, _):
-            low, high = carry
-            middle = (low + high) / 2
-            below = _log_minus_z(coarse, middle, log_w2, depth, orthogonal)[0] < target
-            return (jnp.where(below, middle, low), jnp.where(below, high, middle)), None
+def _follow(
+    slopes: _Slopes, u: Array, target: Array, angle: Array, log_w2: Array, depth: int, orthogonal: bool, steps: int
+) -> Array:
+    """Newton's method for ln(-z) = target - i angle, from a solution near by."""
+    goal = jax.lax.complex(target, -angle)
 
-        reach = 700.0 + 0.0 * target
-        (low, high), _ = jax.lax.scan(halve, (-reach, reach), length=BISECTIONS)
-        u = jax.lax.complex((low + high) / 2, jnp.zeros_like(target))
-        for slopes, angles in ((coarse, first), (fine, last)):
-            u = jax.lax.scan(lambda u, angle, s=slopes: (follow(s, u, target, angle), None), u, jnp.asarray(angles))[0]
-        u = jax.lax.scan(lambda u, _: (follow(fine, u, target, jnp.asarray(np.pi)), None), u, length=4)[0]
-        return 2 * jnp.imag(_kept_and_lost(fine, u)[0]) / np.pi
+    def newton(u: Array, _: None) -> tuple[Array, None]:
+        value, slope = _log_minus_z(slopes, u, log_w2, depth, orthogonal)
+        step = (goal - value) / slope
+        size = jnp.abs(step)
+        u = u + step * jnp.minimum(1.0, 0.5 / jnp.where(size > 0, size, 1.0)).astype(u.dtype)
+        # Not beyond the axis: the solution lies on this side of it, or on it.
+        return jax.lax.complex(jnp.real(u), jnp.clip(jnp.imag(u), -np.pi, 0.0)), None
 
-    found = jax.lax.map(one, log_squares, batch_size=16)
-    inside = (log_squares > moments.log_lower) & (log_squares < moments.log_upper) & (moments.relative_variance > 1e-12)
-    return jnp.where(inside, jnp.maximum(found, 0.0), 0.0)
+    return jax.lax.scan(newton, u, length=steps)[0]
+
+
+def _along(slopes: _Slopes, targets: Array, log_w2: Array, depth: int, orthogonal: bool) -> Array:
+    """Solutions above the axis, at the angle ABOVE, for ascending targets: each is followed from the one before.
+
+    The first comes from the negative axis, where all is real and monotone, through half a turn.
+    """
+    follow = functools.partial(_follow, slopes, log_w2=log_w2, depth=depth, orthogonal=orthogonal)
+    first = targets[0]
+
+    def halve(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        low, high = carry
+        middle = (low + high) / 2
+        value = _log_minus_z(slopes, jax.lax.complex(middle, 0 * middle), log_w2, depth, orthogonal)[0]
+        below = jnp.real(value) < first
+        return (jnp.where(below, middle, low), jnp.where(below, high, middle)), None
+
+    reach = 700.0 + 0.0 * first
+    (low, high), _ = jax.lax.scan(halve, (-reach, reach), length=BISECTIONS)
+    u = jax.lax.complex((low + high) / 2, jnp.zeros_like(first))
+    angles = ABOVE * np.linspace(0, 1, TURN + 1)[1:]
+    u = jax.lax.scan(lambda u, angle: (follow(u, first, angle, steps=4), None), u, jnp.asarray(angles))[0]
+
+    def walk(carry: tuple[Array, Array], target: Array) -> tuple[tuple[Array, Array], Array]:
+        def stride(state: tuple[Array, Array]) -> tuple[Array, Array]:
+            u, here = state
+            here = jnp.minimum(here + STRIDE, target)
+            return follow(u, here, jnp.asarray(ABOVE), steps=3), here
+
+        u, here = jax.lax.while_loop(lambda state: state[1] < target, stride, carry)
+        return (u, here), u
+
+    return jax.lax.scan(walk, (u, first), targets)[1]
 
 
 # --- moments and edges -----------------------------------------------------------------------------------------
@@ -249,14 +323,28 @@ def _moments(phi: Activation, w: Array, q: Array, *, depth: int, orthogonal: boo
     lower = -jnp.inf
     if orthogonal and phi.left == phi.right == "none" and _keeps_sign(phi):
         lower = -_extremum(lambda x: -log_z(jnp.min(slopes.log_t) - jnp.exp(x), -1.0))
-    at_top = jnp.sum(jnp.where(slopes.log_t >= log_max - 1e-14, slopes.weights, 0.0))
-    top_mass = jnp.maximum(depth * (at_top - 1) + 1, 0.0) if orthogonal else jnp.zeros(())
+    atom, share = _likeliest(slopes, log_max)
+    mass = jnp.maximum(depth * (share - 1) + 1, 0.0) if orthogonal else jnp.zeros(())
+    atoms = Atoms(jnp.stack([jnp.full_like(atom, -jnp.inf), depth * (log_w2 + atom)]), jnp.stack([zero, mass]))
     point = relative_variance <= 1e-12
     upper, lower = (jnp.where(point, log_mean, edge) for edge in (upper, lower))
     mean = jnp.exp(log_mean)
     return SpectrumMoments(
-        mean, mean**2 * relative_variance, log_mean, relative_variance, zero, top_mass, lower, upper, jnp.exp(upper / 2)
+        mean, mean**2 * relative_variance, log_mean, relative_variance, atoms, lower, upper, jnp.exp(upper / 2)
     )
+
+
+def _likeliest(slopes: _Slopes, log_max: Array) -> tuple[Array, Array]:
+    """The squared slope (its ln) that has more than half of the probability, or else the largest; and its probability."""
+    order = jnp.argsort(slopes.log_t)
+    median = slopes.log_t[order][jnp.searchsorted(jnp.cumsum(slopes.weights[order]), 0.5)]
+
+    def share(log_t: Array) -> Array:
+        return jnp.sum(jnp.where(jnp.abs(slopes.log_t - log_t) <= 1e-14, slopes.weights, 0.0))
+
+    is_atom = jnp.isfinite(median) & (share(median) > 0.5)
+    atom = jnp.where(is_atom, median, log_max)
+    return atom, share(atom)
 
 
 def _keeps_sign(phi: Activation) -> bool:

@@ -84,6 +84,23 @@ def test_percentiles_are_numpys():
     np.testing.assert_allclose(got, np.percentile(values, [0, 2, 50, 98, 100]), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda h: saturation.saturated_fraction("tanh", h),
+        lambda h: saturation.dead_fraction("relu", h),
+        lambda h: saturation.always_saturated_fraction("tanh", h),
+        lambda h: saturation.boundary_measure("tanh", h),
+        lambda h: saturation.activation_entropy("tanh", h),
+        lambda h: saturation.activation_histogram("tanh", h, 4),
+        lambda h: saturation.activation_percentiles(h),
+    ],
+)
+def test_nan_in_nan_out(measure):
+    """A network of NaN had no dead and no saturated units, and all its activations in the lowest bin."""
+    assert np.isnan(measure(jnp.array([[0.5, np.nan], [1.0, 2.0]]))).all()
+
+
 def test_under_jit_and_vmap():
     h = jnp.asarray(normal(60, 2.0).reshape(3, 4, 5))
     batched = jax.jit(jax.vmap(lambda h: saturation.dead_fraction("relu", h)))(h)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import special
+from scipy import special, stats
 
 from jaxsat import activations, theory
 from tests import known
@@ -133,6 +133,18 @@ def test_edges_of_a_spectrum_bounded_away_from_zero():
     outside = np.array([low - 1e-3, high + 1e-3])
     assert (np.asarray(theory.log_spectrum_density(inside, act, 3, 1.0, ensemble="orthogonal")) > 1e-3).all()
     assert (np.asarray(theory.log_spectrum_density(outside, act, 3, 1.0, ensemble="orthogonal")) == 0).all()
+
+
+def test_an_atom_is_no_part_of_the_density():
+    """Five projections: L p - L + 1 of the singular values are exactly 1, and nothing lies within 1e-3 nats of them."""
+    found = theory.spectrum_moments("hard_tanh", 5, 1.0, 0.0, "orthogonal", q=0.3)
+    p = 1 - 2 * stats.norm.sf(1 / np.sqrt(0.3))
+    np.testing.assert_allclose(found.atoms.masses, [1 - p, 5 * p - 4], rtol=1e-10)
+    np.testing.assert_allclose(found.atoms.log_squares, [-np.inf, 0.0], atol=1e-12)
+    at = np.array([-1e-3, -1e-7, -1e-12, 0.0, 1e-12, np.nan])
+    density = np.asarray(theory.log_spectrum_density(at, "hard_tanh", 5, ensemble="orthogonal", q=0.3))
+    assert (density[:-1] == 0).all()
+    assert np.isnan(density[-1])
 
 
 def test_depth_1000_does_not_overflow():
