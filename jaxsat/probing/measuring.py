@@ -176,7 +176,7 @@ def _alike(h: Array, inputs: tuple[int, ...]) -> Array:
 
 
 def replayed_slope(root: Value, end: Value, x: Any) -> Array:
-    """phi'(x), entry by entry: the chain is elementwise, so one pull-back of ones gives every slope."""
+    """Return phi'(x), entry by entry: the chain is elementwise, so one pull-back of ones gives every slope."""
     y, pull = jax.vjp(lambda x: replay(end, root, x), x)
     return pull(jnp.ones_like(y))[0]
 
@@ -205,13 +205,13 @@ def _rms(x: Any, to: Any) -> Array:
 
 
 def sink(site: SiteDescription) -> Float[Array, "*iterations 4"]:
-    """Zeros in whose place the gradient's statistics come out, one row for each iteration."""
+    """Return zeros, one row for each iteration. Their gradient is the statistics of the gradient at the site."""
     return jnp.zeros((*site.lengths, len(Backward._fields)), wide(jnp.dtype(site.dtype)))
 
 
 @jax.custom_vjp
 def tied(x: Array, sink: Array) -> Array:
-    """x itself; the sink's gradient is the :class:`Backward` of x's gradient."""
+    """Return x itself. The gradient of the sink is the :class:`Backward` of x's gradient."""
     return x
 
 

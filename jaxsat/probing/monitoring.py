@@ -41,7 +41,7 @@ class MonitorState(NamedTuple):
 
 
 def monitor(optimizer: optax.GradientTransformation | None = None) -> optax.GradientTransformation:
-    """An optimiser that does what the given one does and keeps, for each array of parameters, what passed through it.
+    """Return an optimiser that does what the given one does, and keeps numbers of what passes through it.
 
     ``monitor(optax.adam(1e-3))`` keeps norms and zeros of the gradients that come in, and the ratio of the updates
     that go out to the weights. ``optax.chain(..., monitor(), ...)`` keeps those of what passes at its place, unchanged:
@@ -95,7 +95,7 @@ def _log_ratio(update: Array, weight: Array) -> Array:
 
 
 def scalars(state: Any) -> dict[str, float]:
-    """The numbers of every MonitorState inside an optimiser's state, as 'path/number': what loggers take.
+    """Return the numbers of every MonitorState inside an optimiser's state, as 'path/number', for loggers.
 
     >>> tx = optax.chain(monitor(), optax.sgd(0.1))
     >>> params = {"w": jnp.ones(4, jnp.float32)}
@@ -136,7 +136,7 @@ class PeriodicProbe:
         self._reports: dict[int, Report] = {}
 
     def __call__(self, step: int, *args: Any, **kwargs: Any) -> Report | None:
-        """The report at this step, if it is one's turn; its scalars() are what loggers take."""
+        """Return the report if `step` is a multiple of `every`, else None. Its scalars() are for loggers."""
         if step % self._every:
             return None
         self._reports[step] = probe(self._fn, *args, loss=self._loss, **kwargs)

@@ -41,7 +41,7 @@ class Identity(NamedTuple):
 
 
 def identify(value: Value, root: Value) -> Identity:
-    """The activation phi, where value = phi(root)."""
+    """Return what is known of phi, where value = phi(root)."""
     try:
         with np.errstate(all="ignore"):
             y = np.broadcast_to(np.asarray(on_grid(value, root, POINTS), float), POINTS.shape)
@@ -86,10 +86,10 @@ def _in_catalogue(y: np.ndarray, tolerance: float) -> Activation | None:
 
 
 def on_grid(value: Value, root: Value, grid: np.ndarray) -> Any:
-    """phi(grid) in float64.
+    """Return phi(grid) in float64, where value = phi(root).
 
     Raises:
-        Unknown: see there.
+        Unknown: NumPy cannot evaluate the chain.
     """
     known: dict[int, Any] = {id(root): grid}
 

@@ -37,7 +37,7 @@ class Report:
         return "\n".join([str(self.table()), "", *found, *(f"Note: {note}" for note in self.notes)])
 
     def table(self, format: str = "text") -> Any:
-        """The sites as a table.
+        """Return the sites as a table.
 
         Args:
             format: 'text' and 'markdown' give a string with one line for each site, numbers averaged over the iterations
@@ -65,7 +65,7 @@ class Report:
         )
 
     def scalars(self) -> dict[str, float]:
-        """Every finite number as 'path/number' or 'path[iteration]/number': what loggers take.
+        """Return every finite number as 'path/number' or 'path[iteration]/number', for loggers.
 
         TensorBoard: ``for k, v in report.scalars().items(): writer.add_scalar(k, v, step)``.
         Weights & Biases: ``wandb.log(report.scalars(), step=step)``.
@@ -94,7 +94,7 @@ class Report:
         return xr.Dataset(numbers, coordinates)
 
     def plot(self) -> Any:
-        """A matplotlib Figure: saturated and dead fractions, and ln of the gradient norm, by site."""
+        """Return a matplotlib Figure: saturated and dead fractions, and ln of the gradient norm, by site."""
         from jaxsat.results import plotting
 
         shown = [site for site in self.sites if site.role in ("activation", "gate")]

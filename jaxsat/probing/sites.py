@@ -121,7 +121,7 @@ def site_records(
     multiplied: tuple[Mapping[str, np.ndarray], float] | None,
     names: Sequence[str],
 ) -> tuple[Site, ...]:
-    """Records in the order of execution.
+    """Return the records of all sites, in the order of execution.
 
     Args:
         descriptions: of the program's sites.
@@ -183,7 +183,7 @@ def execution_order(address: Address, loops: Sequence[Loop], iteration: Sequence
 
 
 def _with_growth(ordered: Sequence[Site]) -> list[Site]:
-    """Growth of the gradient from the next activation to each one."""
+    """Return the records with the growth of the gradient from the next activation."""
     after: float = NAN
     rows = []
     for site in reversed(ordered):
