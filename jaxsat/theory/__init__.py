@@ -1,6 +1,6 @@
-"""What should be seen: signal propagation in wide networks, and what is exact at finite width.
+"""What should be seen: gaussian integrals, mean field, free probability, finite width. Never imports networks.
 
-Nothing here knows a network: theory and measurement meet in the analyses only.
+Theory and measurement are two witnesses: they meet in the tests, in the analyses, and in the advice of `probing`.
 """
 
 from jaxsat.theory.correlations import correlation_map, correlation_trajectory
