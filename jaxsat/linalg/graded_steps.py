@@ -53,7 +53,7 @@ def times(state: Graded, factor: Factor) -> tuple[Graded, Bool[Array, ""]]:
     """Return D W (X diag(exp d) T), decomposed anew, and whether it is sound: no slope lies below exp(LOWEST)."""
     slopes, shift, rest = relative_slopes(factor)
     bt = jnp.einsum("rn,mn->rm", state.xt, factor.weight) * slopes[None, :]
-    return _decomposed(bt, state, shift)[0], jnp.all(rest == 0)
+    return decomposed(bt, state, shift)[0], jnp.all(rest == 0)
 
 
 def times_any_slopes(state: Graded, factor: Factor) -> tuple[Graded, Bool[Array, ""]]:
@@ -98,7 +98,7 @@ def times_pair(state: Graded, pair: Factor) -> tuple[Graded, Bool[Array, ""], Be
     rank2 = jnp.minimum(rank1, _nonzero_row_count(second))
     bt = jnp.einsum("rn,mn->rm", state.xt, first.weight) * slopes1[None, :]
     dense = jnp.einsum("rn,mn->rm", bt, second.weight)
-    new, made = _decomposed(dense * slopes2[None, :], state, shift1 + shift2, rank2)
+    new, made = decomposed(dense * slopes2[None, :], state, shift1 + shift2, rank2)
     sizes = jnp.abs(slopes2[made.rows])
     sound = pivots_are_sound(made.pivots / jnp.where(sizes > 0, sizes, 1.0), rank2, dense)
     return new, sound, Between(bt, state.d, rank1, shift1)
@@ -117,22 +117,25 @@ def _nonzero_row_count(factor: Factor) -> Array:
 # --- decompositions ----------------------------------------------------------------------------------------------
 
 
-def _decomposed(
+def decomposed(
     bt: Float[Array, "r m"], state: Graded, shift: Float[Array, ""], rank: Int[Array, ""] | None = None
 ) -> tuple[Graded, Elimination]:
     """Return exp(shift) B diag(exp d) T as X' diag(exp d') T', and the elimination of B.
 
     The rank ends where d' is -inf: at a pivot that is exactly zero, or where the caller knows it to end.
     """
-    # Largest columns first; what the slopes leave of a column counts, not only what it was.
-    sizes = jnp.log(jnp.max(jnp.abs(bt), axis=1))
-    order = jnp.argsort(-state.d - sizes)
+    order = column_order(bt, state.d)
     made, ordered = eliminated(bt[order]), Graded(state.xt, state.d[order], state.t[order])
     alive = _alive(made, ordered.d)
     if rank is not None:
         alive &= jnp.arange(made.pivots.size) < rank
     d, t = _graded_out(made, ordered, alive)
     return Graded(made.xt, d + shift, t), made
+
+
+def column_order(bt: Float[Array, "r m"], d: Float[Array, " r"]) -> Int[Array, " r"]:
+    """Return the order of the columns of B diag(exp d), largest first: what slopes leave of a column counts too."""
+    return jnp.argsort(-d - jnp.log(jnp.max(jnp.abs(bt), axis=1)))
 
 
 def _decomposed_by_logs(bt: Float[Array, "r m"], state: Graded, scale: Float[Array, " m"]) -> Graded:

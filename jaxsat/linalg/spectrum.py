@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from jaxsat import checks
 from jaxsat.jax_compat import Tracer
 from jaxsat.linalg import graded, product_input
+from jaxsat.linalg.exact import exact_log_singular_values_of_product
 from jaxsat.linalg.krylov import largest_singular_values
 from jaxsat.linalg.lapack import after
 
@@ -28,6 +29,8 @@ __all__ = [
     "decomposed",
     "effective_dimension",
     "effective_rank",
+    "exact_log_singular_values_of_product",
+    "is_log_resolved",
     "is_resolved",
     "isometry_gap",
     "largest_singular_values",
@@ -38,6 +41,9 @@ __all__ = [
     "singular_values",
     "stable_rank",
 ]
+
+
+RESOLVED = 1e-3  # largest error, in nats, of a logarithm that counts as known
 
 
 class SingularValues(NamedTuple):
@@ -110,13 +116,23 @@ def is_resolved(values: Float[Array, "*batch k"], size: int) -> Bool[Array, "*ba
     return values > size * jnp.finfo(values.dtype).eps * values[..., :1]
 
 
+def is_log_resolved(errors: Float[Array, "*batch k"]) -> Bool[Array, "*batch k"]:
+    """Return whether ln s is known to 1e-3, from the errors that ``with_error=True`` returns.
+
+    >>> is_log_resolved(jnp.array([1e-9, 0.5])).tolist()
+    [True, False]
+    """
+    return errors < RESOLVED
+
+
 def log_singular_values_of_product(
     weights: ArrayLike | Sequence[ArrayLike],
     log_abs_slopes: ArrayLike | Sequence[ArrayLike] | None = None,
     slope_signs: ArrayLike | Sequence[ArrayLike] | None = None,
     *,
     every_depth: bool = False,
-) -> Float[Array, "*layers k"]:
+    with_error: bool = False,
+) -> Float[Array, "*layers k"] | tuple[Float[Array, " k"], Float[Array, " k"]]:
     """Return ln of every singular value of D_L W_L ... D_1 W_1, to high relative accuracy, for products of any length.
 
     Args:
@@ -127,6 +143,10 @@ def log_singular_values_of_product(
         slope_signs: -1, 0 or 1 of the same shapes; None: all 1.
         every_depth: return the values of every partial product D_l W_l ... D_1 W_1 too: shape (L, k). All widths after
             the input's must be equal.
+        with_error: return a pair: the values, and an estimate of the error of each, in nats (not with every_depth, and
+            without derivatives). An estimate is a first-order condition number times eps, and large where factors
+            undo each other. It is 0 for -inf, and inf where it cannot be made: slopes of a layer beyond exp(600) of each
+            other; slopes of 0, or layers of several widths, where values spread beyond exp(350).
 
     Returns: natural logarithms, descending, k = min(rows, columns) of the product; -inf for those that are exactly zero
         because slopes are (a ReLU network's rank), or because the product passes a narrower layer. If one weight matrix is
@@ -158,6 +178,11 @@ def log_singular_values_of_product(
     [0.0, -1381.6]
     """
     stacks = product_input.stacks("log_singular_values_of_product", weights, log_abs_slopes, slope_signs)
+    if every_depth and with_error:
+        where, rule = "log_singular_values_of_product", "be False with every_depth=True"
+        raise ValueError(checks.refusal(where, "with_error", rule, True))
+    if with_error:
+        return graded.log_singular_values_with_errors(stacks)
     if not every_depth:
         return graded.log_singular_values(stacks)
     if len({stack.weight.shape[-2] for stack in stacks}) > 1:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from jaxsat import checks
 from jaxsat.linalg import graded, spectrum
 from jaxsat.linalg.graded_steps import Factor
 from jaxsat.networks import normalization
@@ -80,15 +81,34 @@ def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) ->
     return spectrum.decomposed(_transposed_product(net, params, x))
 
 
+@overload
 def log_singular_values(
-    net: MLP, params: Params, x: Float[ArrayLike, " inputs"], *, every_depth: bool = False
-) -> Float[Array, "*depth k"]:
+    net: MLP,
+    params: Params,
+    x: Float[ArrayLike, " inputs"],
+    *,
+    every_depth: bool = False,
+    with_error: Literal[False] = False,
+) -> Float[Array, "*depth k"]: ...
+
+
+@overload
+def log_singular_values(
+    net: MLP, params: Params, x: Float[ArrayLike, " inputs"], *, every_depth: bool = False, with_error: Literal[True]
+) -> tuple[Float[Array, " k"], Float[Array, " k"]]: ...
+
+
+def log_singular_values(
+    net: MLP, params: Params, x: Float[ArrayLike, " inputs"], *, every_depth: bool = False, with_error: bool = False
+) -> Float[Array, "*depth k"] | tuple[Float[Array, " k"], Float[Array, " k"]]:
     """Return ln of every singular value of dy/dx at one input, descending, to high relative accuracy at any depth.
 
     Args:
         net, params, x: the network and one input.
         every_depth: shape (depth, k): of dx_l/dx_0 for l = 1 .. depth, from one pass, without the read-out;
             k = min(width, inputs).
+        with_error: return a pair: the values, and an estimate of the error of each, as
+            ``spectrum.log_singular_values_of_product`` describes. Not with every_depth.
 
     Returns: natural logarithms, k = min(outputs, inputs) of them; -inf for directions that are exactly lost: to zero
         slopes, or to a layer narrower than both ends. NaN throughout where the forward pass is not finite.
@@ -104,7 +124,11 @@ def log_singular_values(
     True
     """
     check_net("log_singular_values", net)
+    if every_depth and with_error:
+        raise ValueError(checks.refusal("log_singular_values", "with_error", "be False with every_depth=True", True))
     stacks = _graded_factors(net, params, x, readout=not every_depth)
+    if with_error:
+        return graded.log_singular_values_with_errors(stacks)
     if every_depth:
         return jnp.concatenate(graded.log_singular_values_of_every_layer(stacks))
     return graded.log_singular_values(stacks)

@@ -55,6 +55,8 @@ CASES = {
     "log_singular_values_of_product, several widths": (lambda a, b: product([a, b]), of(4, 3), of(2, 4)),
     "log_singular_values_of_product, reverse mode": (jax.grad(growing, (0, 1)), W, LOGS),
     "log_singular_values_of_product, forward mode": (jax.jacfwd(growing), W, LOGS),
+    "log_singular_values_of_product, with error": (functools.partial(product, with_error=True), W, LOGS, SIGNS),
+    "is_log_resolved": (spectrum.is_log_resolved, of(4)),
     "lyapunov_exponents": (spectrum.lyapunov_exponents, W, LOGS, SIGNS),
     "log_condition_number": (spectrum.log_condition_number, of(4)),
     "stable_rank": (spectrum.stable_rank, of(4)),
