@@ -13,7 +13,7 @@ from jaxsat.measures.gradients import backpropagated_signal, log_gradient_norms
 from jaxsat.measures.jacobians import factors, jacobian, log_singular_values, singular_values
 from jaxsat.networks.mlp import MLP
 from jaxsat.probing import monitoring
-from jaxsat.probing.monitoring import monitor
+from jaxsat.probing.monitoring import PeriodicProbe, monitor
 from jaxsat.probing.prober import probe
 from jaxsat.results import estimates
 from jaxsat.sweeps.sweeping import sweep
@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "MLP",
+    "PeriodicProbe",
     "activations",
     "addresses",
     "backpropagated_signal",

@@ -10,6 +10,8 @@ import matplotlib
 import pytest
 from jaxtyping import install_import_hook
 
+from tests import quick_cases
+
 matplotlib.use("Agg")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -50,20 +52,7 @@ def compilations():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-SLOW_ONLY = pytest.StashKey[set[str]]()
-TWICE = pytest.StashKey[set[str]]()
-
-
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Note, before any case is left out, which test functions have no quick case, and which cases are marked twice."""
-    quick: dict[str, bool] = {}
-    twice: set[str] = set()
-    for item in items:
-        function = item.nodeid.split("[")[0]
-        marks = sum(1 for _ in item.iter_markers("slow"))
-        quick[function] = quick.get(function, False) or not marks
-        if marks > 1:
-            twice.add(item.nodeid)
-    config.stash[SLOW_ONLY] = {function for function, has in quick.items() if not has}
-    config.stash[TWICE] = twice
+    quick_cases.note(items)

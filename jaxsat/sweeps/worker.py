@@ -140,6 +140,10 @@ class _Writer:
         """Wait until all that was given is on the disk and marked."""
         while self._writes:
             self._writes.popleft().result()
+        self.commit()
+
+    def commit(self) -> None:
+        """Mark what is written, whatever became of the rest."""
         for unit in self._opened.commit():
             self._marked(unit)
 
@@ -182,7 +186,7 @@ class _Worker:
             finally:
                 writer.close()
                 with contextlib.suppress(OSError):  # when interrupted: what is written may as well be marked
-                    writer.settle()
+                    writer.commit()
                     self._record.write()
                     self._leases.clear()
         if self._failed:

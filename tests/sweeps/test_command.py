@@ -41,7 +41,6 @@ def file(tmp_path):
     return path
 
 
-@pytest.mark.slow
 def test_run_status_plot(file, tmp_path, capsys):
     store = tmp_path / "s.zarr"
     __main__.main(["run", str(file), "--store", str(store)])

@@ -96,7 +96,6 @@ def test_only_what_is_missing_is_computed(tmp_path, small):
     assert changed == {tmp_path.joinpath("s", "log_gradient_norms", "c", *map(str, unit), "0") for unit in missing}
 
 
-@pytest.mark.slow
 def test_seeds_and_values_are_added(tmp_path, small):
     run(seeds=6, store=tmp_path / "s")
     with_seeds = run(seeds=11, store=tmp_path / "s")
@@ -191,7 +190,6 @@ def test_a_later_format_is_refused(tmp_path, small):
         run(seeds=1, store=tmp_path / "s")
 
 
-@pytest.mark.slow
 def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
     expected = run()
     put, seen = Plan.put, []
@@ -211,7 +209,6 @@ def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
     same(run(store=tmp_path / "s"), expected)
 
 
-@pytest.mark.slow
 def test_a_full_disk_leaves_a_store_that_goes_on(tmp_path, small, monkeypatch):
     expected = run()
     write, seen = Store.write, []
@@ -230,7 +227,6 @@ def test_a_full_disk_leaves_a_store_that_goes_on(tmp_path, small, monkeypatch):
     same(run(store=tmp_path / "s"), expected)
 
 
-@pytest.mark.slow
 def test_a_chunk_that_fails_is_recorded_and_the_others_are_done(tmp_path, small, monkeypatch):
     expected = run()
     call = ChoicePrograms.start
@@ -395,7 +391,6 @@ def test_the_heartbeat_keeps_a_lease(tmp_path, monkeypatch):
         assert (tmp_path / "a").stat().st_mtime > 0
 
 
-@pytest.mark.slow
 def test_values_are_not_added_while_others_are_at_work(tmp_path, small):
     run(seeds=4, store=tmp_path / "s")
     with Store(tmp_path / "s").leases() as others:
