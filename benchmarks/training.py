@@ -1,14 +1,19 @@
-"""256 networks trained together, beside a Python loop that trains them one by one in jitted JAX and optax.
+"""``jaxsat.train`` beside the plainest training loop there is: a jitted ``lax.scan`` over steps, one network at a time.
 
-64-128-128-128-128-10 on digits, 20 epochs of batches of 64, plain gradient descent. The loop calls one compiled step per
-minibatch, shuffles in NumPy, and compiles once for all networks; a sample of its networks is timed and extrapolated.
-Compilation is in neither time.
+64-width-width-width-width-10 on digits, tanh, batches of 64, plain gradient descent. The plain loop gets its minibatches
+shuffled, watches nothing and records nothing. jaxsat's tanh has a slope that does not cancel, which costs an exponential
+for each unit: the plain loop is timed with it, too. Records are made every 100 steps. Times are microseconds a step and network: the least of several short runs,
+those of all programs by turns, of long runs less short ones, so that neither compilation nor the call itself counts.
+
+First, second and third call of ``train`` are named apart: the second has another root seed, other scales and another
+optimiser of the same kind, and compiles nothing.
 """
 
 from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -16,68 +21,87 @@ import numpy as np
 import optax
 
 import jaxsat
+from benchmarks.clock import least_seconds
 from jaxsat.training import datasets
 
-NETWORKS, SAMPLE, EPOCHS, BATCH = 256, 8, 20, 64
-NET = jaxsat.MLP(depth=4, width=128, activation="tanh", inputs=64, outputs=10)
+BATCH, RATE, SHORT, LONG, ROUNDS = 64, 0.1, 2, 14, 5  # SHORT, LONG: epochs
+WIDTHS = (16, 32, 64, 128)
+SEEDS = 8  # a whole tile of every width
 
 
-def together(data, networks: int) -> float:
-    started = time.perf_counter()
-    jaxsat.train(NET, data, optimizer=optax.sgd(0.1), epochs=EPOCHS, batch_size=BATCH, seeds=networks, record="loss",
-                 record_every=10**6, progress=False)  # fmt: skip
-    return time.perf_counter() - started
+def together(data, width: int, every: int, epochs: int, root_seed: int = 0, scale: float = 1.0, **options) -> None:
+    """Train SEEDS networks and record what ``train`` records by default, or `record`."""
+    net = jaxsat.MLP(4, width, "tanh", weight_scale=scale, inputs=64, outputs=10)
+    jaxsat.train(net, data, optimizer=optax.sgd(RATE), epochs=epochs, batch_size=BATCH, seeds=SEEDS, root_seed=root_seed,
+                 record_every=every, progress=False, **options)  # fmt: skip
 
 
-def one_by_one(data, networks: int) -> float:
-    x, y = (np.asarray(part) for part in data)
-    x = x.astype(np.float32)
-    optimizer = optax.sgd(0.1)
+def plain(data, width: int, phi: Callable = jnp.tanh) -> Callable[[int], object]:
+    """Return a function that trains one network for a number of epochs."""
+    x, y = jnp.asarray(data[0], jnp.float32), jnp.asarray(data[1], jnp.int32)
+    rng, steps = np.random.default_rng(0), len(x) // BATCH
+    sizes = [64, *[width] * 4, 10]
+    weights = [
+        (jnp.asarray(rng.normal(size=(b, a)) / np.sqrt(a), jnp.float32), jnp.zeros(b))
+        for a, b in itertools.pairwise(sizes)
+    ]
 
     def loss(weights, x, y):
         for weight, bias in weights[:-1]:
-            x = jnp.tanh(x @ weight + bias)
-        outputs = x @ weights[-1][0] + weights[-1][1]
-        return optax.softmax_cross_entropy_with_integer_labels(outputs, y).mean()
+            x = phi(x @ weight.T + bias)
+        outputs = x @ weights[-1][0].T + weights[-1][1]
+        return jnp.mean(jax.nn.logsumexp(outputs, axis=1) - jnp.take_along_axis(outputs, y[:, None], axis=1)[:, 0])
 
     @jax.jit
-    def step(weights, state, x, y):
-        update, state = optimizer.update(jax.grad(loss)(weights, x, y), state)
-        return optax.apply_updates(weights, update), state
+    def run(weights, batches):
+        def step(weights, batch):
+            slope = jax.grad(loss)(weights, x[batch], y[batch])
+            return jax.tree.map(lambda w, g: w - RATE * g, weights, slope), None
 
-    def network(seed):
-        rng = np.random.default_rng(seed)
-        sizes = (64, 128, 128, 128, 128, 10)
-        weights = [
-            (jnp.asarray(rng.normal(size=(a, b)) / np.sqrt(a), jnp.float32), jnp.zeros(b))
-            for a, b in itertools.pairwise(sizes)
-        ]
-        state = optimizer.init(weights)
-        for _ in range(EPOCHS):
-            order = rng.permutation(len(x))
-            for start in range(0, len(x) - BATCH + 1, BATCH):
-                batch = order[start : start + BATCH]
-                weights, state = step(weights, state, x[batch], y[batch])
-        return jax.block_until_ready(weights)
+        return jax.lax.scan(step, weights, batches)[0]
 
-    network(0)
-    started = time.perf_counter()
-    for seed in range(networks):
-        network(seed)
-    return time.perf_counter() - started
+    def epochs(count: int) -> object:
+        orders = [rng.permutation(len(x))[: steps * BATCH].reshape(steps, BATCH) for _ in range(count)]
+        return jax.block_until_ready(run(weights, np.concatenate(orders).astype(np.int32)))
+
+    return epochs
+
+
+def steady(data, width: int) -> Mapping[str, float]:
+    """Return microseconds a step and network: of the plain loop, of train without records, and with those by default."""
+    loop, steps = plain(data, width), len(data[0]) // BATCH
+    runs = {
+        "plain": (1, loop),
+        "exact slope": (1, plain(data, width, jaxsat.activations.get("tanh"))),
+        "steps": (SEEDS, lambda epochs: together(data, width, 10**6, epochs, record="loss")),
+        "loss": (SEEDS, lambda epochs: together(data, width, 100, epochs, record="loss")),
+        "default": (SEEDS, lambda epochs: together(data, width, 100, epochs)),
+    }
+    calls = {
+        (name, epochs): (lambda run=run, n=epochs: run(n))
+        for name, (_, run) in runs.items()
+        for epochs in (SHORT, LONG)
+    }
+    seconds = least_seconds(calls, ROUNDS)
+    scale = 1e6 / (steps * (LONG - SHORT))
+    return {name: (seconds[name, LONG] - seconds[name, SHORT]) * scale / count for name, (count, _) in runs.items()}
 
 
 def main() -> None:
     data = datasets.digits().train
-    loop = one_by_one(data, SAMPLE) / SAMPLE
-    short = together(data, 1)  # with compilation: the difference of both runs is without it
-    own = (together(data, NETWORKS) - short) / (NETWORKS - 1)
+    print(f"64-n-n-n-n-10, batches of {BATCH}, {SEEDS} networks, {jax.devices()[0].device_kind}")
     print(
-        f"{NETWORKS} networks 64-128-128-128-128-10, {EPOCHS} epochs of batches of {BATCH}, {jax.devices()[0].device_kind}"
+        "n    plain scan   train: steps alone   recording the loss   the default records, every 100 steps [us; ratio]"
     )
-    print(f"jaxsat.train      {own * NETWORKS:7.1f} s, {own * 1e3:6.1f} ms a network")
-    print(f"one by one        {loop * NETWORKS:7.1f} s, {loop * 1e3:6.1f} ms a network, extrapolated from {SAMPLE}")
-    print(f"ratio             {loop / own:7.1f} x")
+    for width in WIDTHS:
+        seen = steady(data, width)
+        ratios = "   ".join(f"{us:8.1f} ({us / seen['plain']:.2f})" for name, us in seen.items() if name != "plain")
+        print(f"{width:<4d} {seen['plain']:8.1f}     {ratios}", flush=True)
+    jax.clear_caches()
+    for name, root_seed, scale in (("first", 0, 1.1), ("second", 1, 0.9), ("third", 2, 1.3)):
+        started = time.perf_counter()
+        together(data, 48, 100, SHORT, root_seed, scale)
+        print(f"{name} call of train, {SHORT} epochs, width 48: {time.perf_counter() - started:.2f} s")
 
 
 if __name__ == "__main__":

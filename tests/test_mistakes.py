@@ -36,8 +36,8 @@ CALLS = {
     "jaxsat.gradients.plain_gradient_is_zero(3, params, x, x)": "TypeError: plain_gradient_is_zero: `net` must be an MLP",
     "jaxsat.train('net', data, **run)": "TypeError: train: `net` must be an MLP",
     "jaxsat.train(net, x, **run)": "TypeError: train: `data` must be a pair (x, y) of inputs and classes; got",
-    "jaxsat.train(net, data, **(run | {'epochs': 1.5}))": "ValueError: train: `epochs` must be an integer of at least 1",
-    "jaxsat.train(net, data, **run, root_seed=0.5)": "TypeError: train: `root_seed` must be an integer; got 0.5",
+    "jaxsat.train(net, data, **(run | {'epochs': 1.5}))": "TypeError: train: `epochs` must be an integer of at least 1",
+    "jaxsat.train(net, data, **run, root_seed=0.5)": "TypeError: train: `root_seed` must be an integer from 0 to 4294967295; got 0.5",
     "jaxsat.train(net, data, **run, over=[0.1])": "TypeError: train: `over` must map fields of MLP to values; got list",
     "jaxsat.train(net, data, **run, record_every='all')": "TypeError: train: `record_every` must be an interval in steps",
 }

@@ -1,8 +1,8 @@
-"""Many networks trained side by side, and what is seen of them on the way.
+"""Many networks trained side by side, and what is recorded of them on the way.
 
-``request``: what was asked for, checked. ``steps``: one optimiser step of many networks. ``recording``: what is measured
-of a network. ``checkpoints``: what survives being killed. ``program``: all networks of one static choice, from start to
-end. ``labels``: the dataset. ``together``: the whole, from request to dataset.
+``train_request``: what is asked for, checked. ``optimizers``: the optimiser, and what tells it from others. ``steps``: one
+step of many networks. ``recording``: what is measured of a network. ``training_program``: the compiled program of one
+static choice, and its run. ``checkpoints``: what survives being killed. ``labels``: the dataset. ``together``: ``train``.
 """
 
 from jaxsat.training.together import train

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxsat.measures import Variable
-from jaxsat.networks.grid import LONG_NAMES, UNITS, Grid
-from jaxsat.training.recording import Record
+from jaxsat.networks.grid import LONG_NAMES, UNITS
+from jaxsat.training.train_request import TrainingRequest
 
 if TYPE_CHECKING:
     import xarray
@@ -17,20 +17,15 @@ if TYPE_CHECKING:
 DIVERGED = Variable((), "step at which loss or weights stopped being finite, -1 while they are")
 
 
-def labelled(
-    results: Mapping[str, np.ndarray], grid: Grid, seeds: int, records: Mapping[str, Record], at: Sequence[int],
-    per_epoch: int,
-) -> xarray.Dataset:  # fmt: skip
-    """Arrays (static choice, network, record, ..) with the dimensions of the grid, "seed", "step" and their own.
+def labelled_training(results: Mapping[str, np.ndarray], request: TrainingRequest) -> xarray.Dataset:
+    """Return arrays with the dimensions of the grid, "seed", "step" and their own, as a dataset with labels and units.
 
     Args:
-        results: by name of the record, and `diverged_at` without the axis of records.
-        grid: whose values are coordinates.
-        seeds: how many; they vary fastest along the networks.
-        records: what was recorded.
-        at: steps at which it was.
-        per_epoch: steps of an epoch.
+        results: arrays (static choice, network, record, ..) by name of the record, seeds fastest along the networks, and
+            `diverged_at` without the axis of records.
+        request: what was asked for.
     """
+    grid, seeds, records = request.grid, request.lengths.seeds, request.records
     import xarray
 
     order = [*grid.static, *grid.traced]
@@ -44,7 +39,7 @@ def labelled(
         attrs = {"long_name": variable.long_name, "units": variable.units}
         arrays[name] = xarray.DataArray(shaped, dims=(*order, "seed", *own), attrs=attrs).transpose(*grid.over, ...)
     dataset = xarray.Dataset(arrays).assign_coords(coordinates)
-    steps = np.asarray(at)
+    steps = np.asarray(request.at)
     described = {name: (values, LONG_NAMES[name], UNITS.get(name, "1")) for name, values in grid.labels().items()} | {
         "seed": (np.arange(seeds), "seed", "1"),
         "step": (steps, "optimiser steps done", "steps"),
@@ -55,5 +50,5 @@ def labelled(
     for name, (values, long_name, units) in described.items():
         if name in dataset.sizes:
             dataset = dataset.assign_coords({name: (name, values, {"long_name": long_name, "units": units})})
-    epoch = ("step", steps / per_epoch, {"long_name": "passes over the training data", "units": "epochs"})
+    epoch = ("step", steps / request.steps_of_epoch, {"long_name": "passes over the training data", "units": "epochs"})
     return dataset.assign_coords(epoch=epoch)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxsat.measures import Variable, gradients, saturation
 from jaxsat.measures.jacobians import log_singular_values
+from jaxsat.networks import normalization
 from jaxsat.networks.mlp import MLP, Params, Trace
 
 PERCENTILES = (2.0, 50.0, 98.0)
@@ -46,15 +47,20 @@ class Snapshot:
         return jax.vmap(lambda x: self.net.trace(self.params, x))(self.probe[0])
 
     @functools.cached_property
-    def log_signal_norms(self) -> Array:
-        """ln ||dE/dh_l|| of each probe example's own loss E, (probe, depth)."""
+    def signals(self) -> gradients.Signal:
+        """dE/dh_l of each probe example's own loss E: directions (probe, depth, width), log scales (probe, depth)."""
         outputs = jax.vmap(lambda x: self.net.apply(self.params, x))(self.probe[0])
         wanted = jax.nn.one_hot(self.probe[1], outputs.shape[1], dtype=outputs.dtype)
 
         def of_example(trace, cotangent):
-            return gradients.signal_of_trace(self.net, self.params, trace, cotangent, keep=gradients.log_norms)
+            return gradients.signal_of_trace(self.net, self.params, trace, cotangent)
 
         return jax.vmap(of_example)(self.trace, jax.nn.softmax(outputs) - wanted)
+
+    @functools.cached_property
+    def log_signal_norms(self) -> Array:
+        """ln ||dE/dh_l||, (probe, depth)."""
+        return gradients.log_norms(self.signals)
 
     @functools.cached_property
     def log_gradient_norm(self) -> Array:
@@ -62,17 +68,41 @@ class Snapshot:
 
     @functools.cached_property
     def log_weight_gradient_norm(self) -> Array:
-        """Of one example dE/dW_l is dE/dh_l times x_{l-1}, so that its norm is the product of theirs."""
+        """ln ||dE/dW_l|| of single examples, root mean square over them.
+
+        Of one example dE/dW_l = g_l x_{l-1}^T, so that its norm is the product of two norms. g_l is the gradient at
+        W_l x_{l-1} + b_l: dE/dh_l without normalisation, and the normalisation's derivative times dE/dh_l with it.
+        """
         below = [
             jnp.linalg.norm(self.probe[0], axis=1)[:, None],
             jnp.linalg.norm(self.trace.activations[:, :-1], axis=2),
         ]
-        return _log_root_mean_square(self.log_signal_norms + jnp.log(jnp.concatenate(below, axis=1)))
+        return _log_root_mean_square(self.log_affine_norms + jnp.log(jnp.concatenate(below, axis=1)))
+
+    @functools.cached_property
+    def log_affine_norms(self) -> Array:
+        """ln of the norm of the gradient at W_l x_{l-1} + b_l, before any normalisation, (probe, depth)."""
+        deviations = self.trace.deviations
+        if deviations is None:
+            return self.log_signal_norms
+
+        def of_layer(direction, log_scale, h, deviation):
+            through = gradients.Signal(normalization.projected(direction, h), log_scale)
+            return _log_norm(through) + normalization.log_reciprocal(deviation)
+
+        signals, h = self.signals, self.trace.pre_activations
+        return jax.vmap(jax.vmap(of_layer))(signals.direction, signals.log_scale, h, deviations)
 
     @functools.cached_property
     def log_singular_values(self) -> Array:
         few = self.probe[0][:JACOBIANS]
         return jnp.mean(jax.vmap(lambda x: log_singular_values(self.net, self.params, x))(few), axis=0)
+
+
+def _log_norm(signal: gradients.Signal) -> Array:
+    """Return ln of the norm of one layer's signal whose largest entry may be below 1."""
+    size = jnp.linalg.norm(signal.direction)
+    return signal.log_scale + jnp.log(size)
 
 
 def _log_root_mean_square(logs: Array) -> Array:
@@ -83,7 +113,7 @@ def _log_root_mean_square(logs: Array) -> Array:
 def losses(
     net: MLP, params: Params, x: Float[Array, "example inputs"], y: Int[Array, " example"]
 ) -> tuple[Float[Array, " example"], Float[Array, "example outputs"]]:
-    """Softmax cross-entropy of each example, in nats, and the outputs it is of."""
+    """Return the softmax cross-entropy of each example, in nats, and the outputs."""
     outputs = jax.vmap(lambda one: net.apply(params, one))(x)
     return -jnp.take_along_axis(jax.nn.log_softmax(outputs), y[:, None], axis=1)[:, 0], outputs
 

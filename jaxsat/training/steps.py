@@ -1,8 +1,12 @@
-"""One optimiser step of several networks, and the compiled program that trains and looks at them.
+"""One optimiser step of several networks, and the function that trains and looks at them, ready to be compiled.
 
 The state of a network is everything its next step depends on, so a run can stop and go on anywhere. Networks advance
-together under ``vmap`` in *tiles* whose size follows from the shape of the network alone, never from how many are asked
-for: a network is trained by the same arithmetic whatever runs beside it, to the last bit.
+together in *tiles* whose size follows from the shape of the network alone, never from how many are asked for: a network
+is trained by the same arithmetic whatever runs beside it, to the last bit.
+
+To look at every new weight for NaN costs as much as the step. So a stretch of steps between two records first watches the
+losses alone, and looks at the weights at its end. Only if something is not finite then is the stretch run again from its
+start, by the same compiled loop, now with a look at all weights after each step.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -19,33 +23,33 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxsat import addresses
-from jaxsat.networks.grid import Grid
-from jaxsat.networks.mlp import MLP, Params
+from jaxsat.networks.mlp import MLP, TRACED_FIELDS, Params
+from jaxsat.training.optimizers import LEARNING_RATE
 from jaxsat.training.recording import Batch, Record, Snapshot, losses
-from jaxsat.training.train_request import LEARNING_RATE
 
-# Weights of a tile, in bytes. On a CPU one network of width 64 keeps the cores busy and wider tiles only leave the cache
-# (measured: 80 GFLOP/s alone, 58 for 16 networks of width 128 together); an accelerator wants to be filled.
-TILE_BYTES = {"cpu": 2**14}
-TILE_BYTES_ACCELERATOR = 2**28
-MAX_TILE = 1024
+# Weights of a tile in bytes, and networks in it. On a CPU a network of width 64 or more is fastest alone. Of width 16,
+# eight together take 27 microseconds a step and network instead of 50; of width 32, four take 57 instead of 80. More gain
+# little, and make a single network slower. An accelerator wants to be filled.
+TILE_BYTES, MAX_TILE = {"cpu": 2**17}, {"cpu": 8}
+TILE_BYTES_ACCELERATOR, MAX_TILE_ACCELERATOR = 2**28, 1024
+# Up to this depth the layers are written out one after the other, which runs 1.2 to 1.4 times faster; deeper networks loop
+# over them, so that the time to compile does not grow with depth.
+DEPTH_WRITTEN_OUT = 16
 
 
 class State(NamedTuple):
-    """A network in training.
+    """Networks in training: what their next step depends on. Every leaf has the tile's networks as its first axis.
 
     Attributes:
         weights: the trained leaves of Params; scales are folded in and left out.
         optimizer: optax's state.
         order: of the examples in this epoch.
-        update_ratio: norm of the last update over that of the weights, (depth,); NaN before the first.
         diverged_at: the step at which loss or weights stopped being finite, -1 while they are.
     """
 
     weights: Params
     optimizer: Any
     order: Array
-    update_ratio: Array
     diverged_at: Array
 
 
@@ -57,12 +61,32 @@ class Data(NamedTuple):
     probe: Batch
 
 
+Argument = Any  # of a compiled program: an array of JAX or NumPy, or the shape of one while it is traced
+
+
+class Networks(NamedTuple):
+    """What tells the networks of a tile from each other: the numbers of each, (network,), its seed, and the root key."""
+
+    columns: Mapping[str, Argument]
+    seeds: Argument
+    root: Argument
+
+
+class Span(NamedTuple):
+    """Steps to do: from `begin`, with a record at each of `ends[:count]`."""
+
+    begin: Argument
+    ends: Argument
+    count: Argument
+
+
 def tile_size(net: MLP) -> int:
-    """Networks advanced together: a power of two, from the network's shape alone."""
-    params = jax.eval_shape(net.init, addresses.root(0))
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
-    target = TILE_BYTES.get(jax.default_backend(), TILE_BYTES_ACCELERATOR)
-    return 2 ** int(math.log2(min(MAX_TILE, max(1, target // size))))
+    """Return how many networks advance together: a power of two, from the network's shape alone."""
+    platform = jax.default_backend()
+    size = net.weights * jnp.dtype(jnp.result_type(float)).itemsize
+    target = TILE_BYTES.get(platform, TILE_BYTES_ACCELERATOR)
+    most = MAX_TILE.get(platform, MAX_TILE_ACCELERATOR)
+    return 2 ** int(math.log2(min(most, max(1, target // size))))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +94,7 @@ class Trainer:
     """The functions that make and advance a tile of networks of one static choice.
 
     Args:
-        net: the network; the scales it is swept over are in the columns.
+        net: the network; its scales are in the columns.
         optimizer: learning rate -> GradientTransformation.
         records: what is looked at.
         batch_size: examples of a minibatch.
@@ -83,103 +107,181 @@ class Trainer:
     batch_size: int
     examples: int
 
-    def start(self, columns: Mapping[str, Array], seeds: Array, root: Array) -> State:
-        """Networks as they are drawn; `columns` and `seeds` have one entry for each."""
+    def start(self, networks: Networks) -> State:
+        """Return networks as they are drawn."""
 
-        def one(column, seed):
-            scales = {name: value for name, value in column.items() if name != LEARNING_RATE}
-            drawn = dataclasses.replace(self.net, **scales).init(addresses.network(root, seed)).scaled()
-            weights = drawn._replace(weight_scale=None, bias_scale=None, residual_scale=None)
+        def drawn(column, seed):
+            scales = {name: column[name] for name in TRACED_FIELDS if name in column}
+            net = dataclasses.replace(self.net, **scales)
+            params = net.init(addresses.network(networks.root, seed)).scaled()
+            weights = params._replace(weight_scale=None, bias_scale=None, residual_scale=None)
+            if self.net.depth <= DEPTH_WRITTEN_OUT:
+                weights = weights._replace(hidden=cast(Array, tuple(weights.hidden)))  # see Params
             with _as_optax_is_written():
                 state = self.optimizer(column.get(LEARNING_RATE)).init(weights)
             order = jnp.arange(self.examples, dtype=jnp.int32)
-            ratio = jnp.full((self.net.depth,), jnp.nan, drawn.first.dtype)
-            return State(weights, state, order, ratio, jnp.asarray(-1, jnp.int32))
+            return State(weights, state, order, jnp.asarray(-1, jnp.int32))
 
-        return jax.vmap(one)(columns, seeds)
+        return self._each(drawn)(networks.columns, networks.seeds)
 
-    def advance(
-        self, state: State, found: Mapping[str, Array], columns: Mapping[str, Array], seeds: Array, root: Array,
-        data: Data, at: Array, first: Array, last: Array,
-    ) -> tuple[State, Mapping[str, Array]]:  # fmt: skip
-        """Train up to, and record at, each of the steps at[first:last]; `found` has (network, record, ..) arrays."""
+    def advance(self, state: State, networks: Networks, data: Data, span: Span) -> tuple[State, dict[str, Array]]:
+        """Train and record.
+
+        Returns: the state after the last step of the span, and arrays (network, record, ..); those beyond the count are 0.
+        """
+        room = len(span.ends)
+        recorded = {
+            name: jnp.zeros((len(networks.seeds), room, *s.shape), s.dtype)
+            for name, s in self.shapes(state, networks, data).items()
+        }
 
         def to_record(index, carry):
-            state, found = carry
-            begin, end = jnp.where(index == 0, 0, at[index - 1]), at[index]
-            state = jax.lax.fori_loop(
-                begin, end, lambda step, state: self._steps(state, step, end, columns, seeds, root, data), state
-            )
-            new = jax.vmap(lambda state, column: self._look(state, column, data))(state, columns)
-            return state, {name: array.at[:, index].set(new[name]) for name, array in found.items()}
+            state, begin, recorded = carry
+            end = span.ends[index]
+            state, before = self._stretch(state, networks, data, begin, end)
+            before = jax.tree.map(lambda w: jnp.where(end == 0, jnp.nan, w), before)  # no step was done yet
+            new = self._look(state, before, networks, data)
+            return state, end, {name: array.at[:, index].set(new[name]) for name, array in recorded.items()}
 
-        return jax.lax.fori_loop(first, last, to_record, (state, dict(found)))
+        state, _, recorded = jax.lax.fori_loop(0, span.count, to_record, (state, span.begin, recorded))
+        return state, recorded
 
-    def shapes(self, columns: Mapping[str, Any], seeds: Any, root: Any, data: Data) -> dict[str, jax.ShapeDtypeStruct]:
-        """Of what is recorded, for one network at one time; raises whatever looking raises."""
-        state = jax.eval_shape(self.start, columns, seeds, root)
-        looked = jax.vmap(lambda state, column: self._look(state, column, data))
-        seen = jax.eval_shape(looked, state, columns)
+    def shapes(self, state: Any, networks: Any, data: Data) -> dict[str, jax.ShapeDtypeStruct]:
+        """Return the shapes of what is recorded, for one network at one time; raise whatever looking raises."""
+        seen = jax.eval_shape(self._look, state, state.weights, networks, data)
         return {name: jax.ShapeDtypeStruct(s.shape[1:], s.dtype) for name, s in seen.items()}
 
-    def _look(self, state: State, column: Mapping[str, Array], data: Data) -> dict[str, Array]:
-        snapshot = Snapshot(self.net, self._whole(state.weights, column), state.update_ratio, *data)
-        return {name: record.of(snapshot) for name, record in self.records.items()}
+    def _look(self, state: State, before: Params, networks: Networks, data: Data) -> dict[str, Array]:
+        """Return what is recorded; `before` are the weights before the last step."""
+
+        def looked(weights, before, column):
+            before, weights = _stacked(before), _stacked(weights)
+            ratio = _update_ratio(before, weights)
+            snapshot = Snapshot(self.net, self._whole(weights, column), ratio, *data)
+            return {name: record.of(snapshot) for name, record in self.records.items()}
+
+        return self._each(looked)(state.weights, before, networks.columns)
 
     def _whole(self, weights: Params, column: Mapping[str, Array]) -> Params:
         one = jnp.ones((), weights.first.dtype)
-        a = column.get("residual_scale", self.net.residual_scale)
-        return weights._replace(
-            weight_scale=one, bias_scale=one, residual_scale=None if a is None else jnp.asarray(a, one.dtype)
-        )
+        return weights._replace(weight_scale=one, bias_scale=one, residual_scale=column.get("residual_scale"))
 
-    def _steps(self, state: State, step: Array, end: Array, columns, seeds: Array, root: Array, data: Data) -> State:
-        """One step of every network of the tile."""
+    def _each(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function of a tile from that of a network. Batched products of one network would be slower than plain."""
+        if tile_size(self.net) > 1:
+            return jax.vmap(function)
+
+        def alone(*arguments):
+            found = function(*jax.tree.map(lambda array: array[0], arguments))
+            return jax.tree.map(lambda array: array[None], found)
+
+        return alone
+
+    def _stretch(self, state: State, networks: Networks, data: Data, begin: Array, end: Array) -> tuple[State, Params]:
+        """Return the networks after the steps from `begin` to `end`, and the weights before the last of them."""
+
+        def attempt(carry):
+            tries, _, _ = carry
+            return tries + 1, *self._through(state, networks, data, (begin, end), careful=tries == 1)
+
+        def unfinished(carry):
+            tries, after, _ = carry
+            return (tries == 0) | ((tries == 1) & _something_happened(state, after))
+
+        # tries 0: watch the losses; 1: if something is not finite, once more with a look at all weights after each step.
+        # A loop and not two calls, so that both are the same compiled arithmetic.
+        _, after, before = jax.lax.while_loop(unfinished, attempt, (jnp.zeros((), jnp.int32), state, state.weights))
+        return after, before
+
+    def _through(
+        self, state: State, networks: Networks, data: Data, bounds: tuple[Array, Array], careful: Array
+    ) -> tuple[State, Params]:
+        """Do the steps in two parts, all but the last and the last, so that the weights before it are at hand."""
+        begin, end = bounds
+        last = jnp.maximum(end - 1, begin)
+        steps = lambda step, state: self._steps(state, networks, data, step, careful)  # noqa: E731
+        if "update_ratio" not in self.records:
+            return jax.lax.fori_loop(begin, end, steps, state), state.weights
+
+        def part(index, carry):
+            state, _ = carry
+            bounds = jnp.where(index == 0, begin, last), jnp.where(index == 0, last, end)
+            return jax.lax.fori_loop(*bounds, steps, state), state.weights
+
+        return jax.lax.fori_loop(0, 2, part, (state, state.weights))
+
+    def _steps(self, state: State, networks: Networks, data: Data, step: Array, careful: Array) -> State:
+        """Do one step of every network of the tile."""
         per_epoch = self.examples // self.batch_size
         epoch, place = step // per_epoch, step % per_epoch
 
-        def shuffled(seed):
-            key = addresses.epoch(addresses.network(root, seed), epoch)
-            return jax.random.permutation(key, jnp.arange(self.examples, dtype=jnp.int32))
+        def new_order(seed):
+            return _shuffled(addresses.epoch(addresses.network(networks.root, seed), epoch), self.examples)
 
-        order = jax.lax.cond(place == 0, lambda: jax.vmap(shuffled)(seeds), lambda: state.order)
+        order = jax.lax.cond(place == 0, lambda: jax.vmap(new_order)(networks.seeds), lambda: state.order)
         chosen = jax.lax.dynamic_slice_in_dim(order, place * self.batch_size, self.batch_size, axis=1)
 
-        def one(state, column, chosen):
-            return self._step(state, column, data.train[0][chosen], data.train[1][chosen], step)
+        def stepped(state, column, chosen):
+            batch = [part.at[chosen].get(mode="promise_in_bounds") for part in data.train]
+            return self._step(state, column, batch, step, careful)
 
-        new = jax.vmap(one)(state._replace(order=order), columns, chosen)
-        if "update_ratio" not in self.records:
-            return new
-        ratio = jax.lax.cond(
-            step + 1 == end,
-            lambda: jax.vmap(_update_ratio)(state.weights, new.weights),
-            lambda: state.update_ratio,
-        )
-        return new._replace(update_ratio=ratio)
+        return self._each(stepped)(state._replace(order=order), networks.columns, chosen)
 
-    def _step(self, state: State, column: Mapping[str, Array], x: Array, y: Array, step: Array) -> State:
-        """One step of one network; it stays where it was once a step is not finite."""
+    def _step(
+        self, state: State, column: Mapping[str, Array], batch: list[Array], step: Array, careful: Array
+    ) -> State:
+        """Do one step of one network; it stays where it was once a step is not finite."""
 
         def loss(weights):
-            return jnp.mean(losses(self.net, self._whole(weights, column), x, y)[0])
+            return jnp.mean(losses(self.net, self._whole(weights, column), *batch)[0])
 
         value, slope = jax.value_and_grad(loss)(state.weights)
         with _as_optax_is_written():
             update, optimizer = self.optimizer(column.get(LEARNING_RATE)).update(slope, state.optimizer, state.weights)
         weights = jax.tree.map(lambda w, u: w + u.astype(w.dtype), state.weights, update)
-        sound = jnp.isfinite(value)
-        for leaf in jax.tree.leaves(weights):
-            sound = sound & jnp.all(jnp.isfinite(leaf))
+        sound = jnp.isfinite(value) & jax.lax.cond(careful, lambda: _finite(weights), lambda: jnp.asarray(True))
         going = sound & (state.diverged_at < 0)
         new, old = (weights, optimizer), (state.weights, state.optimizer)
         weights, optimizer = jax.tree.map(lambda a, b: jnp.where(going, a, b), new, old)
         diverged_at = jnp.where((state.diverged_at < 0) & ~sound, step + 1, state.diverged_at)
-        return State(weights, optimizer, state.order, state.update_ratio, diverged_at)
+        return State(weights, optimizer, state.order, diverged_at)
+
+
+def _shuffled(key: Array, count: int) -> Array:
+    """Return 0 .. count - 1 in a random order: that of 32 random bits for each, equal bits in the order of the numbers.
+
+    Bits and number are sorted as one integer of 64 bits, which XLA does four times faster than a sort with an index.
+    """
+    bits = jax.random.bits(key, (count,), jnp.uint32)
+    with jax.enable_x64(True):
+        whole = (bits.astype(jnp.uint64) << np.uint64(32)) | jnp.arange(count, dtype=jnp.uint64)
+        return (jax.lax.sort(whole) & np.uint64(2**32 - 1)).astype(jnp.int32)
+
+
+def _finite(weights: Params) -> Array:
+    """Return whether all weights of a network are finite."""
+    sound = jnp.asarray(True)
+    for leaf in jax.tree.leaves(weights):
+        sound = sound & jnp.all(jnp.isfinite(leaf))
+    return sound
+
+
+def _something_happened(before: State, after: State) -> Array:
+    """Return whether a network of the tile diverged, by its loss or by weights of which the loss says nothing."""
+    diverged = after.diverged_at != before.diverged_at
+    return jnp.any(diverged | ((before.diverged_at < 0) & ~jax.vmap(_finite)(after.weights)))
+
+
+def _stacked(weights: Params) -> Params:
+    """Return the weights with those of hidden layers as one array."""
+    if not isinstance(weights.hidden, tuple):
+        return weights
+    width = weights.first.shape[0]
+    return weights._replace(hidden=jnp.stack(weights.hidden) if weights.hidden else jnp.zeros((0, width, width)))
 
 
 def _update_ratio(old: Params, new: Params) -> Array:
-    """Frobenius norms, layers 1 .. depth."""
+    """Return the Frobenius norm of the last update over that of the weights, layers 1 .. depth."""
 
     def norm(first, hidden):
         return jnp.concatenate([jnp.linalg.norm(first)[None], jnp.linalg.norm(hidden, axis=(1, 2))])
@@ -189,21 +291,6 @@ def _update_ratio(old: Params, new: Params) -> Array:
 
 @contextlib.contextmanager
 def _as_optax_is_written():
-    """Optimisers rely on implicit promotion: what a caller forbids to its own code is not held against them."""
+    """Allow implicit promotion, which optimisers rely on: a caller may forbid it to its own code."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
-
-
-def tiles(grid: Grid, seeds: int, size: int) -> list[tuple[dict[str, np.ndarray], np.ndarray, int]]:
-    """Columns and seeds of each tile, and how many of its networks count: the last repeats its last network.
-
-    Networks are counted with seeds varying fastest.
-    """
-    columns = grid.columns(dict.fromkeys(grid.traced, 0), [len(grid.over[name]) for name in grid.traced])
-    count = math.prod(len(grid.over[name]) for name in grid.traced) * seeds
-    cut = []
-    for start in range(0, count, size):
-        index = np.minimum(np.arange(start, start + size), count - 1)
-        column = {name: values[index // seeds] for name, values in columns.items()}
-        cut.append((column, index % seeds, min(size, count - start)))
-    return cut

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -11,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import ArrayLike
 
-from jaxsat import addresses
-from jaxsat.networks.grid import plain
-from jaxsat.networks.mlp import MLP, STATIC_FIELDS, TRACED_FIELDS, check_net
-from jaxsat.results import progress as progress_
+from jaxsat.networks.mlp import MLP
 from jaxsat.results import provenance
-from jaxsat.training import checkpoints, recording, train_request
-from jaxsat.training.labels import labelled
-from jaxsat.training.steps import Data, Trainer
-from jaxsat.training.training_program import Program
+from jaxsat.results.progress import reported
+from jaxsat.training import checkpoints
+from jaxsat.training.labels import labelled_training
+from jaxsat.training.train_request import Lengths, TrainingRequest
 
 if TYPE_CHECKING:
     import xarray
@@ -55,6 +51,9 @@ def train(
         test: the same, looked at but not trained on.
         optimizer: any ``optax.GradientTransformation``. Where "learning_rate" is swept: a function learning rate ->
             transformation, as ``optax.sgd``; the rate is traced.
+            It sees the matrices of hidden layers one by one up to depth 16, beyond that as one array (depth - 1, n, n):
+            only optimisers that take norms of whole arrays, such as LAMB, are affected. A second call with the same shapes
+            compiles nothing, unless the optimiser is a function of your own that was made anew.
         epochs, batch_size: of training; the batch at most the number of examples.
         over: fields of MLP, and "learning_rate" -> values. Scales and learning rates cost nothing to compile; each
             combination of the others costs one compilation.
@@ -86,7 +85,7 @@ def train(
     Cost: on a CPU of two cores about that of training them one after another in compiled JAX (`benchmarks/training.py`): a
         network of width 128 fills the cores alone. One compilation serves all scales, rates and seeds.
 
-    >>> import optax
+    >>> import jax, optax
     >>> x = jax.random.normal(jax.random.key(0), (64, 3))
     >>> ds = train(MLP(depth=2, width=8, inputs=3, outputs=2), (x, (x[:, 0] > 0).astype(int)), optimizer=optax.sgd,
     ...            epochs=20, batch_size=16, over={"learning_rate": [0.01, 0.5]}, seeds=3, record_every=40, progress=False)
@@ -96,68 +95,23 @@ def train(
     True
     """
     started = time.perf_counter()
-    check_net("train", net)
-    for name, value in (("seeds", seeds), ("epochs", epochs), ("batch_size", batch_size), ("probe", probe)):
-        train_request.at_least_one(name, value)
-    if isinstance(root_seed, bool) or not isinstance(root_seed, (int, np.integer)):
-        raise TypeError(f"train: `root_seed` must be an integer; got {root_seed!r}.")
-    grid = train_request.grid_of(net, {} if over is None else over)
-    networks = grid.networks()
-    given = train_request.examples("data", data, networks)
-    tested = None if test is None else train_request.examples("test", test, networks)
-    train_request.at_most_examples("batch_size", batch_size, len(given.x))
-    make = train_request.optimizer_of(optimizer, train_request.LEARNING_RATE in grid.over)
-    records = recording.get(record, tested is not None)
-    per_epoch = len(given.x) // batch_size
-    at = train_request.recorded_steps(record_every, epochs * per_epoch)
-    arrays = given.arrays
-    arguments = Data(arrays, None if tested is None else tested.arrays, (arrays[0][:probe], arrays[1][:probe]))
-
-    trainers = [Trainer(one, make, records, batch_size, len(given.x)) for one in networks]
-    programs = [Program.lower(trainer, grid, seeds, addresses.root(root_seed), arguments, at) for trainer in trainers]
-    _same_shapes(programs)
-    asked = {
-        "kind": checkpoints.KIND,
-        "network": {name: plain(getattr(net, name)) for name in (*STATIC_FIELDS, *TRACED_FIELDS)},
-        "over": grid.labels(),
-        "seeds": int(seeds), "root_seed": int(root_seed), "epochs": int(epochs), "batch_size": int(batch_size),
-        "record": list(records), "steps": at, "probe": int(probe), "dtype": str(arrays[0].dtype),
-        "data": _digest(given.x, given.y), "test": "none" if tested is None else _digest(tested.x, tested.y),
-        "program": _digest(*(program.text for program in programs)),
-    }  # fmt: skip
-    folder = None
+    lengths = Lengths.of(seeds=seeds, epochs=epochs, batch_size=batch_size, probe=probe)
+    request = TrainingRequest.of(
+        net, data, test, over=over, optimizer=optimizer, lengths=lengths, root_seed=root_seed, record=record,
+        record_every=record_every,
+    )  # fmt: skip
+    runs = request.runs()
+    asked, folder = request.as_kept(runs), None
     if store is not None:
         if (done := checkpoints.finished(pathlib.Path(store), asked)) is not None:
             return done
         folder = checkpoints.Folder(pathlib.Path(store), asked)
-
-    with progress_.reported(sum(program.networks for program in programs) * at[-1], "steps", progress) as advance:
-        results = [program.run(folder, str(index), advance) for index, program in enumerate(programs)]
+    with reported(sum(run.networks for run in runs) * request.at[-1], "steps", progress) as advance:
+        results = [run.run(folder, str(index), advance) for index, run in enumerate(runs)]
     merged = {name: np.stack([found[name] for found in results]) for name in results[0]}
-    dataset = labelled(merged, grid, seeds, records, at, per_epoch)
+    dataset = labelled_training(merged, request)
     dataset.attrs |= provenance.of_run(asked, seconds=time.perf_counter() - started)
     dataset.attrs[checkpoints.KIND] = dataset.attrs["request"]
     if folder is not None:
         folder.finish(dataset)
     return dataset
-
-
-def _same_shapes(programs: list[Program]) -> None:
-    expected = {name: s.shape for name, s in programs[0].shapes.items()}
-    for program in programs:
-        got = {name: s.shape for name, s in program.shapes.items()}
-        if got != expected:
-            raise ValueError(
-                f"train: `record` must have the same shapes for every network; got {expected} and {got}. "
-                "Train networks of different depths apart, or record nothing per layer."
-            )
-
-
-def _digest(*parts: Any) -> str:
-    found = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, str):
-            found.update(part.encode())
-        else:
-            found.update(f"{part.shape} {part.dtype}".encode() + np.ascontiguousarray(part).tobytes())
-    return found.hexdigest()[:16]

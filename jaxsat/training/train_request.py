@@ -1,18 +1,22 @@
-"""What is asked of a training run: data, grid of networks, optimiser and times, checked before anything is compiled."""
+"""What is asked of a training run: data, grid of networks, optimiser and times, checked before anything is traced."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsat.networks.grid import Grid
-from jaxsat.networks.mlp import MLP
-
-LEARNING_RATE = "learning_rate"
+from jaxsat import addresses, checks
+from jaxsat.networks.grid import Grid, plain
+from jaxsat.networks.mlp import MLP, STATIC_FIELDS, TRACED_FIELDS, check_net
+from jaxsat.training import checkpoints, recording
+from jaxsat.training.optimizers import LEARNING_RATE, identity_of, optimizer_of
+from jaxsat.training.steps import Data, Trainer
+from jaxsat.training.training_program import ChoiceRun, tiles
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,102 +28,193 @@ class Examples:
 
     @property
     def arrays(self) -> tuple[Any, Any]:
+        """Both as JAX arrays."""
         return jnp.asarray(self.x, jnp.result_type(float)), jnp.asarray(self.y, jnp.int32)
 
 
+@dataclasses.dataclass(frozen=True)
+class Lengths:
+    """How much is asked for: networks of each kind, passes over the data, sizes of a minibatch and of the probe."""
+
+    seeds: int
+    epochs: int
+    batch_size: int
+    probe: int
+
+    @classmethod
+    def of(cls, **given: Any) -> Lengths:
+        """Return them checked: integers of at least 1."""
+        return cls(**{name: checks.integer("train", name, value) for name, value in given.items()})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainingRequest:
+    """Arguments of ``train`` that decide its numbers.
+
+    Attributes:
+        grid: of networks and learning rates.
+        train, test: the examples; `test` may be None.
+        optimizer: learning rate -> GradientTransformation.
+        identity: what tells the optimiser from others.
+        records: what is looked at, by name.
+        at: the steps at which it is.
+        lengths, root_seed: as given.
+    """
+
+    grid: Grid
+    train: Examples
+    test: Examples | None
+    optimizer: Callable[[Any], Any]
+    identity: Hashable
+    records: Mapping[str, recording.Record]
+    at: list[int]
+    lengths: Lengths
+    root_seed: int
+
+    @classmethod
+    def of(
+        cls, net: Any, data: Any, test: Any, *, over: Any, optimizer: Any, lengths: Lengths, root_seed: Any, record: Any,
+        record_every: Any,
+    ) -> TrainingRequest:  # fmt: skip
+        """Return the request, checked; errors as of ``train``."""
+        check_net("train", net)
+        root_seed = checks.integer("train", "root_seed", root_seed, least=0, most=2**32 - 1)
+        grid = grid_of(net, {} if over is None else over)
+        networks = grid.networks()
+        given = examples("data", data, networks)
+        tested = None if test is None else examples("test", test, networks)
+        if lengths.batch_size > len(given.x):
+            rule = f"be at most the {len(given.x)} training examples"
+            raise ValueError(checks.refusal("train", "batch_size", rule, lengths.batch_size, "Make it smaller."))
+        make = optimizer_of(optimizer, LEARNING_RATE in grid.over)
+        records = recording.get(record, tested is not None)
+        at = recorded_steps(record_every, lengths.epochs * (len(given.x) // lengths.batch_size))
+        return cls(grid, given, tested, make, identity_of(optimizer), records, at, lengths, root_seed)
+
+    @property
+    def steps_of_epoch(self) -> int:
+        """Optimiser steps of one pass over the data."""
+        return len(self.train.x) // self.lengths.batch_size
+
+    def runs(self) -> list[ChoiceRun]:
+        """Return what is to run for each static choice; its programs are traced, and compiled only if they are run.
+
+        Raises:
+            ValueError: records whose shapes differ between networks.
+        """
+        x, y = self.train.arrays
+        test = None if self.test is None else self.test.arrays
+        data = Data((x, y), test, (x[: self.lengths.probe], y[: self.lengths.probe]))
+        root, size = addresses.root(self.root_seed), self.lengths.batch_size
+        runs = []
+        for net in self.grid.networks():
+            trainer = Trainer(net, self.optimizer, self.records, size, len(x))
+            cut = tiles(net, self.grid, self.lengths.seeds)
+            runs.append(ChoiceRun(trainer, self.identity, cut, root, data, self.at))
+        _check_same_shapes(runs)
+        return runs
+
+    def as_kept(self, runs: Sequence[ChoiceRun]) -> dict[str, Any]:
+        """Return the request as it is kept with its results, plain JSON."""
+        test = "none" if self.test is None else _digest(self.test.x, self.test.y)
+        return {
+            "kind": checkpoints.KIND,
+            "network": {name: plain(getattr(self.grid.base, name)) for name in (*STATIC_FIELDS, *TRACED_FIELDS)},
+            "over": self.grid.labels(),
+            **dataclasses.asdict(self.lengths),
+            "root_seed": self.root_seed,
+            "record": list(self.records),
+            "steps": self.at,
+            "dtype": str(jnp.result_type(float)),
+            "data": _digest(self.train.x, self.train.y),
+            "test": test,
+            "program": _digest(*(run.program.fingerprint for run in runs)),
+        }
+
+
+def _check_same_shapes(runs: Sequence[ChoiceRun]) -> None:
+    expected = {name: s.shape for name, s in runs[0].program.shapes.items()}
+    for run in runs:
+        got = {name: s.shape for name, s in run.program.shapes.items()}
+        if got != expected:
+            raise ValueError(
+                f"train: `record` must have the same shapes for every network; got {expected} and {got}. "
+                "Train networks of different depths apart, or record nothing per layer."
+            )
+
+
+def _digest(*parts: Any) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            found.update(part.encode())
+        else:
+            found.update(f"{part.shape} {part.dtype}".encode() + np.ascontiguousarray(part).tobytes())
+    return found.hexdigest()[:16]
+
+
 def examples(name: str, given: Any, networks: Sequence[MLP]) -> Examples:
-    """Inputs and classes, or an error that names the argument."""
+    """Return inputs and classes, or raise an error that names the argument."""
     if not isinstance(given, (tuple, list)) or len(given) != 2:
-        raise TypeError(f"train: `{name}` must be a pair (x, y) of inputs and classes; got {type(given).__name__}.")
+        came = checks.Shown(type(given).__name__)
+        raise TypeError(checks.refusal("train", name, "be a pair (x, y) of inputs and classes", came))
     x, y = np.asarray(given[0]), np.asarray(given[1])
-    widths, classes = {net.input_width for net in networks}, min(net.output_width for net in networks)
-    if x.ndim != 2 or widths != {x.shape[-1]} or not len(x):
-        wanted = ", ".join(map(str, sorted(widths)))
-        raise ValueError(
-            f"train: `{name}`: x must have shape (examples, n_0) with n_0 = {wanted}; got {x.shape}. "
-            "Set `inputs` of MLP to the width of your data, or reshape it."
-        )
-    if x.dtype.kind not in "fiub":
-        raise TypeError(f"train: `{name}`: x must be real numbers; got {x.dtype}.")
-    if bad := np.count_nonzero(~np.isfinite(x)):
-        raise ValueError(f"train: `{name}`: x must be finite; got {bad} non-finite entries. Remove those examples.")
-    if y.dtype.kind not in "iu":
-        raise TypeError(f"train: `{name}`: y must be integers, the classes; got {y.dtype}. Use y.astype(int).")
-    if y.shape != (len(x),):
-        raise ValueError(
-            f"train: `{name}`: y must have one class for each of the {len(x)} examples; got shape {y.shape}. "
-            "Use argmax for one-hot classes."
-        )
-    if y.min() < 0 or y.max() >= classes:
-        raise ValueError(
-            f"train: `{name}`: y must be classes from 0 to {classes - 1}; got {y.min()} to {y.max()}. "
-            "Number them from 0, or set `outputs` of MLP."
-        )
+    _check_inputs(f"train: `{name}`: x", x, {net.input_width for net in networks})
+    _check_classes(f"train: `{name}`: y", y, len(x), min(net.output_width for net in networks))
     return Examples(x, y)
 
 
+def _check_inputs(where: str, x: np.ndarray, widths: set[int]) -> None:
+    if x.ndim != 2 or widths != {x.shape[-1]} or not len(x):
+        wanted = ", ".join(map(str, sorted(widths)))
+        remedy = "Set `inputs` of MLP to the width of your data, or reshape it."
+        raise ValueError(_wrong(where, f"have shape (examples, n_0) with n_0 = {wanted}", x.shape, remedy))
+    if x.dtype.kind not in "fiub":
+        raise TypeError(_wrong(where, "be real numbers", x.dtype))
+    if bad := np.count_nonzero(~np.isfinite(x)):
+        raise ValueError(_wrong(where, "be finite", f"{bad} non-finite entries", "Remove those examples."))
+
+
+def _check_classes(where: str, y: np.ndarray, count: int, classes: int) -> None:
+    if y.dtype.kind not in "iu":
+        raise TypeError(_wrong(where, "be integers, the classes", y.dtype, "Use y.astype(int)."))
+    if y.shape != (count,):
+        rule = f"have one class for each of the {count} examples"
+        raise ValueError(_wrong(where, rule, f"shape {y.shape}", "Use argmax for one-hot classes."))
+    if y.min() < 0 or y.max() >= classes:
+        rule, remedy = f"be classes from 0 to {classes - 1}", "Number them from 0, or set `outputs` of MLP."
+        raise ValueError(_wrong(where, rule, f"{y.min()} to {y.max()}", remedy))
+
+
+def _wrong(where: str, rule: str, came: Any, remedy: str = "") -> str:
+    return checks.refusal(where, "", rule, checks.Shown(came), remedy).replace(": must", " must", 1)
+
+
 def grid_of(net: MLP, over: Mapping[str, Any]) -> Grid:
-    """The networks of a request, from fields and values."""
+    """Return the networks of a request, from fields and values."""
     found = Grid.of(net, over, rates=(LEARNING_RATE,), caller="train")
     if any(one.outputs is None for one in found.networks()):
-        raise ValueError("train: `net` must have a read-out; got outputs=None. Set `outputs` to the number of classes.")
+        remedy = "Set `outputs` to the number of classes."
+        raise ValueError(checks.refusal("train", "net", "have a read-out", checks.Shown("outputs=None"), remedy))
+    for name in TRACED_FIELDS:
+        if name not in found.over and np.ndim(value := getattr(net, name)) != 0:
+            remedy = f"Give several as over={{'{name}': [...]}}."
+            came = checks.Shown(f"an array of shape {np.shape(value)}")
+            raise ValueError(checks.refusal("train", "net", f"have one number for {name}", came, remedy))
     return found
 
 
-def optimizer_of(optimizer: Any, swept: bool) -> Callable[[Any], Any]:
-    """A function learning rate -> GradientTransformation, whichever form was given."""
-    import optax
-
-    if not swept:
-        if not isinstance(optimizer, optax.GradientTransformation):
-            what = "a function" if callable(optimizer) else type(optimizer).__name__
-            raise TypeError(
-                f"train: `optimizer` must be an optax GradientTransformation, as optax.sgd(0.1); got {what}. "
-                "A function learning_rate -> transformation needs over={'learning_rate': [...]}."
-            )
-        return lambda rate: optimizer
-    if isinstance(optimizer, optax.GradientTransformation) or not callable(optimizer):
-        raise TypeError(
-            "train: `optimizer` must be a function learning_rate -> GradientTransformation where 'learning_rate' is "
-            f"swept, as optax.sgd; got {type(optimizer).__name__}."
-        )
-
-    def made(rate):
-        found = optimizer(rate)
-        if not isinstance(found, optax.GradientTransformation):
-            raise TypeError(
-                f"train: `optimizer` must return an optax GradientTransformation; got {type(found).__name__}."
-            )
-        return found
-
-    return made
-
-
 def recorded_steps(record_every: Any, steps: int) -> list[int]:
-    """The steps at which networks are looked at: after that many updates."""
-    if isinstance(record_every, (int, np.integer)) and not isinstance(record_every, bool):
-        at_least_one("record_every", record_every)
-        return sorted({*range(0, steps, int(record_every)), steps})
-    wrong = f"train: `record_every` must be an interval in steps, or ascending steps from 0 to {steps}; "
+    """Return the steps at which networks are looked at: after that many updates."""
+    if isinstance(record_every, (bool, int, np.integer)):
+        return sorted({*range(0, steps, checks.integer("train", "record_every", record_every)), steps})
+    rule = f"be an interval in steps, or ascending steps from 0 to {steps}"
     try:
         given = np.asarray(record_every)
     except ValueError:
-        raise TypeError(wrong + f"got {record_every!r}.") from None
+        raise TypeError(checks.refusal("train", "record_every", rule, record_every)) from None
     if given.ndim != 1 or given.dtype.kind not in "iu" or not given.size:
-        raise TypeError(wrong + f"got {record_every!r}.")
+        raise TypeError(checks.refusal("train", "record_every", rule, record_every))
     if given[0] < 0 or given[-1] > steps or (np.diff(given) <= 0).any():
-        raise ValueError(wrong + f"got {given.tolist()}.")
+        raise ValueError(checks.refusal("train", "record_every", rule, given.tolist()))
     return given.tolist()
-
-
-def at_least_one(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"train: `{name}` must be an integer of at least 1; got {value!r}.")
-
-
-def at_most_examples(name: str, value: Any, count: int) -> None:
-    at_least_one(name, value)
-    if value > count:
-        raise ValueError(
-            f"train: `{name}` must be at most the {count} training examples; got {value}. Make it smaller."
-        )

@@ -1,113 +1,205 @@
-"""The compiled program of one static choice: its tiles, how they start, advance, and are kept on the way."""
+"""The compiled program of one static choice, kept in the process, and a run of it through all tiles of its networks."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsat.networks.compiled import Programs
 from jaxsat.networks.grid import Grid
+from jaxsat.networks.mlp import MLP, TRACED_FIELDS
 from jaxsat.training.checkpoints import Folder
-from jaxsat.training.steps import Data, Trainer, tile_size, tiles
-from jaxsat.training.train_request import LEARNING_RATE
+from jaxsat.training.optimizers import LEARNING_RATE
+from jaxsat.training.steps import Data, Networks, Span, State, Trainer, tile_size
 
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
+RECORDS_AT_ONCE = 64  # room for records in the compiled program, so that it does not depend on how many are asked for
+PROGRAMS: Programs[TrainingProgram] = Programs(most=32)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Program:
-    """One static choice, traced: its tiles, and how they start and advance."""
+class NetworkTile(NamedTuple):
+    """Networks that advance together.
 
-    cut: list[tuple[dict, np.ndarray, int]]
-    shapes: dict[str, jax.ShapeDtypeStruct]
-    at: list[int]
-    begin: jax.stages.Lowered
-    lowered: jax.stages.Lowered
-    root: Any
-    data: Data
+    Attributes:
+        columns: the traced numbers of each, by name.
+        seeds: of each.
+        count: how many of them count; the last tile repeats its last network.
+    """
 
-    @classmethod
-    def lower(cls, trainer: Trainer, grid: Grid, seeds: int, root: Any, data: Data, at: list[int]) -> Program:
-        size = tile_size(trainer.net)
-        dtype = jnp.result_type(float)
-        columns = {name: jax.ShapeDtypeStruct((size,), dtype) for name in grid.traced}
-        drawn = jax.ShapeDtypeStruct((size,), jnp.int32)
+    columns: dict[str, np.ndarray]
+    seeds: np.ndarray
+    count: int
+
+
+def tiles(net: MLP, grid: Grid, seeds: int) -> list[NetworkTile]:
+    """Return the tiles of one static choice. Networks are counted with seeds varying fastest."""
+    size = tile_size(net)
+    columns = grid.columns(dict.fromkeys(grid.traced, 0), [len(grid.over[name]) for name in grid.traced])
+    points = math.prod(len(grid.over[name]) for name in grid.traced)
+    for name in TRACED_FIELDS:  # those that are not swept, too, so that they are no part of the compiled program
+        if name not in columns and getattr(net, name) is not None:
+            columns[name] = np.full(points, float(getattr(net, name)))
+    cut = []
+    for start in range(0, points * seeds, size):
+        index = np.minimum(np.arange(start, start + size), points * seeds - 1)
+        column = {name: values[index // seeds] for name, values in columns.items()}
+        cut.append(NetworkTile(column, index % seeds, min(size, points * seeds - start)))
+    return cut
+
+
+class TrainingProgram:
+    """Starts and advances a tile of networks. It is traced when it is made and compiled when it is first needed.
+
+    Args:
+        trainer: what is compiled.
+        networks, data: arrays, or shapes of arrays, that it will be called with.
+
+    Attributes:
+        shapes: of what is recorded of one network at one time.
+        fingerprint: of what is computed: the text of the program changes with whatever changes its numbers.
+
+    Raises:
+        ValueError: an optimiser that looks at the value of a swept learning rate; what looking at a network raises.
+    """
+
+    def __init__(self, trainer: Trainer, networks: Any, data: Any):
+        index = jax.ShapeDtypeStruct((), jnp.int32)
+        span = Span(index, jax.ShapeDtypeStruct((RECORDS_AT_ONCE,), jnp.int32), index)
         try:
-            shapes = trainer.shapes(columns, drawn, root, data)
-            state = jax.eval_shape(trainer.start, columns, drawn, root)
-            found = {n: jax.ShapeDtypeStruct((size, len(at), *s.shape), s.dtype) for n, s in shapes.items()}
-            begin = jax.jit(trainer.start).lower(columns, drawn, root)
-            index = jax.ShapeDtypeStruct((), jnp.int32)
-            times = jax.ShapeDtypeStruct((len(at),), jnp.int32)
-            lowered = jax.jit(trainer.advance).lower(state, found, columns, drawn, root, data, times, index, index)
+            begin = jax.jit(trainer.start).trace(networks)
+            state = jax.tree.map(_shape, begin.out_info)
+            self.shapes = trainer.shapes(state, networks, data)
+            advance = jax.jit(trainer.advance).trace(state, networks, data, span)
         except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-            if LEARNING_RATE not in grid.over:
+            if LEARNING_RATE not in networks.columns:
                 raise
             raise ValueError(
                 "train: `optimizer` must take any learning rate the same way; it looked at the value of a traced number. "
                 f"Use jnp.where instead of Python's if, and no float(). ({str(error).splitlines()[0]})"
             ) from error
-        return cls(tiles(grid, seeds, size), shapes, at, begin, lowered, root, data)
+        self._lowered = [begin.lower(), advance.lower()]
+        self._compiled: list[jax.stages.Compiled] = []
+        text = self._lowered[1].as_text()
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    @property
-    def text(self) -> str:
-        return self.lowered.as_text()
+    def compile(self) -> None:
+        """Compile what is not compiled yet."""
+        if not self._compiled:
+            self._compiled = [lowered.compile() for lowered in self._lowered]
+            self._lowered = []
+
+    def start(self, networks: Networks) -> State:
+        """Return the networks of a tile as they are drawn."""
+        return self._compiled[0](networks)
+
+    def advance(self, state: State, networks: Networks, data: Data, span: Span) -> tuple[State, dict[str, jax.Array]]:
+        """Train and record, see :meth:`Trainer.advance`."""
+        return self._compiled[1](state, networks, data, span)
+
+
+def program_of(trainer: Trainer, identity: Hashable, networks: Networks, data: Data) -> TrainingProgram:
+    """Return the program of a trainer: the one that an earlier run has left, if nothing that decides it has changed.
+
+    Args:
+        trainer: of the static choice.
+        identity: what tells its optimiser from others.
+        networks, data: the arrays of a tile; only their shapes matter.
+    """
+    swept = [name for name in TRACED_FIELDS if name in networks.columns]
+    _, structure = jax.tree.flatten(dataclasses.replace(trainer.net, **dict.fromkeys(swept, 1.0)))
+    arrays, tree = jax.tree.flatten((networks, data))
+    shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
+    key = (structure, identity, tuple(trainer.records), trainer.batch_size, str(tree), shapes)
+    return PROGRAMS.get(key, lambda: TrainingProgram(trainer, *jax.tree.map(_shape, (networks, data))))
+
+
+def _shape(array: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)
+
+
+class ChoiceRun:
+    """One static choice in a run: its program, its tiles and the data.
+
+    Args:
+        trainer, identity: as of :func:`program_of`.
+        cut: the tiles of its networks.
+        root: key of the run.
+        data: of the run.
+        at: steps at which networks are looked at.
+    """
+
+    def __init__(
+        self, trainer: Trainer, identity: Hashable, cut: Sequence[NetworkTile], root: Any, data: Data, at: Sequence[int]
+    ):
+        dtype = jnp.result_type(float)
+        self.counts = [tile.count for tile in cut]
+        self.tiles = [
+            Networks({n: c.astype(dtype) for n, c in tile.columns.items()}, tile.seeds.astype(np.int32), root)
+            for tile in cut
+        ]
+        self.data, self.at = data, list(at)
+        self.program = program_of(trainer, identity, self.tiles[0], data)
 
     @property
     def networks(self) -> int:
-        return sum(count for _, _, count in self.cut)
+        """How many networks count."""
+        return sum(self.counts)
 
     def run(self, folder: Folder | None, name: str, advance: Callable[[int], Any]) -> dict[str, np.ndarray]:
         """Train every tile, from where it was left in the folder under that name, and return what was recorded.
 
         Args:
             folder: for checkpoints; None: there are none.
-            name: of this program among those of the run.
-            advance: told how many steps of networks were done.
+            name: of this choice among those of the run.
+            advance: called with the number of steps done, summed over networks.
 
         Returns: arrays (network, record, ..), and `diverged_at` (network,).
         """
-        begin, program = self.begin.compile(), self.lowered.compile()
-        dtype = jnp.result_type(float)
-        at = jnp.asarray(self.at, jnp.int32)
-        parts: list[dict[str, np.ndarray]] = []
-        seconds_a_step = None
-        for number, (columns, seeds, count) in enumerate(self.cut):
-            columns = {name: jnp.asarray(values, dtype) for name, values in columns.items()}
-            seeds = jnp.asarray(seeds, jnp.int32)
-            state = begin(columns, seeds, self.root)
-            found = {n: jnp.zeros(s.shape, s.dtype) for n, s in self.found().items()}
-            done = 0
-            if folder is not None and (kept := folder.load(f"{name}-{number}", (state, found))) is not None:
-                (state, found), done = kept
-                advance(count * self.at[done - 1])
-            while done < len(self.at):
-                to = self._next(done, seconds_a_step)
-                clock = time.perf_counter()
-                state, found = jax.block_until_ready(
-                    program(state, found, columns, seeds, self.root, self.data, at, jnp.int32(done), jnp.int32(to))
-                )
-                steps = self.at[to - 1] - (self.at[done - 1] if done else 0)
-                seconds_a_step = (time.perf_counter() - clock) / max(steps, 1)
-                done = to
-                if folder is not None:
-                    folder.save(f"{name}-{number}", (state, found), done)
-                advance(count * steps)
-            whole = {**found, "diverged_at": state.diverged_at}
-            parts.append({name: np.asarray(array)[:count] for name, array in whole.items()})
+        self.program.compile()
+        parts = []
+        for number, (networks, count) in enumerate(zip(self.tiles, self.counts, strict=True)):
+            found = self._run_tile(networks, folder, f"{name}-{number}", lambda steps, n=count: advance(n * steps))
+            parts.append({name: array[:count] for name, array in found.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def found(self) -> dict[str, jax.ShapeDtypeStruct]:
-        size = len(self.cut[0][1])
-        return {n: jax.ShapeDtypeStruct((size, len(self.at), *s.shape), s.dtype) for n, s in self.shapes.items()}
+    def _run_tile(
+        self, networks: Networks, folder: Folder | None, name: str, advance: Callable[[int], Any]
+    ) -> dict[str, np.ndarray]:
+        state, size = self.program.start(networks), len(networks.seeds)
+        recorded = {n: np.zeros((size, len(self.at), *s.shape), s.dtype) for n, s in self.program.shapes.items()}
+        done, seconds_a_step = 0, None
+        if folder is not None and (kept := folder.load(name, (state, recorded))) is not None:
+            (state, recorded), done = kept
+            recorded = {n: np.array(array) for n, array in recorded.items()}
+            advance(self.at[done - 1])
+        while done < len(self.at):
+            to = self._next(done, seconds_a_step)
+            begin, ends = (self.at[done - 1] if done else 0), np.zeros(RECORDS_AT_ONCE, np.int32)
+            ends[: to - done] = self.at[done:to]
+            clock = time.perf_counter()
+            span = Span(np.int32(begin), ends, np.int32(to - done))
+            state, new = jax.block_until_ready(self.program.advance(state, networks, self.data, span))
+            for n, array in new.items():
+                recorded[n][:, done:to] = np.asarray(array)[:, : to - done]
+            steps = self.at[to - 1] - begin
+            seconds_a_step = (time.perf_counter() - clock) / max(steps, 1)
+            done = to
+            if folder is not None:
+                folder.save(name, (state, recorded), done)
+            advance(steps)
+        return recorded | {"diverged_at": np.asarray(state.diverged_at)}
 
     def _next(self, done: int, seconds_a_step: float | None) -> int:
-        """Up to which record to go before the next checkpoint; where that is does not change any result."""
+        """Return up to which record to go before the next checkpoint; where that is does not change any result."""
         here = self.at[done - 1] if done else 0
         reach = 0.0 if seconds_a_step is None else SECONDS_BETWEEN_CHECKPOINTS / seconds_a_step
-        return max(done + 1, int(np.searchsorted(self.at, here + reach, side="right")))
+        far = int(np.searchsorted(self.at, here + reach, side="right"))
+        return min(max(done + 1, far), done + RECORDS_AT_ONCE)
