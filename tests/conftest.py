@@ -32,9 +32,9 @@ def _programs_are_let_go():
     """Every compiled program maps some pieces of memory: all are let go when there are many."""
     yield
     if not MAPS.exists() or MAPS.read_text().count("\n") > MOST_MAPS:
-        from jaxsat.sweeps.choices import PROGRAMS
+        from jaxsat.sweeps.choices import SWEEP_PROGRAMS
 
-        PROGRAMS.clear()
+        SWEEP_PROGRAMS.clear()
         jax.clear_caches()
 
 

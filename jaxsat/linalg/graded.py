@@ -56,7 +56,7 @@ class Steps(NamedTuple):
     pairs: bool
 
 
-def log_singular_values(stacks: Sequence[Factor]) -> Float[Array, " k"]:
+def log_values_of_factors(stacks: Sequence[Factor]) -> Float[Array, " k"]:
     """Return ln of the singular values of a product, descending; -inf beyond its rank; NaN throughout for any NaN in it.
 
     Args:
@@ -129,7 +129,7 @@ def _in_float64(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]
 
 
 def log_singular_values_with_errors(stacks: Sequence[Factor]) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
-    """Return the values of :func:`log_singular_values`, and an estimate of the error of each (see graded_errors).
+    """Return the values of :func:`log_values_of_factors`, and an estimate of the error of each (see graded_errors).
 
     Always layer by layer, for single precision too. No derivative.
     """
@@ -159,7 +159,7 @@ def _with_errors(stacks: list[Factor]) -> tuple[Array, Array]:
     values = again_if(~sound | zeros, carefully, logs, -jnp.inf, quick)
     padded = zeros | any(stack.weight.shape[-2:] != square.weight.shape[-2:] for stack in stacks)
     records = jax.tree.map(lambda a: after(values, a) if jnp.issubdtype(a.dtype, jnp.floating) else a, records)
-    errors = graded_errors.estimates(state, records)[:narrow]
+    errors = graded_errors.error_estimates(state, records)[:narrow]
     errors = jnp.where(sound & (~padded | graded_errors.stand_ins_stay_below(values)), errors, jnp.inf)
     return values, graded_errors.shared(values, errors)
 
@@ -209,7 +209,7 @@ def _tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
         stacks = [s._replace(weight=after(values, s.weight)) for s in stacks]
         if double:
             return values, graded_derivatives.change(stacks, list(changes), values).astype(values.dtype)
-        gradients = graded_derivatives.gradients(stacks, values)
+        gradients = graded_derivatives.gradients_of_factors(stacks, values)
         gradients = jax.tree.map(lambda g: g.astype(values.dtype), gradients)
     # Reverse mode transposes what is linear in the changes after this context is left: it must be all in their dtype.
     parts = jax.tree.map(

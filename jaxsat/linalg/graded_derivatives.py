@@ -30,7 +30,7 @@ def change(stacks: Sequence[Factor], changes: Sequence[Factor], values: Float[Ar
 
 
 @jax.jit
-def gradients(stacks: Sequence[Factor], values: Float[Array, " r"]) -> list[Factor]:
+def gradients_of_factors(stacks: Sequence[Factor], values: Float[Array, " r"]) -> list[Factor]:
     """Return the gradient of every ln s with respect to the factors: a leading axis of r on each array."""
     zero = jax.tree.map(jnp.zeros_like, list(stacks))
     _, pull = jax.vjp(lambda changes: change(stacks, changes, values), zero)
@@ -51,8 +51,8 @@ def _smooth_product(stacks: Sequence[Factor]) -> tuple[Array, Array]:
         signs = jnp.where(stack.signs == 0, 1.0, stack.signs)
         smooth = Factor(stack.weight, jnp.where(rest < 0, jnp.nan, slopes), signs)
         state, _ = graded_steps.along(smooth, state, graded_steps.times)
-    xt, d, t = graded_steps.by_size(state)
+    xt, d, t = graded_steps.ordered(state)
     r = jnp.linalg.qr(xt.T)[1]
     pivots = jnp.abs(jnp.diagonal(r))
     upper = jnp.triu(r / pivots[:, None] * graded_svd.grading(d))
-    return graded_steps.by_size(Graded(xt, d + jnp.log(pivots), upper @ t))[1:]
+    return graded_steps.ordered(Graded(xt, d + jnp.log(pivots), upper @ t))[1:]

@@ -33,7 +33,7 @@ from jaxsat.linalg.graded_steps import Factor, Graded
 TINY_SLOPE = -400.0  # stands for -inf, and for directions that a product does not have
 
 
-class Record(NamedTuple):
+class LayerRecord(NamedTuple):
     """What is kept of a step: its elimination, its order of columns, and lengths of rows and columns of its factors."""
 
     made: Elimination
@@ -64,24 +64,24 @@ def made_square(stacks: Sequence[Factor]) -> tuple[Factor, Float[Array, " n"]]:
     return jax.tree.map(lambda *a: jnp.concatenate(a), *parts), start
 
 
-def product_with_records(stack: Factor, d: Float[Array, " n"]) -> tuple[Graded, Bool[Array, ""], Record]:
+def product_with_records(stack: Factor, d: Float[Array, " n"]) -> tuple[Graded, Bool[Array, ""], LayerRecord]:
     """Return the product of square factors, whether all slopes fit beside each other, and records of every step."""
 
     def step(state, factor):
         slopes, shift, rest = graded_steps.relative_slopes(factor)
         bt = jnp.einsum("rn,mn->rm", state.xt, factor.weight) * slopes[None, :]
         order = graded_steps.column_order(bt, state.d)
-        new, made = graded_steps.decomposed(bt, state, shift)
+        new, made = graded_steps.decomposed_step(bt, state, shift)
         rows = jnp.abs(slopes) * jnp.linalg.norm(factor.weight, axis=1)
         columns = jnp.linalg.norm(state.xt, axis=1)[order]
-        return new, (jnp.all(rest == 0), Record(made, order, rows, columns))
+        return new, (jnp.all(rest == 0), LayerRecord(made, order, rows, columns))
 
     n = d.size
     state, (sound, records) = jax.lax.scan(step, Graded(jnp.eye(n), d, jnp.eye(n)), stack)
     return state, jnp.all(sound), records
 
 
-def estimates(state: Graded, records: Record) -> Float[Array, " n"]:
+def error_estimates(state: Graded, records: LayerRecord) -> Float[Array, " n"]:
     """Return an estimate of the error of each ln s, largest s first; inf where it overflows."""
     n = state.d.size
     order = jnp.argsort(-state.d)

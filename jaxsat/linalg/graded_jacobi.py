@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 SWEEPS = 30  # random matrices need 8 to 10
 
 
-def log_values(
+def jacobi_log_values(
     g: Float[Array, "r r"], d: Float[Array, " r"], rank: Int[Array, ""]
 ) -> tuple[Float[Array, " r"], Float[Array, "r r"]]:
     """Return ln of the first `rank` singular values of diag(exp d) G, -inf for the others, and right vectors as rows.

@@ -53,7 +53,7 @@ def times(state: Graded, factor: Factor) -> tuple[Graded, Bool[Array, ""]]:
     """Return D W (X diag(exp d) T), decomposed anew, and whether it is sound: no slope lies below exp(LOWEST)."""
     slopes, shift, rest = relative_slopes(factor)
     bt = jnp.einsum("rn,mn->rm", state.xt, factor.weight) * slopes[None, :]
-    return decomposed(bt, state, shift)[0], jnp.all(rest == 0)
+    return decomposed_step(bt, state, shift)[0], jnp.all(rest == 0)
 
 
 def times_any_slopes(state: Graded, factor: Factor) -> tuple[Graded, Bool[Array, ""]]:
@@ -90,7 +90,7 @@ def times_pair(state: Graded, pair: Factor) -> tuple[Graded, Bool[Array, ""], Be
     The dense product W_2 D_1 W_1 X mixes what D_1 has graded. The result is sound if no pivot is tiny beside the largest
     entry, D_2 set aside: elimination respects D_2.
     """
-    state = by_size(state)
+    state = ordered(state)
     first, second = (jax.tree.map(lambda a, i=i: a[i], pair) for i in (0, 1))
     slopes1, shift1, _ = relative_slopes(first)
     slopes2, shift2, _ = relative_slopes(second)
@@ -98,7 +98,7 @@ def times_pair(state: Graded, pair: Factor) -> tuple[Graded, Bool[Array, ""], Be
     rank2 = jnp.minimum(rank1, _nonzero_row_count(second))
     bt = jnp.einsum("rn,mn->rm", state.xt, first.weight) * slopes1[None, :]
     dense = jnp.einsum("rn,mn->rm", bt, second.weight)
-    new, made = decomposed(dense * slopes2[None, :], state, shift1 + shift2, rank2)
+    new, made = decomposed_step(dense * slopes2[None, :], state, shift1 + shift2, rank2)
     sizes = jnp.abs(slopes2[made.rows])
     sound = pivots_are_sound(made.pivots / jnp.where(sizes > 0, sizes, 1.0), rank2, dense)
     return new, sound, Between(bt, state.d, rank1, shift1)
@@ -117,7 +117,7 @@ def _nonzero_row_count(factor: Factor) -> Array:
 # --- decompositions ----------------------------------------------------------------------------------------------
 
 
-def decomposed(
+def decomposed_step(
     bt: Float[Array, "r m"], state: Graded, shift: Float[Array, ""], rank: Int[Array, ""] | None = None
 ) -> tuple[Graded, Elimination]:
     """Return exp(shift) B diag(exp d) T as X' diag(exp d') T', and the elimination of B.
@@ -166,7 +166,7 @@ def absorbed(state: Graded) -> tuple[Float[Array, "r m"], Float[Array, " r"]]:
 
     T = R^T Q^T, and diag(exp d) R^T = L diag(exp d').
     """
-    xt, d, t = by_size(state)
+    xt, d, t = ordered(state)
     r = jnp.linalg.qr(t.T, mode="r")
     pivots = jnp.abs(jnp.diagonal(r))
     lower = jnp.tril(r.T / pivots[None, :] * graded_svd.grading(d).T)
@@ -174,7 +174,7 @@ def absorbed(state: Graded) -> tuple[Float[Array, "r m"], Float[Array, " r"]]:
     return jnp.einsum("ij,im->jm", lower, xt), d + jnp.log(pivots)
 
 
-def by_size(state: Graded) -> Graded:
+def ordered(state: Graded) -> Graded:
     """Return the same product with d descending."""
     return Graded(*graded_svd.by_size(*state))
 

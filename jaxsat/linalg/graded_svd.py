@@ -67,7 +67,11 @@ def triangle(xt: Float[Array, "r m"], d: Float[Array, " r"]) -> Float[Array, "r 
 def log_values_of_triangle(g: Float[Array, "r r"], d: Float[Array, " r"], rank: Int[Array, ""]) -> Float[Array, " r"]:
     """Return ln of the first `rank` singular values of diag(exp d) G, and -inf for the others."""
     return jax.lax.platform_dependent(
-        g, d, rank, cpu=lambda *a: in_windows(*a, RELATIVE)[0], default=lambda *a: graded_jacobi.log_values(*a)[0]
+        g,
+        d,
+        rank,
+        cpu=lambda *a: in_windows(*a, RELATIVE)[0],
+        default=lambda *a: graded_jacobi.jacobi_log_values(*a)[0],
     )
 
 
@@ -76,7 +80,7 @@ def log_values_and_vectors(
 ) -> tuple[Float[Array, " r"], Float[Array, "r r"]]:
     """Return the same values, and the right singular vectors as rows; on a CPU, the window is for the vectors."""
     return jax.lax.platform_dependent(
-        g, d, rank, cpu=lambda *a: in_windows(*a, normwise, vectors=True), default=graded_jacobi.log_values
+        g, d, rank, cpu=lambda *a: in_windows(*a, normwise, vectors=True), default=graded_jacobi.jacobi_log_values
     )
 
 

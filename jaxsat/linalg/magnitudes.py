@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxsat import checks
 
-LOG_2 = 0.6931471805599453
+_LOG_2 = 0.6931471805599453
 
 
 class Magnitude(NamedTuple):
@@ -69,7 +69,7 @@ def magnitude(x: Float[Array, "*shape"]) -> Magnitude:
         # A subnormal number is its bits times the smallest of them, an integer that no arithmetic flushes.
         tiny = jnp.where(subnormal, size, jnp.zeros_like(size)).astype(to)
         normal = jnp.where(subnormal, jnp.zeros_like(x), x).astype(to)
-        unit = (info.minexp - info.nmant) * LOG_2
+        unit = (info.minexp - info.nmant) * _LOG_2
         return jnp.logaddexp(2 * _scaled(normal), 2 * (_scaled(tiny) + unit)) / 2
 
     # Where the plain sum is far from both ends of the range, what underflowed in it is less than its rounding.
@@ -87,7 +87,7 @@ def _scaled(x: Float[Array, "*shape"]) -> Float[Array, ""]:
     exponent = jnp.where(usable, jnp.floor(jnp.log2(jnp.where(usable, largest, 1))), 0)
     half = jnp.floor(exponent / 2)
     scaled = x * jnp.exp2(-half) * jnp.exp2(half - exponent)
-    total = jnp.log(jnp.sum(scaled * scaled)) / 2 + exponent * LOG_2
+    total = jnp.log(jnp.sum(scaled * scaled)) / 2 + exponent * _LOG_2
     return jnp.where(usable, total, jnp.log(largest))
 
 

@@ -38,7 +38,7 @@ __all__ = [
     "log_singular_values_of_product",
     "lyapunov_exponents",
     "participation_ratio",
-    "singular_values",
+    "singular_values_of_matrix",
     "stable_rank",
 ]
 
@@ -68,7 +68,7 @@ class LyapunovExponents(NamedTuple):
     standard_error: Float[Array, " r"]
 
 
-def singular_values(matrix: ArrayLike) -> SingularValues:
+def singular_values_of_matrix(matrix: ArrayLike) -> SingularValues:
     """Return the singular values of one matrix, and which of them are more than rounding noise.
 
     Args:
@@ -84,17 +84,17 @@ def singular_values(matrix: ArrayLike) -> SingularValues:
     Accuracy: absolute, some eps * s_1 (Golub & Van Loan 2013, section 8.6). A matrix that was itself computed, such as
         a Jacobian, brings its own error, which `resolved` does not know.
 
-    >>> found = singular_values(jnp.diag(jnp.array([2.0, 1e-3, 1e-12], jnp.float32)))
+    >>> found = singular_values_of_matrix(jnp.diag(jnp.array([2.0, 1e-3, 1e-12], jnp.float32)))
     >>> found.resolved.tolist()
     [True, True, False]
     """
-    array = product_input.finite_array("singular_values", "matrix", matrix, 2)
+    array = product_input.finite_array("singular_values_of_matrix", "matrix", matrix, 2)
     values = decomposed(array)
     return SingularValues(values, jnp.finfo(array.dtype).eps * values[0], is_resolved(values, max(array.shape)))
 
 
 def decomposed(matrix: Float[Array, "m n"]) -> Float[Array, " k"]:
-    """Return the values of :func:`singular_values` without its checks: NaN throughout where the matrix is not finite.
+    """Return the values of :func:`singular_values_of_matrix` without its checks: NaN throughout where the matrix is not finite.
 
     >>> decomposed(jnp.array([[jnp.inf, 0.0], [0.0, 1.0]])).tolist()
     [nan, nan]
@@ -184,7 +184,7 @@ def log_singular_values_of_product(
     if with_error:
         return graded.log_singular_values_with_errors(stacks)
     if not every_depth:
-        return graded.log_singular_values(stacks)
+        return graded.log_values_of_factors(stacks)
     if len({stack.weight.shape[-2] for stack in stacks}) > 1:
         where, rule = "log_singular_values_of_product", "have layers of one width with every_depth=True"
         raise ValueError(checks.refusal(where, "weights", rule, checks.Shown("several")))
@@ -211,7 +211,7 @@ def lyapunov_exponents(
         rule = "be square and of one size"
         raise ValueError(checks.refusal("lyapunov_exponents", "weights", rule, checks.Shown("several shapes")))
     layers, n, _ = stacks[0].weight.shape
-    values = graded.log_singular_values(stacks)
+    values = graded.log_values_of_factors(stacks)
     increments = graded.log_growth_by_qr(stacks[0]._replace(weight=after(values, stacks[0].weight)))
     by_qr = jnp.mean(increments, axis=0)
     batches = math.isqrt(layers)  # one alone, of fewer than 4 layers, has no deviation: NaN

@@ -21,7 +21,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
 from jaxsat import addresses, checks
 from jaxsat.networks import normalization
-from jaxsat.networks.mlp import MLP, Params, Trace, check_net
+from jaxsat.networks.mlp import MLP, check_net
+from jaxsat.networks.parameters import Params, Trace
 
 
 class Signal(NamedTuple):

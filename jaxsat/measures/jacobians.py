@@ -12,7 +12,8 @@ from jaxsat import checks
 from jaxsat.linalg import graded, spectrum
 from jaxsat.linalg.graded_steps import Factor
 from jaxsat.networks import normalization
-from jaxsat.networks.mlp import MLP, Params, check_net
+from jaxsat.networks.mlp import MLP, check_net
+from jaxsat.networks.parameters import Params
 
 
 class Factors(NamedTuple):
@@ -68,7 +69,7 @@ def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) ->
     """Return the singular values of dy/dx at one input, descending, by a dense decomposition: k = min(outputs, inputs) of them.
 
     Accuracy: absolute, about eps * depth times the largest; what lies below ``eps * max(outputs, inputs) * s_1`` is
-    rounding noise (see ``spectrum.singular_values``), in float32 half the spectrum of tanh networks of width 64
+    rounding noise (see ``spectrum.singular_values_of_matrix``), in float32 half the spectrum of tanh networks of width 64
     from some 28 layers on at sigma_w = 1, from 8 at 2.5. Use :func:`log_singular_values` for those.
     Cost: depth products of matrices, shared weights multiplied once for all scales under ``vmap``, and one
     decomposition; in the parameters' dtype.
@@ -131,7 +132,7 @@ def log_singular_values(
         return graded.log_singular_values_with_errors(stacks)
     if every_depth:
         return jnp.concatenate(graded.log_singular_values_of_every_layer(stacks))
-    return graded.log_singular_values(stacks)
+    return graded.log_values_of_factors(stacks)
 
 
 @jax.jit

@@ -21,7 +21,8 @@ from jaxsat.activations import Activation
 from jaxsat.linalg import spectrum
 from jaxsat.linalg.lapack import after
 from jaxsat.measures import gradients, jacobians, saturation
-from jaxsat.networks.mlp import MLP, Params, Trace, gaussian_input
+from jaxsat.networks.mlp import MLP, gaussian_input
+from jaxsat.networks.parameters import Params, Trace
 
 Compute = Callable[..., Mapping[str, Array]]  # (net, key, x), or (net, key, x, params)
 

@@ -11,16 +11,14 @@ NaN in, NaN out: a share over values of which one is NaN is NaN. A network that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxsat import activations
-from jaxsat.activations import Activation
-
-ActivationLike = str | Activation | Callable[[Array], Array]
+from jaxsat.activations import ActivationLike
 
 
 def saturated_fraction(

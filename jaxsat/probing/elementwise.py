@@ -42,7 +42,7 @@ class Bend(NamedTuple):
     primitives: frozenset[str]
 
 
-def elementwise(reader: Reader, step: Step) -> list[Value]:
+def read_elementwise(reader: Reader, step: Step) -> list[Value]:
     """Read an elementwise primitive."""
     return _read(reader, step, None)
 

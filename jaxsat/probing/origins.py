@@ -80,7 +80,7 @@ def _any(test: Callable[[Any], Any], values: Sequence[Value]) -> Any:
     return jnp.any(jnp.stack([jnp.any(test(value.array)) for value in values])) if values else jnp.zeros((), bool)
 
 
-def origins(jaxpr: Jaxpr, constants: Sequence[Any], leaves: Sequence[Any], loss: int | None) -> list[Origin]:
+def origins_of(jaxpr: Jaxpr, constants: Sequence[Any], leaves: Sequence[Any], loss: int | None) -> list[Origin]:
     """Return where the first inf and the first NaN are made, in the order of execution.
 
     If all values are finite, it is the last equation whose gradient is not: the first one on the way back. Empty if

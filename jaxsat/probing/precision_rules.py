@@ -12,9 +12,9 @@ from jaxsat.probing.finding import Finding, mean_of, turns_of, where_of
 from jaxsat.probing.origins import Origin
 from jaxsat.probing.sites import Site
 
-LOST = 0.05  # of the entries of a gradient
+LOST_SHARE = 0.05  # of the entries of a gradient
 LOST_SLOPES = 0.02  # of the slopes
-LARGE = 3.0  # root mean square of pre-activations: beyond this they are the cause, not the dtype
+_LARGE = 3.0  # root mean square of pre-activations: beyond this they are the cause, not the dtype
 HINTS = {
     "exp": "exp overflows: subtract the largest number first, as jax.nn.softmax and logsumexp do",
     "log": "log of a number that is 0 or less: clip its argument away from 0",
@@ -76,7 +76,7 @@ def _of_dtype(sites: Sequence[Site]) -> str:
 
 def underflow(sites: Sequence[Site]) -> list[Finding]:
     """Return a finding for gradients that are 0 or subnormal only because of their dtype."""
-    lost = [site for site in sites if site.underflow_fraction + site.subnormal_gradient_fraction >= LOST]
+    lost = [site for site in sites if site.underflow_fraction + site.subnormal_gradient_fraction >= LOST_SHARE]
     if not lost:
         return []
     message = (
@@ -110,7 +110,7 @@ def _lost_slopes(kind: str, where: Sequence[Site]) -> Finding:
         f"though {kind}'s slope is never 0{beyond}; root mean square pre-activation {size:.3g}."
     )
     wider = f"Compute the {kind} in a wider dtype (cast before it and back after it), or keep pre-activations small."
-    advice = "Keep pre-activations small: a wider dtype would not help much." if size > LARGE else wider
+    advice = "Keep pre-activations small: a wider dtype would not help much." if size > _LARGE else wider
     return Finding("underflow", tuple(where), message, advice)
 
 

@@ -27,7 +27,7 @@ from jaxsat.probing.diagnosis import diagnose
 from jaxsat.probing.finding import Finding
 from jaxsat.probing.gradient_rules import unreached, with_gradient
 from jaxsat.probing.measuring import Measured
-from jaxsat.probing.origins import origins
+from jaxsat.probing.origins import origins_of
 from jaxsat.probing.precision_rules import nonfinite
 from jaxsat.probing.program import ProbeProgram, kept_program
 from jaxsat.probing.report import Report
@@ -154,7 +154,7 @@ class Prepared:
         if bad:
             return nonfinite(found, bad, [], measured.loss)
         made = self._program
-        first = origins(made.jaxpr, self._constants, arrays, made.loss)
+        first = origins_of(made.jaxpr, self._constants, arrays, made.loss)
         bad = [] if first else [name for name, size in sizes if math.isinf(size)]
         return nonfinite(found, bad, first, measured.loss)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxsat.jax_compat import Jaxpr, JaxprEqn
 from jaxsat.probing import primitives as kinds
-from jaxsat.probing.elementwise import custom, elementwise
+from jaxsat.probing.elementwise import custom, read_elementwise
 from jaxsat.probing.loops import checkpoint, cond, scan, while_loop
 from jaxsat.probing.reader import Context, Reader, Rule
 from jaxsat.probing.structure import broadcast, other, reshaped, stopped
@@ -31,7 +31,7 @@ def rule_of(equation: JaxprEqn) -> Rule:
     """Return the rule that reads an equation."""
     name = equation.primitive.name
     if name in kinds.ELEMENTWISE and len(equation.outvars) == 1:
-        return elementwise
+        return read_elementwise
     return BY_NAME.get(name, other)
 
 

@@ -17,7 +17,7 @@ from jaxsat.networks.compiled import Programs
 from jaxsat.networks.mlp import MLP
 from jaxsat.sweeps.tiles import Tile, TileCorner, TileProgram, index_shape, seed_keys, tree_bytes
 
-PROGRAMS = Programs(most=64)
+SWEEP_PROGRAMS = Programs(most=64)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,13 +59,15 @@ class ChoicePrograms:
         """
         draw = None
         if measure.takes_params:
-            draw = PROGRAMS.get(("draw", net.draw_choices, tile.seeds, _kind(root)), lambda: _draw(net, tile, root))
+            draw = SWEEP_PROGRAMS.get(
+                ("draw", net.draw_choices, tile.seeds, _kind(root)), lambda: _draw(net, tile, root)
+            )
         swept = {name: getattr(net, name) for name in scales}
         fixed = dataclasses.replace(net, **dict.fromkeys(swept, 1.0))
         leaves, structure = jax.tree.flatten(fixed)
         given = None if x is None else (x.shape, str(x.dtype))
         key = ("measure", structure, tuple(map(float, leaves)), tile, tuple(scales), identity, given, _kind(root))
-        program = PROGRAMS.get(key, lambda: _measure(net, tile, scales, measure, draw, root, x))
+        program = SWEEP_PROGRAMS.get(key, lambda: _measure(net, tile, scales, measure, draw, root, x))
         shapes = {n: jax.ShapeDtypeStruct(s.shape[2:], s.dtype) for n, s in program.returned.items()}
         return cls(tile, tuple(scales), draw, program, shapes)
 

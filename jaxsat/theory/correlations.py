@@ -25,13 +25,13 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxsat import checks
 from jaxsat.activations import Activation, ActivationLike
 from jaxsat.theory import gaussian_integrals
-from jaxsat.theory.arguments import check_correlation, checked, in_double
+from jaxsat.theory.inputs import check_correlation, checked, in_double
 from jaxsat.theory.lengths import next_length
 
 TERMS = 256  # of the Hermite series
-NEWTON_STEPS = 60
+_NEWTON_STEPS = 60
 NEAR_1 = 0.99  # above it the gap is carried
-LOST = 1e-11  # of 1 - chi_c, in what the series leaves out: more asks for the gap
+_LOST = 1e-11  # of 1 - chi_c, in what the series leaves out: more asks for the gap
 SMALLEST_GAP = 1e-16
 SEARCH_STEPS = 60
 SETTLED = 1e-6  # in ln gap: the step after this one is of the order of its square
@@ -108,7 +108,7 @@ def stationary_correlation(phi: Activation, q: Array, w: Array, b: Array, after:
         after: the next layer's length, q itself where it is stationary.
     """
     c, slope, left_out = _by_series(phi, q, w, b, after)
-    near = (c > NEAR_1) | (left_out > LOST * jnp.abs(1 - slope))
+    near = (c > NEAR_1) | (left_out > _LOST * jnp.abs(1 - slope))
     near = jax.lax.stop_gradient(near & (after > 0))
     by_gap = functools.partial(_by_gap, phi)
     return jax.lax.cond(near, by_gap, lambda *_: (c, slope), q, w, after)
@@ -134,7 +134,7 @@ def _by_series(phi: Activation, q: Array, w: Array, b: Array, after: Array) -> t
         # From the left on a convex function: it climbs to the first root and never passes it.
         return jnp.clip(c - excess(c) / jnp.minimum(slope(c) - after, -1e-300), 0.0, 1.0), None
 
-    frozen = jax.lax.stop_gradient(jax.lax.scan(newton, jnp.zeros(()), length=NEWTON_STEPS)[0])
+    frozen = jax.lax.stop_gradient(jax.lax.scan(newton, jnp.zeros(()), length=_NEWTON_STEPS)[0])
     steep = jax.lax.stop_gradient(jnp.minimum(slope(frozen) - after, -1e-300))
     value = excess(frozen)
     c = frozen - (value - jax.lax.stop_gradient(value)) / steep

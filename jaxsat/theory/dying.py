@@ -36,7 +36,7 @@ from jaxtyping import Array, Float
 from jaxsat import activations
 from jaxsat.activations import Activation
 from jaxsat.jax_compat import Tracer
-from jaxsat.theory.arguments import check_number, widths_of_layers
+from jaxsat.theory.inputs import check_number, widths_of_layers
 
 # Where slopes are looked at for saturation: finely where units are, and on to where slopes like x^-2 have died.
 NEAR = np.concatenate([np.logspace(-12, -2, 81), np.arange(1, 2**17) / 64])

@@ -16,7 +16,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat.activations import Activation, ActivationLike
 from jaxsat.jax_compat import Tracer
-from jaxsat.theory.arguments import checked, in_double
+from jaxsat.theory.inputs import checked, in_double
 from jaxsat.theory.lengths import (
     FIXED_POINTS,
     GRID,

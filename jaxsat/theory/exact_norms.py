@@ -27,7 +27,7 @@ from jax.scipy.special import digamma, gammaln, ndtri, polygamma
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import activations
-from jaxsat.theory.arguments import check_number, widths_of_layers
+from jaxsat.theory.inputs import check_number, widths_of_layers
 
 NORMS = ("gradient", "jacobian")
 EXACT = {"relu": 0.5, "identity": 1.0}  # the probability that a unit lets its signal pass

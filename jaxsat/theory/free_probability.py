@@ -24,10 +24,9 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxsat import checks
 from jaxsat.activations import Activation
 from jaxsat.jax_compat import Tracer
-from jaxsat.theory import gaussian_integrals
-from jaxsat.theory.arguments import checked, in_double
-from jaxsat.theory.lengths import LARGE, SMALL
+from jaxsat.theory.inputs import checked, in_double
 from jaxsat.theory.propagation import mean_field
+from jaxsat.theory.slope_law import SlopeLaw, keeps_sign, kept_and_lost, likeliest, minimum_by_distance, slope_law_of
 
 ENSEMBLES = ("gaussian", "uniform", "orthogonal")
 TURN = 32  # steps over the first nine tenths of the half circle
@@ -83,13 +82,6 @@ class SpectrumMoments(NamedTuple):
     def top_mass(self) -> Array:
         """Share of singular values in the other atom, which lies at the upper end for all activations of the catalogue."""
         return self.atoms.masses[..., 1]
-
-
-class _Slopes(NamedTuple):
-    """Nodes of the distribution of t = phi'^2: ln t and weights; -inf for t = 0."""
-
-    log_t: Float[Array, " nodes"]
-    weights: Float[Array, " nodes"]
 
 
 def spectrum_moments(
@@ -175,37 +167,9 @@ def log_spectrum_density(
 # --- one slope distribution ------------------------------------------------------------------------------------
 
 
-def _slopes(phi: Activation, q: Array, finer: int) -> _Slopes:
-    x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), jnp.clip(q, SMALL, LARGE), finer)
-    return _Slopes(2 * phi.log_abs_slope(x), weights)
-
-
-def _kept_and_lost(slopes: _Slopes, u: Array) -> tuple[Array, Array, Array]:
-    """a = E[t / (t + eta)], 1 - a, and da/du, at complex u = ln eta: neither difference is taken.
-
-    Real and imaginary parts by hand: the angle of eta is the same at every node, which saves a complex exponential.
-    """
-    zero = jnp.isneginf(slopes.log_t)
-    size = jnp.exp(jnp.clip(jnp.real(u) - jnp.where(zero, 0.0, slopes.log_t), -300.0, 300.0))
-    cos, sin = jnp.cos(jnp.imag(u)), jnp.sin(jnp.imag(u))
-    # kept = 1 / (1 + eta / t), lost = kept * eta / t
-    real, imag = 1 + size * cos, size * sin
-    norm = real * real + imag * imag
-    weights = jnp.where(zero, 0.0, slopes.weights / norm)
-    kept_real, kept_imag = jnp.sum(weights * real), -jnp.sum(weights * imag)
-    lost_real, lost_imag = jnp.sum(weights * size * (size + cos)), jnp.sum(weights * imag)
-    lost_real += jnp.sum(jnp.where(zero, slopes.weights, 0.0))
-    # kept * lost = (eta / t) / (1 + eta / t)^2
-    by_norm = weights * size / norm
-    both_real = jnp.sum(by_norm * (cos * (real * real - imag * imag) + 2 * sin * real * imag))
-    both_imag = jnp.sum(by_norm * (sin * (real * real - imag * imag) - 2 * cos * real * imag))
-    join = jax.lax.complex
-    return join(kept_real, kept_imag), join(lost_real, lost_imag), -join(both_real, both_imag)
-
-
-def _log_minus_z(slopes: _Slopes, u: Array, log_w2: Array, depth: int, orthogonal: bool) -> tuple[Array, Array]:
+def _log_minus_z(slopes: SlopeLaw, u: Array, log_w2: Array, depth: int, orthogonal: bool) -> tuple[Array, Array]:
     """ln(-z) and its derivative in u. For Im(u) in (-pi, 0] no logarithm crosses its cut."""
-    a, b, change = _kept_and_lost(slopes, u)
+    a, b, change = kept_and_lost(slopes, u)
     powers = depth if orthogonal else 0
     value = (depth - 1) * jnp.log(a) + (1 - powers) * jnp.log(b) + depth * (u + log_w2.astype(u.dtype))
     return value, (depth - 1) * change / a - (1 - powers) * change / b + depth
@@ -219,7 +183,7 @@ def _log_density(phi: Activation, log_squares: Array, w: Array, q: Array, depth:
     """Density of ln s at s^2 = exp(log_squares), ascending or not, without its atoms."""
     log_w2 = 2 * jnp.log(w)
     # Near the axis the poles of t / (t + eta) come as close as 1 / depth: panels must be as narrow.
-    coarse, fine = _slopes(phi, q, 2), _slopes(phi, q, int(np.clip(depth, 8, 64)))
+    coarse, fine = slope_law_of(phi, q, 2), slope_law_of(phi, q, int(np.clip(depth, 8, 64)))
     moments = _moments(phi, w, q, depth=depth, orthogonal=orthogonal)
     # The neighbourhood of an atom is seen from just outside: inside, rounding would smear the atom over it.
     atom = jnp.where(moments.top_mass > 0, moments.atoms.log_squares[1], jnp.inf)
@@ -235,7 +199,7 @@ def _log_density(phi: Activation, log_squares: Array, w: Array, q: Array, depth:
         for angles, steps in ((DESCENT, 2), (np.full(1, np.pi), 6)):
             follow = functools.partial(_follow, fine, log_w2=log_w2, depth=depth, orthogonal=orthogonal, steps=steps)
             u = jax.lax.scan(lambda u, angle, f=follow: (f(u, target, angle), None), u, jnp.asarray(angles))[0]
-        kept = _kept_and_lost(fine, u)[0]
+        kept = kept_and_lost(fine, u)[0]
         # Between the parts of the support nothing but rounding is left of the imaginary part.
         return jnp.where(jnp.abs(jnp.imag(kept)) > NOTHING * jnp.abs(kept), 2 * jnp.imag(kept) / np.pi, 0.0)
 
@@ -245,7 +209,7 @@ def _log_density(phi: Activation, log_squares: Array, w: Array, q: Array, depth:
 
 
 def _follow(
-    slopes: _Slopes, u: Array, target: Array, angle: Array, log_w2: Array, depth: int, orthogonal: bool, steps: int
+    slopes: SlopeLaw, u: Array, target: Array, angle: Array, log_w2: Array, depth: int, orthogonal: bool, steps: int
 ) -> Array:
     """Newton's method for ln(-z) = target - i angle, from a solution near by."""
     goal = jax.lax.complex(target, -angle)
@@ -261,7 +225,7 @@ def _follow(
     return jax.lax.scan(newton, u, length=steps)[0]
 
 
-def _along(slopes: _Slopes, targets: Array, log_w2: Array, depth: int, orthogonal: bool) -> Array:
+def _along(slopes: SlopeLaw, targets: Array, log_w2: Array, depth: int, orthogonal: bool) -> Array:
     """Solutions above the axis, at the angle ABOVE, for ascending targets: each is followed from the one before.
 
     The first comes from the negative axis, where all is real and monotone, through half a turn.
@@ -298,7 +262,7 @@ def _along(slopes: _Slopes, targets: Array, log_w2: Array, depth: int, orthogona
 
 
 def _moments(phi: Activation, w: Array, q: Array, *, depth: int, orthogonal: bool) -> SpectrumMoments:
-    slopes = _slopes(phi, q, 8)
+    slopes = slope_law_of(phi, q, 8)
     log_w2 = 2 * jnp.log(w)
     top = jnp.max(slopes.log_t)  # beside it, so that tiny slopes do not underflow
     relative = jnp.exp(slopes.log_t - top)
@@ -319,11 +283,11 @@ def _moments(phi: Activation, w: Array, q: Array, *, depth: int, orthogonal: boo
         return (depth - 1) * jnp.log(m) + (1 - powers) * jnp.log(m1) + depth * (v + log_w2)
 
     log_max = 2 * jnp.log(jnp.asarray(phi.max_slope))
-    upper = _extremum(lambda x: log_z(log_max + jnp.exp(x), 1.0))
+    upper = minimum_by_distance(lambda x: log_z(log_max + jnp.exp(x), 1.0))
     lower = -jnp.inf
-    if orthogonal and phi.left == phi.right == "none" and _keeps_sign(phi):
-        lower = -_extremum(lambda x: -log_z(jnp.min(slopes.log_t) - jnp.exp(x), -1.0))
-    atom, share = _likeliest(slopes, log_max)
+    if orthogonal and phi.left == phi.right == "none" and keeps_sign(phi):
+        lower = -minimum_by_distance(lambda x: -log_z(jnp.min(slopes.log_t) - jnp.exp(x), -1.0))
+    atom, share = likeliest(slopes, log_max)
     mass = jnp.maximum(depth * (share - 1) + 1, 0.0) if orthogonal else jnp.zeros(())
     atoms = Atoms(jnp.stack([jnp.full_like(atom, -jnp.inf), depth * (log_w2 + atom)]), jnp.stack([zero, mass]))
     point = relative_variance <= 1e-12
@@ -332,42 +296,6 @@ def _moments(phi: Activation, w: Array, q: Array, *, depth: int, orthogonal: boo
     return SpectrumMoments(
         mean, mean**2 * relative_variance, log_mean, relative_variance, atoms, lower, upper, jnp.exp(upper / 2)
     )
-
-
-def _likeliest(slopes: _Slopes, log_max: Array) -> tuple[Array, Array]:
-    """The squared slope (its ln) that has more than half of the probability, or else the largest; and its probability."""
-    order = jnp.argsort(slopes.log_t)
-    median = slopes.log_t[order][jnp.searchsorted(jnp.cumsum(slopes.weights[order]), 0.5)]
-
-    def share(log_t: Array) -> Array:
-        return jnp.sum(jnp.where(jnp.abs(slopes.log_t - log_t) <= 1e-14, slopes.weights, 0.0))
-
-    is_atom = jnp.isfinite(median) & (share(median) > 0.5)
-    atom = jnp.where(is_atom, median, log_max)
-    return atom, share(atom)
-
-
-def _keeps_sign(phi: Activation) -> bool:
-    with jax.ensure_compile_time_eval():
-        signs = np.asarray(phi.slope_sign(jnp.asarray(np.linspace(-100.0, 100.0, 20_001))))
-    return bool((signs > 0).all() or (signs < 0).all())
-
-
-def _extremum(fn: Any) -> Array:
-    """The minimum of a function of ln(distance): the best of a grid, then golden sections around it."""
-    grid = np.linspace(-30.0, 6.0, 289)
-    best = jnp.clip(jnp.nanargmin(jax.lax.map(fn, jnp.asarray(grid), batch_size=16)), 1, grid.size - 2)
-    ratio = (np.sqrt(5) - 1) / 2
-
-    def section(carry, _):
-        low, high = carry
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        better = fn(left) < fn(right)
-        return (jnp.where(better, low, left), jnp.where(better, right, high)), None
-
-    ends = jnp.asarray(grid)[best - 1], jnp.asarray(grid)[best + 1]
-    (low, high), _ = jax.lax.scan(section, ends, length=60)
-    return fn((low + high) / 2)
 
 
 def _checked(

@@ -33,8 +33,8 @@ _COEFFICIENTS = (np.polynomial.legendre.legvander(NODES, 15) * (np.arange(16) + 
 REACH = 12.0  # standard deviations; beyond lie 4e-33 of the mass
 DENSITY_CUTS = np.linspace(-REACH, REACH, 17)
 FURTHEST = 2048.0  # functions are looked at up to here, which covers q = 1e4
-SMALL = 1e-8  # below this q, derivatives go through f itself: those of the density cancel to eps / q
-LOST = 1e-11  # of an integral, in its outermost panels: it does not converge, or not within REACH
+_SMALL = 1e-8  # below this q, derivatives go through f itself: those of the density cancel to eps / q
+_LOST = 1e-11  # of an integral, in its outermost panels: it does not converge, or not within REACH
 
 
 class Mesh(NamedTuple):
@@ -71,7 +71,7 @@ def expectation(f: Any, q: ArrayLike, *, kinks: Sequence[float] = ()) -> Float[A
     dtype = _dtype_of(q)
     with jax.enable_x64(True):
         value, size, outermost = _integral(fn, mesh, jnp.asarray(q, jnp.float64))
-        lost = ~(jnp.isfinite(size) & (outermost <= LOST * size))
+        lost = ~(jnp.isfinite(size) & (outermost <= _LOST * size))
         value = jnp.where(lost & ~(size == 0), jnp.inf, value)
     if not isinstance(value, Tracer) and np.isinf(value):
         raise ValueError(
@@ -111,7 +111,7 @@ def expectation_of_pair(
     with jax.enable_x64(True):
         q_f, q_g, c = (jnp.asarray(a, jnp.float64) for a in (q_f, q_g, c))
         value, size, outermost = _pair_integral(fn, gn, mesh_f, mesh_g, q_f, q_g, c)
-        lost = ~(jnp.isfinite(size) & (outermost <= LOST * size))
+        lost = ~(jnp.isfinite(size) & (outermost <= _LOST * size))
         value = jnp.where(lost & ~(size == 0), jnp.inf, value)
     if not isinstance(value, Tracer) and np.isinf(value):
         raise ValueError(
@@ -218,7 +218,7 @@ def moving(z: Array, w: Array, q: Array) -> tuple[Array, Array]:
     root = jnp.sqrt(jnp.where(q > 0, q, 1.0))
     frozen = jax.lax.stop_gradient(root)
     ratio = frozen / root  # 1, with a derivative
-    by_density = q > SMALL
+    by_density = q > _SMALL
     changed = jnp.where(by_density, ratio, 1.0)
     w = w * changed * jnp.exp(-z * z * (changed - 1) * (changed + 1) / 2)
     return z * jnp.where(q > 0, jnp.where(by_density, frozen, root), 0.0), w

@@ -14,14 +14,14 @@ from jaxsat.activations import Activation
 from jaxsat.linalg import ensembles
 from jaxsat.theory.edge_of_chaos import critical_weight_scale
 
-Ensemble = Literal["gaussian", "orthogonal"]
+CriticalEnsemble = Literal["gaussian", "orthogonal"]
 Initializer = Callable[..., Array]
 
 
 def critical_initializer(
     activation: str | Activation | Callable[[Array], Array],
     bias_scale: float = 0.0,
-    ensemble: Ensemble = "gaussian",
+    ensemble: CriticalEnsemble = "gaussian",
     *,
     in_axis: int | Sequence[int] = -2,
     out_axis: int = -1,
@@ -54,7 +54,7 @@ def critical_initializer(
     >>> w.shape, abs(float(w.std()) - (2 / 576) ** 0.5) < 1e-3
     ((3, 3, 64, 128), True)
     """
-    if ensemble not in get_args(Ensemble):
+    if ensemble not in get_args(CriticalEnsemble):
         raise ValueError(f"critical_initializer: `ensemble` must be 'gaussian' or 'orthogonal'; got {ensemble!r}.")
     scale = float(critical_weight_scale(activation, bias_scale))
     draw = ensembles.get(ensemble)

@@ -19,10 +19,10 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 from jaxsat import checks
 from jaxsat.activations import Activation, ActivationLike
 from jaxsat.theory import gaussian_integrals
-from jaxsat.theory.arguments import checked, in_double
+from jaxsat.theory.inputs import checked, in_double
 
 GRID = np.concatenate([[0.0], np.logspace(-12, 12, 289)])  # of q: neighbours differ by a fifth
-NEWTON_STEPS = 5
+_NEWTON_STEPS = 5
 NEUTRAL = 1e-9  # a slope closer to 1 counts as 1
 ROUNDING = 1e-13  # of a length map, relative: less counts as no change
 FIXED_POINTS = 6  # are returned; activations of the catalogue have three at most
@@ -212,7 +212,7 @@ def safe_newton(residual: Callable[[Array], tuple[Array, Array]], ends: Array, c
         inside = (newton >= low) & (newton <= high) & (slope != 0)
         return (low, high, jnp.where(inside, newton, (low + high) / 2)), None
 
-    return jax.lax.stop_gradient(jax.lax.scan(step, (low, high, start), length=NEWTON_STEPS)[0][2])
+    return jax.lax.stop_gradient(jax.lax.scan(step, (low, high, start), length=_NEWTON_STEPS)[0][2])
 
 
 def implicit(phi: Activation, q: Array, w: Array, b: Array) -> Array:

@@ -22,8 +22,8 @@ from jaxsat import activations
 from jaxsat.activations import Activation
 from jaxsat.jax_compat import Tracer
 from jaxsat.theory import gaussian_integrals
-from jaxsat.theory.arguments import check_number, widths_of_layers
 from jaxsat.theory.exact_norms import LogNormLaw
+from jaxsat.theory.inputs import check_number, widths_of_layers
 from jaxsat.theory.lengths import LARGE, SMALL
 
 

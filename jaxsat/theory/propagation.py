@@ -18,8 +18,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jaxsat import checks
 from jaxsat.activations import Activation, ActivationLike
-from jaxsat.theory.arguments import checked, in_double, input_slack
 from jaxsat.theory.correlations import stationary_correlation
+from jaxsat.theory.inputs import checked, in_double, input_slack
 from jaxsat.theory.lengths import (
     LARGE,
     NEUTRAL,

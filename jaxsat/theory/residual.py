@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 
 from jaxsat import checks
 from jaxsat.theory import gaussian_integrals
-from jaxsat.theory.arguments import checked, in_double
+from jaxsat.theory.inputs import checked, in_double
 
 
 class ResidualField(NamedTuple):

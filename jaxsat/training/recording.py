@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int
 from jaxsat.measures import Variable, gradients, saturation
 from jaxsat.measures.jacobians import log_singular_values
 from jaxsat.networks import normalization
-from jaxsat.networks.mlp import MLP, Params, Trace
+from jaxsat.networks.mlp import MLP
+from jaxsat.networks.parameters import Params, Trace
 
 PERCENTILES = (2.0, 50.0, 98.0)
 BINS = 40  # of histograms of activations, over the range of the activation

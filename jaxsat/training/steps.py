@@ -23,7 +23,8 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxsat import addresses
-from jaxsat.networks.mlp import MLP, TRACED_FIELDS, Params
+from jaxsat.networks.mlp import MLP, TRACED_FIELDS
+from jaxsat.networks.parameters import Params
 from jaxsat.training.optimizers import LEARNING_RATE
 from jaxsat.training.recording import Batch, Record, Snapshot, losses
 

@@ -16,7 +16,7 @@ from jaxsat.networks.mlp import MLP, STATIC_FIELDS, TRACED_FIELDS, check_net
 from jaxsat.training import checkpoints, recording
 from jaxsat.training.optimizers import LEARNING_RATE, identity_of, optimizer_of
 from jaxsat.training.steps import Data, Trainer
-from jaxsat.training.training_program import ChoiceRun, tiles
+from jaxsat.training.training_program import ChoiceRun, network_tiles
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class TrainingRequest:
         runs = []
         for net in self.grid.networks():
             trainer = Trainer(net, self.optimizer, self.records, size, len(x))
-            cut = tiles(net, self.grid, self.lengths.seeds)
+            cut = network_tiles(net, self.grid, self.lengths.seeds)
             runs.append(ChoiceRun(trainer, self.identity, cut, root, data, self.at))
         _check_same_shapes(runs)
         return runs

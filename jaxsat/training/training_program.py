@@ -22,7 +22,7 @@ from jaxsat.training.steps import Data, Networks, Span, State, Trainer, tile_siz
 
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
 RECORDS_AT_ONCE = 64  # room for records in the compiled program, so that it does not depend on how many are asked for
-PROGRAMS: Programs[TrainingProgram] = Programs(most=32)
+TRAINING_PROGRAMS: Programs[TrainingProgram] = Programs(most=32)
 
 
 class NetworkTile(NamedTuple):
@@ -39,7 +39,7 @@ class NetworkTile(NamedTuple):
     count: int
 
 
-def tiles(net: MLP, grid: Grid, seeds: int) -> list[NetworkTile]:
+def network_tiles(net: MLP, grid: Grid, seeds: int) -> list[NetworkTile]:
     """Return the tiles of one static choice. Networks are counted with seeds varying fastest."""
     size = tile_size(net)
     columns = grid.columns(dict.fromkeys(grid.traced, 0), [len(grid.over[name]) for name in grid.traced])
@@ -118,7 +118,7 @@ def program_of(trainer: Trainer, identity: Hashable, networks: Networks, data: D
     arrays, tree = jax.tree.flatten((networks, data))
     shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
     key = (structure, identity, tuple(trainer.records), trainer.batch_size, str(tree), shapes)
-    return PROGRAMS.get(key, lambda: TrainingProgram(trainer, *jax.tree.map(_shape, (networks, data))))
+    return TRAINING_PROGRAMS.get(key, lambda: TrainingProgram(trainer, *jax.tree.map(_shape, (networks, data))))
 
 
 def _shape(array: Any) -> jax.ShapeDtypeStruct:

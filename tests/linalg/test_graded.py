@@ -253,22 +253,22 @@ def test_jacobi_finds_the_same(spread):
     xt, d = graded_svd.by_size(*graded_steps.absorbed(state))
     for rank in (7, 5):
         g = graded_svd.triangle(xt, d).at[:, rank:].set(0)
-        found, rows = jax.jit(graded_jacobi.log_values)(g, d, jnp.asarray(rank))
+        found, rows = jax.jit(graded_jacobi.jacobi_log_values)(g, d, jnp.asarray(rank))
         expected, _ = graded_svd.in_windows(g, d, jnp.asarray(rank), graded_svd.RELATIVE)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
         np.testing.assert_allclose(rows[:rank] @ rows[:rank].T, np.eye(rank), atol=1e-13)
         turned = jnp.exp(d - d[0])[:, None] * (g @ rows[:rank].T)
         lengths = jnp.linalg.norm(turned, axis=0)
         np.testing.assert_allclose(lengths, jnp.exp(found[:rank] - d[0]), rtol=0, atol=1e-13)
-    np.testing.assert_allclose(jax.jit(graded_jacobi.log_values)(graded_svd.triangle(xt, d), d, jnp.asarray(7))[0],
+    np.testing.assert_allclose(jax.jit(graded_jacobi.jacobi_log_values)(graded_svd.triangle(xt, d), d, jnp.asarray(7))[0],
                                truth(*factors), rtol=0, atol=1e-9)  # fmt: skip
-    assert np.isnan(graded_jacobi.log_values(g * jnp.nan, d, jnp.asarray(7))[0]).all()
+    assert np.isnan(graded_jacobi.jacobi_log_values(g * jnp.nan, d, jnp.asarray(7))[0]).all()
 
 
 def test_a_nan_marks_its_network_and_no_other():
     weights, logs, signs = (jnp.asarray(f, jnp.float32) for f in tanh_factors(6, 8, 2.0, 1))
     batch = jnp.stack([logs, logs.at[3, 2].set(jnp.nan), logs, logs.at[0].set(jnp.nan)])
-    for run in (graded.log_singular_values, lambda s: graded.log_singular_values_of_every_layer(s)[0][-1]):
+    for run in (graded.log_values_of_factors, lambda s: graded.log_singular_values_of_every_layer(s)[0][-1]):
         alone = jax.jit(run)([Factor(weights, logs, signs)])
         found = jax.jit(jax.vmap(lambda own, run=run: run([Factor(weights, own, signs)])))(batch)
         np.testing.assert_allclose(found[0], alone, rtol=1e-6)
@@ -281,7 +281,7 @@ def test_an_unsound_network_does_not_change_its_neighbours():
     """One deeply saturated network in a batch is done again layer by layer; the others keep their bits."""
     weights, logs, signs = (jnp.asarray(f, jnp.float32) for f in tanh_factors(8, 8, 1.0, 1))
     saturated = jnp.asarray(tanh_factors(8, 8, 60.0, 2)[1], jnp.float32)
-    run = jax.jit(jax.vmap(lambda own: graded.log_singular_values([Factor(weights, own, signs)])))
+    run = jax.jit(jax.vmap(lambda own: graded.log_values_of_factors([Factor(weights, own, signs)])))
     np.testing.assert_array_equal(run(jnp.stack([logs, saturated]))[0], run(jnp.stack([logs, logs]))[0])
     exact = truth(weights, saturated, signs, digits=1500)
     np.testing.assert_allclose(run(jnp.stack([logs, saturated]))[1], exact, rtol=2e-7, atol=1e-3)
@@ -337,7 +337,7 @@ def test_compiled_once_for_all_values():
     @jax.jit
     def run(logs):
         traces.append(1)
-        return graded.log_singular_values([Factor(jnp.stack([jnp.eye(4)] * 3), logs, jnp.ones((3, 4)))])
+        return graded.log_values_of_factors([Factor(jnp.stack([jnp.eye(4)] * 3), logs, jnp.ones((3, 4)))])
 
     for scale in (1.0, 10.0, 500.0):
         run(-scale * jnp.ones((3, 4)))

@@ -19,7 +19,7 @@ def chosen(log_s, seed=0):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_resolved_values_are_right_and_others_are_not_claimed(dtype):
     log_s = np.linspace(0, -60, 31)
-    found = spectrum.singular_values(jnp.asarray(chosen(log_s), dtype))
+    found = spectrum.singular_values_of_matrix(jnp.asarray(chosen(log_s), dtype))
     eps = float(jnp.finfo(dtype).eps)
     assert float(found.floor) == pytest.approx(eps, rel=1e-4)
     error = np.abs(np.asarray(found.values, float) - np.exp(log_s))
@@ -104,10 +104,10 @@ W = np.ones((3, 4, 4))
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: spectrum.singular_values(np.ones(3)), ValueError, "`matrix` must have 2 dimensions"),
-        (lambda: spectrum.singular_values(np.ones((2, 0))), ValueError, "none of them empty"),
-        (lambda: spectrum.singular_values(np.array([[np.nan, 1.0]])), ValueError, "must be finite; got 1 entries"),
-        (lambda: spectrum.singular_values(np.ones((2, 2)) * 1j), TypeError, "real numbers; got dtype complex128"),
+        (lambda: spectrum.singular_values_of_matrix(np.ones(3)), ValueError, "`matrix` must have 2 dimensions"),
+        (lambda: spectrum.singular_values_of_matrix(np.ones((2, 0))), ValueError, "none of them empty"),
+        (lambda: spectrum.singular_values_of_matrix(np.array([[np.nan, 1.0]])), ValueError, "must be finite; got 1 entries"),
+        (lambda: spectrum.singular_values_of_matrix(np.ones((2, 2)) * 1j), TypeError, "real numbers; got dtype complex128"),
         (lambda: spectrum.log_singular_values_of_product([]), ValueError, "at least one matrix"),
         (lambda: spectrum.log_singular_values_of_product(np.ones((0, 3, 3))), ValueError, "none of them empty"),
         (lambda: spectrum.log_singular_values_of_product([np.ones((2, 3)), np.ones((2, 3))]), ValueError, "must chain"),
@@ -131,6 +131,6 @@ def test_mistakes(call, error, message):
 def test_half_precision_is_decomposed_in_float32():
     exact = np.linalg.svd(chosen(np.array([1.0, 0.0, -1.0])), compute_uv=False)
     matrix = jnp.asarray(chosen(np.array([1.0, 0.0, -1.0])), jnp.bfloat16)
-    found = spectrum.singular_values(matrix)
+    found = spectrum.singular_values_of_matrix(matrix)
     assert found.values.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.asarray(found.values, float), exact, rtol=0, atol=4 * 2**-8 * exact[0])

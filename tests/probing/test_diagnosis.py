@@ -32,8 +32,8 @@ def test_rules_fire_at_their_thresholds_and_not_below():
     for number, code, threshold in (
         ("saturated_fraction", "saturated", unit_rules.SATURATED),
         ("dead_fraction", "dead", unit_rules.DEAD + 1.001 * by_chance),
-        ("underflow_fraction", "underflow", precision_rules.LOST),
-        ("subnormal_gradient_fraction", "underflow", precision_rules.LOST),
+        ("underflow_fraction", "underflow", precision_rules.LOST_SHARE),
+        ("subnormal_gradient_fraction", "underflow", precision_rules.LOST_SHARE),
         ("zero_slope_fraction", "underflow", precision_rules.LOST_SLOPES),
     ):
         assert codes(ok, healthy_site(**{number: threshold})) == [code]
