@@ -90,9 +90,7 @@ def steady(data, width: int) -> Mapping[str, float]:
 def main() -> None:
     data = datasets.digits().train
     print(f"64-n-n-n-n-10, batches of {BATCH}, {SEEDS} networks, {jax.devices()[0].device_kind}")
-    print(
-        "n    plain scan   train: steps alone   recording the loss   the default records, every 100 steps [us; ratio]"
-    )
+    print("n    plain scan   exact slope      steps alone      loss recorded    all by default   [us (ratio)]")
     for width in WIDTHS:
         seen = steady(data, width)
         ratios = "   ".join(f"{us:8.1f} ({us / seen['plain']:.2f})" for name, us in seen.items() if name != "plain")
