@@ -25,7 +25,7 @@ READOUT, INPUT, COTANGENT, BATCHES = 0, 2**31, 2**31 + 1, 2**31 + 2
 Index = int | Int[Array, ""]
 
 
-def root(seed: int) -> Key[Array, ""]:
+def root(seed: Index) -> Key[Array, ""]:
     """Make the key of a whole sweep or training run from an integer.
 
     >>> str(jax.random.key_impl(root(0)))

@@ -1,4 +1,4 @@
-"""What the collection of tests shows: functions without a quick case, and cases that are marked slow twice."""
+"""What the collection of tests shows: functions without a quick case, and functions whose mark repeats a case's."""
 
 import pytest
 
@@ -11,8 +11,9 @@ def note(items: list[pytest.Item]) -> None:
     quick: dict[str, bool] = {}
     for item in items:
         function = item.nodeid.split("[")[0]
-        marks = sum(1 for _ in item.iter_markers("slow"))
-        quick[function] = quick.get(function, False) or not marks
-        if marks > 1:
+        quick[function] = quick.get(function, False) or item.get_closest_marker("slow") is None
+        of_function = [mark.name for mark in getattr(getattr(item, "function", None), "pytestmark", [])]
+        of_case = [mark.name for mark in getattr(getattr(item, "callspec", None), "marks", [])]
+        if "slow" in of_function and "slow" in of_case:
             marked_twice.add(item.nodeid)
     slow_only.update(function for function, has in quick.items() if not has)

@@ -4,12 +4,45 @@ from tests import quick_cases
 
 # Test functions without a quick case, and why.
 EXCUSED: dict[str, str] = {
+    # They kill or start processes.
     "test_killed_at_any_moment_it_ends_the_same": "kills processes, five times",
     "test_devices_do_not_matter": "a process with eight simulated devices",
     "test_processes_share_a_store": "two processes, one killed",
     "test_hosts_of_jax_distributed_share_a_store": "three processes of jax.distributed",
     "test_jobs_through_submitit": "starts jobs through submitit",
     "test_killed_for_good_and_resumed_equals_the_undisturbed_run": "kills processes",
+    # They draw full figures, train, or run whole pages.
+    "test_doubling_is_linear_until_float32_underflows": "an experiment of the claims",
+    "test_what_moves_a_layer_without_a_gradient": "an experiment of the claims",
+    "test_an_analysis_goes_on_from_its_store": "a whole figure, twice",
+    "test_jitted_losses_have_the_same_bits": "compiles every example anew",
+    "test_the_walk_through_runs_and_says_what_is_so": "a whole page",
+    # More of what a quick test holds too.
+    "test_derivatives_are_the_limits_of_differences": "quick: test_derivative_under_vmap_and_reverse_mode",
+    "test_long_and_wide_products": "quick: test_every_value_is_right_to_1e_9",
+    "test_single_precision_input": "quick: lowering in float32, and spectra in sweeps of float32",
+    "test_values_of_saturated_networks": "quick: test_every_value_is_right_to_1e_9, spread 12",
+    "test_breakdown_leaves_neither_nan_nor_ghosts": "quick: test_relu_deep_network_has_no_ghosts",
+    "test_jacobian_is_the_limit_of_differences": "quick: test_jacobian_is_the_product_of_its_factors",
+    "test_spectra_have_derivatives_in_both_modes_without_float64": "quick: derivatives in float64",
+    "test_sigmoid_is_rescued_by_no_scale_that_does_not_saturate_it": "quick: critical scales in closed form",
+    "test_first_order_is_the_exact_law_of_wide_networks": "quick: test_gradients_of_other_networks",
+    "test_jit_vmap_and_single_precision": "quick: the same of mean fields",
+    "test_against_random_matrices": "quick: Fuss-Catalan moments and densities",
+    "test_densities_have_the_moments_of_the_formulas": "quick: Fuss-Catalan moments and densities",
+    "test_documented_values_outside_the_domain": "quick: bad input",
+    "test_edges_of_a_spectrum_bounded_away_from_zero": "quick: Fuss-Catalan edges",
+    "test_two_orthogonal_projections_share_an_atom": "quick: atoms of hard tanh",
+    "test_pairs_against_closed_forms": "quick: single integrals; correlation maps",
+    "test_frameworks_take_it_as_it_is": "quick: entries have the critical variance",
+    "test_the_mean_squared_gradient_is_kept_from_layer_to_layer": "quick: entries have the critical variance",
+    "test_a_length_that_repels": "quick: fixed points with their stability",
+    "test_fixed_points_of_every_activation_are_fixed": "quick: fixed points with their stability",
+    "test_derivatives_are_those_of_finite_differences": "quick: jit and vmap of mean fields",
+    "test_a_sweep_over_the_residual_scale_is_network_after_network": "quick: every entry is the network alone",
+    "test_signals_that_leave_float32": "quick: signals of plain networks that leave float32",
+    "test_a_run_can_stop_and_go_on_with_any_optimizer_state": "quick: checkpoints with one optimiser",
+    "test_what_is_recorded_is_what_the_library_says_of_the_network": "quick: single records by hand",
 }
 
 
@@ -19,6 +52,6 @@ def test_every_test_function_has_a_quick_case():
     assert not unexcused, "give each a quick case, or a reason in EXCUSED"
 
 
-def test_no_case_is_marked_slow_twice():
-    """A mark of the function beside a mark of its case cancels the cases that were meant to stay."""
+def test_no_mark_of_a_function_repeats_that_of_a_case():
+    """A mark of the function beside marks of its cases cancels the cases that were meant to stay."""
     assert not quick_cases.marked_twice

@@ -136,7 +136,6 @@ def test_single_precision_input(spread, layers):
     np.testing.assert_allclose(found, exact, rtol=2e-7, atol=1e-3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("kind", ["tanh", "relu"])
 def test_every_depth_is_each_partial_product(dtype, kind):
@@ -169,7 +168,6 @@ def test_a_layer_of_zero_slopes_kills_everything():
     assert np.isneginf(found).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "widths", [(5, 9, 9, 9, 3), (12, 6, 6, 6, 6), (6, 4, 6, 6, 8), (7, 7, 3, 7, 7), (2, 8, 1, 8, 5), (1, 1, 1)]
 )

@@ -57,7 +57,6 @@ def test_signal_equals_autodiff(activation, sizes):
     assert float(jnp.abs(signal.direction).max(axis=1).min()) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [4, None])
 def test_every_depth_rows_are_the_shallower_networks(outputs):
     net = jaxsat.MLP(depth=7, width=8, weight_scale=1.5, outputs=outputs)

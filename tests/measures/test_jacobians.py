@@ -103,7 +103,6 @@ def test_singular_values_are_those_of_the_jacobian(activation, sizes):
     np.testing.assert_allclose(jnp.exp(logs), exact, rtol=0, atol=1e-13 * exact[0])
 
 
-@pytest.mark.slow
 def test_log_singular_values_of_every_depth_are_those_of_the_shallower_networks():
     net = jaxsat.MLP(depth=5, width=6, inputs=4, activation="sigmoid", weight_scale=3.0)
     table = jaxsat.log_singular_values(net, net.init(KEY), jnp.ones(4), every_depth=True)

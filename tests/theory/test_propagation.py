@@ -33,7 +33,6 @@ def test_divergence_and_criticality_of_relu():
     assert np.isinf(critical.xi_c)
 
 
-@pytest.mark.slow
 def test_selu_is_at_its_fixed_point():
     found = theory.mean_field("selu", 1.0)  # Klambauer et al. 2017: mean 0, variance 1
     assert float(found.q) == pytest.approx(1.0, abs=1e-9)

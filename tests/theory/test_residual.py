@@ -53,7 +53,6 @@ def test_any_size_is_normalised(size):
     assert float(s) == pytest.approx(size * (2 / 3) ** 0.5, rel=1e-14)
 
 
-@pytest.mark.slow
 def test_equal_units_are_dead_without_nan():
     net = jaxsat.MLP(depth=3, width=4, normalization="layer")
     params, x = net.init(KEY), jnp.zeros(4)
@@ -81,7 +80,6 @@ def test_gradients_are_those_of_autodiff(form):
     assert not gradients.plain_gradient_is_zero(net, params, x, u).any()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "form", [pytest.param(form, marks=[pytest.mark.slow] * (form is not FORMS[2])) for form in FORMS[:4]], ids=str
 )
@@ -96,7 +94,6 @@ def test_gradients_of_every_depth(form):
         )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "form",
     [pytest.param(form, marks=[pytest.mark.slow] * (form not in (FORMS[2], FORMS[3]))) for form in FORMS],
@@ -165,7 +162,6 @@ def assert_growth(net, log_growth, seeds, layers):
     assert abs(np.log(means[0] / means[1]) / 2 - log_growth) < 4 * error
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "weight_scale", "a"), [("tanh", 1.5, 0.5), pytest.param("relu", 1.0, 0.3, marks=pytest.mark.slow)]
 )
@@ -181,7 +177,6 @@ def test_residual_growth_is_the_mean_field(activation, weight_scale, a):
     assert_growth(net, expected, 1500, (0, depth - 1))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "weight_scale", "bias_scale"),
     [("tanh", 3.0, 0.0), pytest.param("relu", 0.7, 0.5, marks=pytest.mark.slow)],

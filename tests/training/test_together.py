@@ -169,7 +169,6 @@ def test_one_trace_per_static_choice_and_none_per_scale_rate_or_seed():
     assert many <= few
 
 
-@pytest.mark.slow
 def test_steps_that_are_recorded_do_not_change_what_is_recorded():
     every = run(epochs=4, record_every=1)
     some = run(epochs=4, record_every=[0, 3, 9, 14])
