@@ -175,7 +175,7 @@ def draw(options: Options, dataset: xarray.Dataset):
             len(names), 3, figsize=(plotting.PAGE, 2.5 * len(names)), layout="constrained", squeeze=False
         )
         for i, name in enumerate(names):
-            of, end = dataset.isel(activation=i), axes[i, 2]
+            of, end, mesh = dataset.isel(activation=i), axes[i, 2], None
             for j, ensemble in enumerate(ensembles):
                 found = separation(accuracy[i, j], depths, of.xi_c_weight_scale.values)
                 mesh = _draw_cells(axes[i, j], of, accuracy[i, j].mean(-1), found)
@@ -183,6 +183,7 @@ def draw(options: Options, dataset: xarray.Dataset):
                 _draw_accuracy(end, depths[:, None] / of.xi_c_weight_scale.values, accuracy[i, j], j, ensemble)
                 lines.append(f"{name}, {ensemble}: {_in_words(found)}")
             axes[i, 0].set_ylabel("depth L (layers)")
+            assert mesh is not None
             fig.colorbar(mesh, ax=axes[i, 1], pad=0.02, aspect=25, label="training accuracy")
             end.axvline(FACTOR, color="0.5", lw=0.8, ls="--")
             end.axhline(TRAINS, color="0.8", lw=0.6, zorder=0)

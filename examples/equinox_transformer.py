@@ -53,7 +53,9 @@ def loss(network: Network, x):
 def build(fault: str | None = None, width: int = 32, heads: int = 4, length: int = 17, batch: int = 8):
     network = Network(width, heads, jax.random.key(0))
     if fault == "dead bias":
-        low = jnp.full_like(network.blocks[0].up.bias, -8.0)
+        bias = network.blocks[0].up.bias
+        assert bias is not None
+        low = jnp.full_like(bias, -8.0)
         network = eqx.tree_at(lambda one: one.blocks[0].up.bias, network, low)
     x = jax.random.normal(jax.random.key(1), (batch, length, width), jnp.float32)
     if fault == "float16":

@@ -48,7 +48,7 @@ def build(fault: str | None = None, channels: int = CHANNELS, size: int = 8, bat
     labels = jax.random.randint(key, (batch,), 0, CLASSES)
 
     def loss(params, x, labels):
-        logits = network.apply(params, x).astype(jnp.float32)
+        logits = jnp.asarray(network.apply(params, x), jnp.float32)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     return loss, (network.init(jax.random.key(0), x), x, labels)

@@ -60,6 +60,7 @@ def no_gradient_no_learning(networks: Networks) -> list[Row]:
             return update, state, jax.tree.map(jnp.add, weights, update)
 
         weights, state, moved = start, jax.jit(optimizer.init)(start), []
+        slope = None
         for step in range(ALIVE + 1):
             if step == ALIVE:
                 weights = weights._replace(biases=weights.biases.at[:, DEAD].set(KILL))

@@ -71,8 +71,8 @@ def underflow_points(
         known = dtype is not None and jnp.issubdtype(dtype, jnp.floating) and info.bits <= 64
         known = known and info.smallest_subnormal > 0
     except (ValueError, TypeError):
-        known = False
-    if not known:
+        known, info = False, None
+    if not known or info is None:
         raise TypeError(f"underflow_points: `dtype` must be a floating dtype such as float32; got {dtype!r}.")
     sign = 1 if side == "right" else -1
     log_tiny = _log(Fraction(float(info.smallest_normal)))

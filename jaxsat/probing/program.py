@@ -40,7 +40,7 @@ class ProbeProgram:
     survey: Survey
     loss: int | None
     leaves: Sequence[jax.ShapeDtypeStruct]
-    compiled: Callable[..., Any]
+    compiled: jax.stages.Wrapped
     evaluate: Callable[..., Any]
 
 

@@ -26,7 +26,7 @@ class Interval(NamedTuple):
     estimate: Values
     low: Values
     high: Values
-    count: np.ndarray
+    count: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]  # a field, not tuple.count
 
 
 class Crossing(NamedTuple):

@@ -35,7 +35,7 @@ class FixedPoints(NamedTuple):
     q: Float[Array, " 6"]
     slope: Float[Array, " 6"]
     stable: Bool[Array, " 6"]
-    count: Int[Array, ""]
+    count: Int[Array, ""]  # pyright: ignore[reportIncompatibleMethodOverride]  # a field, not tuple.count
 
 
 def length_map(

@@ -36,7 +36,7 @@ class NetworkTile(NamedTuple):
 
     columns: dict[str, np.ndarray]
     seeds: np.ndarray
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]  # a field, not tuple.count
 
 
 def network_tiles(net: MLP, grid: Grid, seeds: int) -> list[NetworkTile]:

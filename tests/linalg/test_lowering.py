@@ -47,7 +47,7 @@ KEY = jax.eval_shape(lambda: jaxsat.addresses.root(0))
 QUADRATURE = krylov.Quadrature(of(2, 4), of(2, 4), 6)
 
 CASES = {
-    "singular_values": (spectrum.singular_values_of_matrix, of(5, 4)),
+    "singular_values_of_matrix": (spectrum.singular_values_of_matrix, of(5, 4)),
     "decomposed": (spectrum.decomposed, of(5, 4)),
     "is_resolved": (lambda v: spectrum.is_resolved(v, 5), of(4)),
     "log_singular_values_of_product": (product, W, LOGS, SIGNS),
