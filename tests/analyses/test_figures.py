@@ -191,7 +191,7 @@ def test_an_analysis_goes_on_from_its_store(tmp_path):
     assert parts == ["born_dead-dead.zarr", "born_dead-saturated.zarr"]
     (mark, *_) = store.glob("born_dead-dead.zarr/chunk_counts/c/*/*/*")
     mark.unlink()
-    assert not list((store / "born_dead-dead.zarr" / ".jaxsat" / "claims").iterdir())
+    assert not list((store / "born_dead-dead.zarr" / ".jaxsat" / "leases").iterdir())
     refused = analysis(*arguments)
     assert refused.returncode == 2
     assert "--store: must be a new or an empty folder" in refused.stderr
