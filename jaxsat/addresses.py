@@ -12,6 +12,9 @@ a deep network are the network of depth l, and a result does not depend on how t
 
 Keys that jaxsat makes are philox4x32: it compiles and runs about twice as fast as JAX's default, threefry2x32, and its
 keys have 64 bits. A key that you pass is used as it is, of whatever kind.
+
+With jaxlib 0.10 a philox key cannot be used inside one program that runs on several devices (``shard_map``, shardings over
+several devices): compiling it fails. Use a program for each device, as ``sweep`` does, or pass a threefry key.
 """
 
 from __future__ import annotations

@@ -107,14 +107,16 @@ class ChoicePrograms:
     def _programs(self) -> list[TileProgram]:
         return [self.measure] if self.draw is None else [self.draw, self.measure]
 
-    def start_draw(self, seeds: Sequence[int], root: Array) -> Any:
-        """Start to draw the networks of one tile on each device; None where the measure draws them itself."""
+    def start_draw(self, seeds: Sequence[int], root: Array) -> list[Any]:
+        """Start to draw the networks of one tile on each device; None for each where the measure draws them itself."""
         if self.draw is None:
-            return None
-        return self.draw.run(self.devices(), (_seeds(seeds),), (root,))
+            return [None] * len(seeds)
+        return self.draw.run(self.devices(), [(_index(seed),) for seed in seeds], (root,))
 
-    def start(self, corners: Sequence[TileCorner], drawn: Any, root: Array, x: Array | None) -> dict[str, Array]:
-        """Start a tile on each device; arrays come back along a new first axis.
+    def start(
+        self, corners: Sequence[TileCorner], drawn: Sequence[Any], root: Array, x: Array | None
+    ) -> list[dict[str, Array]]:
+        """Start a tile on each device, and return the arrays of each.
 
         Args:
             corners: a tile for each device.
@@ -122,9 +124,11 @@ class ChoicePrograms:
             root, x: of the sweep.
         """
         dtype = jnp.result_type(float)
-        columns = {name: np.stack([corner.columns[name] for corner in corners]).astype(dtype) for name in self.scales}
-        of_tile = (_seeds([corner.seed for corner in corners]), columns, drawn)
-        return self.measure.run(self.devices(), of_tile, (root, x))
+        of_tiles = []
+        for corner, own in zip(corners, drawn, strict=True):
+            columns = {name: corner.columns[name].astype(dtype) for name in self.scales}
+            of_tiles.append((_index(corner.seed), columns, own))
+        return self.measure.run(self.devices(), of_tiles, (root, x))
 
     @property
     def tile_bytes(self) -> int:
@@ -132,8 +136,8 @@ class ChoicePrograms:
         return tree_bytes(self.measure.returned)
 
 
-def _seeds(seeds: Sequence[int]) -> np.ndarray:
-    return np.array(seeds, jnp.result_type(int))
+def _index(seed: int) -> np.ndarray:
+    return np.asarray(seed, jnp.result_type(int))
 
 
 def _kind(root: Array) -> str:

@@ -6,7 +6,7 @@ import collections
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -26,7 +26,7 @@ class DeviceBatch(NamedTuple):
 
     task: Task
     corners: Sequence[TileCorner]
-    found: dict[str, Array] | Exception
+    found: list[dict[str, Array]] | Exception
 
 
 class Pipeline:
@@ -84,14 +84,14 @@ class Pipeline:
                 while len(self._under_way) >= at_once:
                     self._collect()
 
-    def _drawn(self, programs: ChoicePrograms, corners: Sequence[TileCorner]) -> object:
+    def _drawn(self, programs: ChoicePrograms, corners: Sequence[TileCorner]) -> list[Any] | Exception:
         try:
             return programs.start_draw([corner.seed for corner in self._filled(programs, corners)], self._plan.root)
         except jax.errors.JaxRuntimeError as error:
             return error
 
-    def _start(self, task: Task, corners: Sequence[TileCorner], drawn: object) -> None:
-        found: dict[str, Array] | Exception
+    def _start(self, task: Task, corners: Sequence[TileCorner], drawn: list[Any] | Exception) -> None:
+        found: list[dict[str, Array]] | Exception
         try:
             if isinstance(drawn, Exception):
                 raise drawn
@@ -112,9 +112,8 @@ class Pipeline:
         try:
             if isinstance(found, Exception):
                 raise found
-            arrays = {name: np.asarray(array) for name, array in found.items()}
-            for i, corner in enumerate(corners):
-                self._plan.put(task, corner, {name: array[i] for name, array in arrays.items()})
+            for corner, arrays in zip(corners, found, strict=False):  # the last tile stands for devices without one
+                self._plan.put(task, corner, {name: np.asarray(array) for name, array in arrays.items()})
         except jax.errors.JaxRuntimeError as error:
             task.error = error
         task.done += len(corners)

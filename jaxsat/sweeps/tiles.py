@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import Array
 
 from jaxsat import addresses
@@ -32,7 +32,6 @@ from jaxsat.networks.mlp import MLP
 DRAWN_BYTES = {"cpu": 2**23}
 DRAWN_BYTES_ACCELERATOR = 2**28
 MAX_TILE_SEEDS, MAX_TILE_POINTS = 1024, 64
-AXIS = "device"
 
 Tree = Any  # a pytree of arrays, or of their shapes
 
@@ -96,40 +95,42 @@ class TileProgram:
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         self.side_by_side = "lapack" not in text
         self._shapes = of_tile, shared
-        self._lowered: dict[tuple[Any, ...], jax.stages.Lowered] = {}
-        self._compiled: dict[tuple[Any, ...], jax.stages.Compiled] = {}
+        # JAX's default device is the first one: what was lowered for it need not be lowered again.
+        self._lowered: dict[Any, jax.stages.Lowered] = {jax.local_devices()[0]: lowered}
+        self._compiled: dict[Any, jax.stages.Compiled] = {}
 
     def lower(self, devices: Sequence[Any]) -> None:
-        """Lower the program for its devices, where the caller's ``enable_x64`` is seen: a thread would not see it."""
-        devices = tuple(devices)
-        if devices in self._lowered or devices in self._compiled:
-            return
-        split, everywhere = PartitionSpec(AXIS), PartitionSpec()
+        """Lower the program for its devices, where the caller's ``enable_x64`` is seen: a thread would not see it.
+
+        Each device has a program of its own. A single program for several devices cannot hold philox's products of high
+        bits with jaxlib 0.10 ("failed to legalize operation mhlo.unknown").
+        """
         structure = jax.tree.structure(self.returned)
 
-        def on_each(of_tile, shared):  # each device sees its tile under a leading axis of length 1
-            arguments = jax.tree.map(lambda array: array[0], of_tile), shared
-            found = eval_jaxpr(self.jaxpr.jaxpr, self.jaxpr.consts, *jax.tree.leaves(arguments))
-            return jax.tree.unflatten(structure, [array[None] for array in found])
+        def again(of_tile: Tree, shared: Tree) -> Tree:
+            leaves = jax.tree.leaves((of_tile, shared))
+            return jax.tree.unflatten(structure, eval_jaxpr(self.jaxpr.jaxpr, self.jaxpr.consts, *leaves))
 
-        mesh = Mesh(np.array(devices), (AXIS,))
-        run = jax.shard_map(on_each, mesh=mesh, in_specs=(split, everywhere), out_specs=split, check_vma=False)
-        of_tile, shared = self._shapes
-        stacked = jax.tree.map(lambda s: jax.ShapeDtypeStruct((len(devices), *s.shape), s.dtype), of_tile)
-        self._lowered[devices] = jax.jit(run).lower(stacked, shared)
+        for device in devices:
+            if device not in self._lowered and device not in self._compiled:
+                at = SingleDeviceSharding(device)
+                placed = jax.tree.map(
+                    lambda s, at=at: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=at), self._shapes
+                )
+                self._lowered[device] = jax.jit(again).lower(*placed)
 
     def compile(self, devices: Sequence[Any]) -> int:
         """Compile what was lowered, in whatever thread; return the bytes that a tile takes on a device."""
-        devices = tuple(devices)
-        if devices not in self._compiled:
-            self._compiled[devices] = self._lowered[devices].compile()
-            self._lowered.pop(devices, None)
-        analysis = self._compiled[devices].memory_analysis()
+        for device in devices:
+            if device not in self._compiled:
+                self._compiled[device] = self._lowered[device].compile()
+                self._lowered.pop(device, None)
+        analysis = self._compiled[devices[0]].memory_analysis()
         return (getattr(analysis, "temp_size_in_bytes", 0) or 0) + tree_bytes(self.returned)
 
-    def run(self, devices: Sequence[Any], of_tile: tuple[Tree, ...], shared: tuple[Tree, ...]) -> Tree:
-        """Start a tile on each device; arrays of tiles have, and come back with, a leading axis of devices."""
-        return self._compiled[tuple(devices)](of_tile, shared)
+    def run(self, devices: Sequence[Any], of_tiles: Sequence[tuple[Tree, ...]], shared: tuple[Tree, ...]) -> list[Tree]:
+        """Start a tile on each device, and return what each returns."""
+        return [self._compiled[device](of_tile, shared) for device, of_tile in zip(devices, of_tiles, strict=True)]
 
 
 def tree_bytes(shapes: Tree) -> int:
