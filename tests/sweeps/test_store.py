@@ -518,5 +518,6 @@ def test_hosts_of_jax_distributed_share_a_store(tmp_path, undisturbed):
     check(path, undisturbed)
     hosts = {run["host"] for run in Store(path).runs()}
     assert hosts
-    assert len(Store(path).runs()) >= 3
+    # The killed one leaves no record, and the one that takes its place may find everything done.
+    assert len(Store(path).runs()) >= 2
     assert re.fullmatch(r"[\w.-]+", hosts.pop())
