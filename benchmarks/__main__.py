@@ -21,7 +21,10 @@ PACKAGES = ("jax", "jaxlib", "numpy", "optax", "zarr", "torch")
 def main(names: list[str]) -> None:
     """Run each benchmark in a process of its own, one after the other."""
     for name in names:
-        checks.one_of("benchmarks", "", name, NAMES)
+        try:
+            checks.one_of("benchmarks", "", name, NAMES)
+        except ValueError as error:
+            sys.exit(f"error: {error}")
     sections = [_section(name) for name in names or NAMES]
     PAGE.write_text("\n".join([_head(), *sections]))
     print(PAGE)
