@@ -117,7 +117,9 @@ def _check_held(grid: Grid) -> None:
         numbers = np.asarray([v for v in np.ravel(value) if v is not None], float)
         if numbers.size and numbers.max() > float(jnp.finfo(dtype).max):
             remedy = "Use float64: jax.config.update('jax_enable_x64', True)."
-            raise ValueError(checks.refusal("sweep", name, f"be a number that {dtype} holds", float(numbers.max()), remedy))
+            raise ValueError(
+                checks.refusal("sweep", name, f"be a number that {dtype} holds", float(numbers.max()), remedy)
+            )
 
 
 def chunk_lengths(request: SweepRequest, programs: Mapping[Choice, ChoicePrograms]) -> dict[str, int]:
