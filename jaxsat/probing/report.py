@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+import os
+import pathlib
 from typing import Any
 
 import numpy as np
 
+from jaxsat.checks import refusal
+from jaxsat.probing.comparison import Comparison
 from jaxsat.probing.finding import Finding, turns_of
+from jaxsat.probing.page import page_of
+from jaxsat.probing.report_table import codes_by_path, short_names, text_table
 from jaxsat.probing.sites import NUMBERS, Site
 
 HIDDEN = ("activation", "unit_axis", "attention", "in_while")  # fields of a site that tables leave out
-HEADINGS = ("site", "kind", "shape", "rms h", "saturated", "dead", "sigma_w", "ln|dE/dh|", "zeros")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Report:
 
         Args:
             format: 'text' and 'markdown' give a string with one line for each site, numbers averaged over the iterations
-                of a scan and gradients as first .. last iteration; 'dataframe' gives a pandas DataFrame with every record.
+                of a scan and gradients as first .. last iteration, and the codes of its findings; 'dataframe' gives a pandas DataFrame with every record.
 
         Raises:
             ValueError: another format.
@@ -50,19 +54,9 @@ class Report:
             import pandas as pd
 
             return pd.DataFrame([_plain(site) for site in self.sites])
-        rows = [_line(group) for group in _by_path(self.sites)]
-        if format == "markdown":
-            lines = ["| " + " | ".join(row) + " |" for row in [HEADINGS, ["---"] * len(HEADINGS), *rows]]
-            return "\n".join(lines)
-        if format != "text":
-            raise ValueError(f"table: `format` must be 'text', 'markdown' or 'dataframe'; got {format!r}.")
-        widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(w) if i < 3 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in [HEADINGS, *rows]
-        )
+        if format not in ("text", "markdown"):
+            raise ValueError(refusal("table", "format", "be 'text', 'markdown' or 'dataframe'", format))
+        return text_table(self.sites, self.findings, format == "markdown")
 
     def scalars(self) -> dict[str, float]:
         """Return every finite number as 'path/number' or 'path[iteration]/number', for loggers.
@@ -93,61 +87,61 @@ class Report:
         numbers = {name: ("site", np.array([getattr(site, name) for site in self.sites], float)) for name in NUMBERS}
         return xr.Dataset(numbers, coordinates)
 
+    def save_html(self, path: str | os.PathLike[str]) -> pathlib.Path:
+        """Write the report as one HTML page, and return its path.
+
+        The page needs no network and no other file: a strip of the sites with saturation, death and size of the
+        gradient; findings with links to their rows; a table that sorts and filters; the iterations of scans as heat maps.
+
+        Args:
+            path: of the file; one that exists is replaced.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        target = pathlib.Path(path)
+        target.write_text(page_of(self.sites, self.findings, self.notes, self.loss), encoding="utf-8")
+        return target
+
+    def compare(self, other: Report) -> Comparison:
+        """Return what changed from this report to another one: this is before, the other is after.
+
+        >>> import jax.numpy as jnp
+        >>> import jaxsat
+        >>> w = jnp.full((3, 3), 2.0)
+        >>> fn = lambda w, x: jnp.sum(jnp.tanh(x @ w))
+        >>> change = jaxsat.probe(fn, w, w).compare(jaxsat.probe(fn, 0.01 * w, w))
+        >>> [finding.code for finding in change.gone], change.new
+        (['saturated'], ())
+
+        Raises:
+            TypeError: not a report.
+        """
+        if not isinstance(other, Report):
+            raise TypeError(refusal("compare", "other", "be a Report, as probe returns", other))
+        return Comparison(self.sites, other.sites, self.findings, other.findings, self.loss, other.loss)
+
     def plot(self) -> Any:
-        """Return a matplotlib Figure: saturated and dead fractions, and ln of the gradient norm, by site."""
+        """Return a matplotlib Figure: saturated and dead fractions, and ln of the gradient norm, by site.
+
+        The names of sites with findings are red.
+        """
         from jaxsat.results import plotting
 
-        shown = [site for site in self.sites if site.role in ("activation", "gate")]
+        names, flagged = short_names([site.path for site in self.sites]), codes_by_path(self.findings)
         return plotting.sites_figure(
-            [_short(site) for site in shown],
+            [names[site.path] + turns_of(site.iteration) for site in self.sites],
             *(
-                np.array([getattr(site, name) for site in shown], float)
+                np.array([getattr(site, name) for site in self.sites], float)
                 for name in ("saturated_fraction", "dead_fraction", "log_gradient_norm")
             ),
+            flagged=[site.path in flagged for site in self.sites],
         )
 
 
 def _in_words(finding: Finding) -> str:
     advice = f"\n    Try: {finding.advice}" if finding.advice else ""
     return f"[{finding.code}] {finding.message}{advice}"
-
-
-def _by_path(sites: Sequence[Site]) -> list[list[Site]]:
-    groups: dict[str, list[Site]] = {}
-    for site in sites:
-        groups.setdefault(site.path, []).append(site)
-    return list(groups.values())
-
-
-def _line(sites: Sequence[Site]) -> list[str]:
-    first, last = sites[0], sites[-1]
-    gradient = _number(first.log_gradient_norm, "{:.2f}")
-    if len(sites) > 1:
-        gradient += " .. " + _number(last.log_gradient_norm, "{:.2f}")
-    return [
-        first.path + (f" x {len(sites)}" if len(sites) > 1 else ""),
-        first.kind,
-        "x".join(map(str, first.shape)) or "()",
-        _number(_average(sites, "pre_activation_rms"), "{:.3g}"),
-        _number(_average(sites, "saturated_fraction"), "{:.1%}"),
-        _number(_average(sites, "dead_fraction"), "{:.1%}"),
-        _number(_average(sites, "weight_scale"), "{:.3g}"),
-        gradient,
-        _number(_average(sites, "zero_gradient_fraction"), "{:.1%}"),
-    ]
-
-
-def _average(sites: Sequence[Site], name: str) -> float:
-    return float(np.mean([getattr(site, name) for site in sites]))
-
-
-def _number(value: float, form: str) -> str:
-    return "" if math.isnan(value) else form.format(value)
-
-
-def _short(site: Site) -> str:
-    *_, last = site.path.split("/")
-    return last + turns_of(site.iteration)
 
 
 def _plain(site: Site) -> dict[str, Any]:

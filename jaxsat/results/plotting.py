@@ -95,8 +95,13 @@ def footnote(fig, text: str) -> None:
     fig.text(0.01, -0.005, text, ha="left", va="top", fontsize=5.5, color="0.35", wrap=False)
 
 
-def sites_figure(labels: Sequence[str], saturated: np.ndarray, dead: np.ndarray, log_norms: np.ndarray):
-    """Two panels over the sites of a network: shares of saturated and dead units; ln of the gradient norm."""
+def sites_figure(
+    labels: Sequence[str], saturated: np.ndarray, dead: np.ndarray, log_norms: np.ndarray, flagged: Sequence[bool] = ()
+):
+    """Two panels over the sites of a network: shares of saturated and dead units; ln of the gradient norm.
+
+    The labels of flagged sites are red. Where there is no room for all labels, these are kept.
+    """
     with style():
         count = len(labels)
         fig, (left, right) = plt.subplots(2, 1, sharex=True, figsize=(min(PAGE, max(COLUMN, 0.35 * count + 1)), 3.6))
@@ -114,8 +119,12 @@ def sites_figure(labels: Sequence[str], saturated: np.ndarray, dead: np.ndarray,
             if gone.all():
                 right.set_yticks([])
         right.set(ylabel=r"$\ln\,\|\partial E/\partial h\|$")
-        step = max(1, count // 16)
-        right.set_xticks(x[::step], list(labels)[::step], rotation=45, ha="right")
+        step = max(1, count // 24)
+        marked = np.array(flagged, bool) if len(flagged) else np.zeros(count, bool)
+        shown = [i for i in range(count) if i % step == 0 or (marked[i] and not (i and marked[i - 1]))]
+        right.set_xticks(x[shown], [labels[i] for i in shown], rotation=45, ha="right")
+        for i, text in zip(shown, right.get_xticklabels(), strict=True):
+            text.set_color(COLORS[1] if marked[i] else "black")
         fig.align_ylabels()
         fig.tight_layout()
     return fig
