@@ -46,7 +46,8 @@ def text_table(sites: Sequence[Site], findings: Sequence[Finding], markdown: boo
     ]
     headings = [*HEADINGS, *(["findings"] if codes else [])]
     if markdown:
-        return "\n".join("| " + " | ".join(row) + " |" for row in [headings, ["---"] * len(headings), *rows])
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in [headings, ["---"] * len(headings), *rows]]
+        return "\n".join("| " + " | ".join(row) + " |" for row in cells)
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     lines = []
     for row in [headings, *rows]:
