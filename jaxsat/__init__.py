@@ -11,6 +11,9 @@ from jaxsat.linalg import ensembles, krylov, spectrum
 from jaxsat.measures import gradients, saturation
 from jaxsat.measures.gradients import backpropagated_signal, log_gradient_norms
 from jaxsat.measures.jacobians import factors, jacobian, log_singular_values, singular_values
+from jaxsat.measures.scan_exponents import lyapunov_exponents_of_scan
+from jaxsat.measures.scan_gradients import log_gradient_norms_of_scan
+from jaxsat.measures.scan_spectra import log_singular_values_of_scan
 from jaxsat.networks.mlp import MLP
 from jaxsat.probing import monitoring
 from jaxsat.probing.monitoring import PeriodicProbe, monitor
@@ -38,7 +41,10 @@ __all__ = [
     "jacobian",
     "krylov",
     "log_gradient_norms",
+    "log_gradient_norms_of_scan",
     "log_singular_values",
+    "log_singular_values_of_scan",
+    "lyapunov_exponents_of_scan",
     "measures",
     "monitor",
     "monitoring",

@@ -34,6 +34,11 @@ CALLS = {
         "ValueError: critical_initializer: `ensemble` must be 'gaussian' or 'orthogonal'; got 'uniform'."
     ),
     "jaxsat.gradients.plain_gradient_is_zero(3, params, x, x)": "TypeError: plain_gradient_is_zero: `net` must be an MLP",
+    "jaxsat.log_singular_values_of_scan(3, x, x)": (
+        "TypeError: log_singular_values_of_scan: `step` must be a function (carry, x) -> carry; got int"
+    ),
+    "jaxsat.log_gradient_norms_of_scan(net, x, x, x)": "TypeError: log_gradient_norms_of_scan: `step` must be a function",
+    "jaxsat.lyapunov_exponents_of_scan(None, x, x)": "TypeError: lyapunov_exponents_of_scan: `step` must be a function",
     "jaxsat.train('net', data, **run)": "TypeError: train: `net` must be an MLP",
     "jaxsat.train(net, x, **run)": "TypeError: train: `data` must be a pair (x, y) of inputs and classes; got",
     "jaxsat.train(net, data, **(run | {'epochs': 1.5}))": "TypeError: train: `epochs` must be an integer of at least 1",
