@@ -19,7 +19,7 @@ import jaxsat
 from analyses.shared import command, factored, panels, words
 from jaxsat import activations, theory
 from jaxsat.measures import Measure, Variable
-from jaxsat.networks.mlp import gaussian_input
+from jaxsat.networks import gaussian_input
 from jaxsat.results import estimates, plotting
 
 NAME = "lyapunov_exponents"

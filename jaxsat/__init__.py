@@ -15,6 +15,7 @@ from jaxsat.measures.scan_exponents import lyapunov_exponents_of_scan
 from jaxsat.measures.scan_gradients import log_gradient_norms_of_scan
 from jaxsat.measures.scan_spectra import log_singular_values_of_scan
 from jaxsat.networks.mlp import MLP
+from jaxsat.networks.recurrent import Recurrent
 from jaxsat.probing import monitoring
 from jaxsat.probing.monitoring import PeriodicProbe, monitor
 from jaxsat.probing.prober import probe
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "MLP",
     "PeriodicProbe",
+    "Recurrent",
     "activations",
     "addresses",
     "backpropagated_signal",

@@ -12,18 +12,24 @@ CALLS = {
     "krylov.schatten_norm(q, 'a')": "TypeError: schatten_norm: `p` must be a finite number and above 0; got 'a'",
     "krylov.spectral_density(q, x, 'wide')": "TypeError: spectral_density: `width` must be a finite number and above 0",
     "spectrum.effective_dimension(x, 'a')": "TypeError: effective_dimension: `ridge` must be a finite number and above 0",
-    "jaxsat.sweep('net', 'dead_fraction', {})": "TypeError: sweep: `net` must be an MLP",
-    "jaxsat.jacobian('net', params, x)": "TypeError: jacobian: `net` must be an MLP",
-    "jaxsat.factors('net', params, x)": "TypeError: factors: `net` must be an MLP",
-    "jaxsat.singular_values(None, params, x)": "TypeError: singular_values: `net` must be an MLP",
+    "jaxsat.sweep('net', 'dead_fraction', {})": "TypeError: sweep: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got ",
+    "jaxsat.jacobian('net', params, x)": "TypeError: jacobian: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got ",
+    "jaxsat.factors('net', params, x)": "TypeError: factors: `net` must be a network, as jaxsat.MLP",
+    "jaxsat.singular_values(None, params, x)": "TypeError: singular_values: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got ",
     "jaxsat.log_singular_values('net', params, x)": (
-        "TypeError: log_singular_values: `net` must be an MLP, as in jaxsat.MLP(depth=8, width=64); got str"
+        "TypeError: log_singular_values: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got str"
     ),
     "jaxsat.backpropagated_signal(params, params, x, x)": (
-        "TypeError: backpropagated_signal: `net` must be an MLP, as in jaxsat.MLP(depth=8, width=64); got Params"
+        "TypeError: backpropagated_signal: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got Params"
     ),
-    "jaxsat.log_gradient_norms('net', params, x)": "TypeError: log_gradient_norms: `net` must be an MLP",
-    "jaxsat.gradients.unit_cotangent('net', key)": "TypeError: unit_cotangent: `net` must be an MLP",
+    "jaxsat.log_gradient_norms('net', params, x)": "TypeError: log_gradient_norms: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got ",
+    "jaxsat.gradients.unit_cotangent('net', key)": "TypeError: unit_cotangent: `net` must be a network, as jaxsat.MLP",
+    "jaxsat.Recurrent(3, 2.5)": "TypeError: Recurrent: `width` must be an integer of at least 1; got 2.5",
+    "jaxsat.Recurrent(3, 4, cell=3)": "TypeError: Recurrent: `cell` must be a known name; got 3. Known: tanh, minimal, gru, lstm",
+    "jaxsat.Recurrent(3, 4).apply([x], jnp.ones((3, 4)))": "TypeError: Recurrent: `params` must be made by init; got list",
+    "jaxsat.Recurrent(3, 4).apply(jaxsat.Recurrent(3, 4).init(key), jnp.ones(4))": (
+        "ValueError: Recurrent: `x` must be one sequence of shape (3, 4); got (4,). Use jax.vmap for a batch"
+    ),
     "saturation.activation_histogram('tanh', x, 2.5)": "ValueError: saturation: `bins` must be an integer of at least 1; got 2.5",
     "saturation.off_units(1.0)": "ValueError: saturation: `pre_activations` must have units as their last axis; got",
     "saturation.dead_fraction('relu', 1.0)": "ValueError: saturation: `pre_activations` must have units as their last axis",
@@ -33,13 +39,13 @@ CALLS = {
     "jaxsat.critical_initializer('relu', ensemble='uniform')": (
         "ValueError: critical_initializer: `ensemble` must be 'gaussian' or 'orthogonal'; got 'uniform'."
     ),
-    "jaxsat.gradients.plain_gradient_is_zero(3, params, x, x)": "TypeError: plain_gradient_is_zero: `net` must be an MLP",
     "jaxsat.log_singular_values_of_scan(3, x, x)": (
         "TypeError: log_singular_values_of_scan: `step` must be a function (carry, x) -> carry; got int"
     ),
     "jaxsat.log_gradient_norms_of_scan(net, x, x, x)": "TypeError: log_gradient_norms_of_scan: `step` must be a function",
     "jaxsat.lyapunov_exponents_of_scan(None, x, x)": "TypeError: lyapunov_exponents_of_scan: `step` must be a function",
-    "jaxsat.train('net', data, **run)": "TypeError: train: `net` must be an MLP",
+    "jaxsat.gradients.plain_gradient_is_zero(3, params, x, x)": "TypeError: plain_gradient_is_zero: `net` must be a network, as jaxsat.MLP",
+    "jaxsat.train('net', data, **run)": "TypeError: train: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got ",
     "jaxsat.train(net, x, **run)": "TypeError: train: `data` must be a pair (x, y) of inputs and classes; got",
     "jaxsat.train(net, data, **(run | {'epochs': 1.5}))": "TypeError: train: `epochs` must be an integer of at least 1",
     "jaxsat.train(net, data, **run, root_seed=0.5)": "TypeError: train: `root_seed` must be an integer from 0 to 4294967295; got 0.5",

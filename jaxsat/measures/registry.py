@@ -21,8 +21,9 @@ from jaxsat.activations import Activation
 from jaxsat.linalg import spectrum
 from jaxsat.linalg.lapack import after
 from jaxsat.measures import gradients, jacobians, saturation
-from jaxsat.networks.mlp import MLP, gaussian_input
+from jaxsat.networks.mlp import MLP
 from jaxsat.networks.parameters import Params, Trace
+from jaxsat.networks.protocol import gaussian_input
 
 Compute = Callable[..., Mapping[str, Array]]  # (net, key, x), or (net, key, x, params)
 

@@ -24,12 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
-from jaxsat import activations, addresses
+from jaxsat import activations, checks
 from jaxsat.activations import Activation
 from jaxsat.jax_compat import Tracer
 from jaxsat.linalg import ensembles
 from jaxsat.networks import normalization
 from jaxsat.networks.parameters import DrawChoices, Params, Trace, draw_parameters
+from jaxsat.networks.protocol import check_network
+from jaxsat.networks.registration import register_network
 
 Fan = Literal["in", "average"]
 
@@ -123,6 +125,11 @@ class MLP:
     def output_width(self) -> int:
         """Width of the output: that of the read-out, or without one that of the last layer."""
         return self.width if self.outputs is None else self.outputs
+
+    @property
+    def input_shape(self) -> tuple[int]:
+        """Shape of one input."""
+        return (self.input_width,)
 
     @property
     def weights(self) -> int:
@@ -223,35 +230,17 @@ def _affine(params: Params, weight: Array, bias: Array, x: Array) -> Array:
     return params.weight_scale * jnp.einsum("i,oi->o", x, weight) + params.bias_scale * bias
 
 
-def _flatten(net: MLP) -> tuple[tuple[tuple[Any, Any], ...], tuple[Any, ...]]:
-    static = tuple(getattr(net, name) for name in STATIC_FIELDS)
-    return tuple((jax.tree_util.GetAttrKey(name), getattr(net, name)) for name in TRACED_FIELDS), static
-
-
-def _unflatten(static: tuple[Any, ...], scales: Any) -> MLP:
-    net = object.__new__(MLP)  # not through __init__: JAX passes placeholders here
-    for name, value in zip(STATIC_FIELDS + TRACED_FIELDS, (*static, *scales), strict=True):
-        object.__setattr__(net, name, value)
-    return net
-
-
 TRACED_FIELDS = ("weight_scale", "bias_scale", "residual_scale")
 STATIC_FIELDS = tuple(field.name for field in dataclasses.fields(MLP) if field.name not in TRACED_FIELDS)
-jax.tree_util.register_pytree_with_keys(MLP, _flatten, _unflatten)
-
-
-def gaussian_input(net: MLP, key: Key[Array, ""]) -> Float[Array, " inputs"]:
-    """Draw the input that is used where none is given: a gaussian direction with mean square exactly 1."""
-    z = jax.random.normal(jax.random.fold_in(key, addresses.INPUT), (net.input_width,))
-    return z * jax.lax.rsqrt(jnp.mean(z * z))
+register_network(MLP, TRACED_FIELDS)
 
 
 def check_net(where: str, net: Any) -> None:
     """Raise unless `net` is an MLP."""
     if not isinstance(net, MLP):
-        raise TypeError(
-            f"{where}: `net` must be an MLP, as in jaxsat.MLP(depth=8, width=64); got {type(net).__name__}."
-        )
+        check_network(where, net)  # says what to use instead of a list, a function, a class
+        came = checks.Shown(type(net).__name__)
+        raise TypeError(checks.refusal(where, "net", "be an MLP, as jaxsat.MLP(depth=8, width=64)", came))
 
 
 def check_scale(what: str, value: Any) -> None:

@@ -5,8 +5,7 @@ import pytest
 
 import jaxsat
 from jaxsat import addresses
-from jaxsat.networks import mlp
-from jaxsat.networks.mlp import gaussian_input
+from jaxsat.networks import gaussian_input, mlp
 
 KEY = addresses.root(7)
 
