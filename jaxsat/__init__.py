@@ -18,6 +18,7 @@ from jaxsat.networks.mlp import MLP
 from jaxsat.networks.recurrent import Recurrent
 from jaxsat.probing import monitoring
 from jaxsat.probing.monitoring import PeriodicProbe, monitor
+from jaxsat.probing.precision_what_if import precision_report
 from jaxsat.probing.prober import probe
 from jaxsat.results import estimates
 from jaxsat.sweeps.sweeping import sweep
@@ -52,6 +53,7 @@ __all__ = [
     "monitoring",
     "networks",
     "precision",
+    "precision_report",
     "probe",
     "saturation",
     "singular_values",

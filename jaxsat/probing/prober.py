@@ -12,14 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsat.checks import Shown, refusal
+from jaxsat.checks import refusal
 from jaxsat.jax_compat import ClosedJaxpr
 from jaxsat.probing.arguments import (
     Split,
     check_alike,
     check_concrete,
-    is_array,
-    names_of,
     same_but_for_numbers,
     split,
 )
@@ -32,12 +30,9 @@ from jaxsat.probing.precision_rules import nonfinite
 from jaxsat.probing.program import ProbeProgram, kept_program
 from jaxsat.probing.report import Report
 from jaxsat.probing.sites import Site, site_records
+from jaxsat.probing.tracing import trace_function
 
 EXCESS = 0.01  # share of zero gradients beyond zero slopes that asks for a second look
-PURE = (
-    "jaxsat.probe: this came up while fn was traced. It must be a pure JAX function of its arguments: pass modules with "
-    "state (Flax nnx) as an argument, or split them with nnx.split and merge(..., copy=True) inside."
-)
 
 
 def probe(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None = None, **kwargs: Any) -> Report:
@@ -175,50 +170,15 @@ def prepare(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | Non
     >>> [ready(x).sites[0].dead_fraction for x in (jnp.ones(4), -jnp.ones(4))]
     [0.0, 1.0]
     """
-    if not callable(fn):
-        raise TypeError(refusal("probe", "fn", "be a function, as in probe(fn, *args)", Shown(type(fn).__name__)))
-    own, given = split(fn), split((args, kwargs))
-    arrays = [*own.arrays, *given.arrays]
-    names = names_of(fn, args, kwargs)
-    check_concrete(arrays, names)
-    outputs: list[str] = []
-
-    def flat(*values):
-        mine, theirs = values[: len(own.arrays)], values[len(own.arrays) :]
-        positional, named = given.joined(theirs)
-        result = own.joined(mine)(*positional, **named)
-        scalar = None if loss is None else loss(result)
-        labelled = [pair for pair in jax.tree_util.tree_flatten_with_path(result)[0] if is_array(pair[1])]
-        outputs[:] = [f"output{jax.tree_util.keystr(path)}" for path, _ in labelled]
-        return [leaf for _, leaf in labelled], scalar
-
-    try:
-        closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*arrays)
-    except Exception as error:
-        error.add_note(PURE)
-        raise
-    check_concrete(closed.consts, ())
-    scalars = _scalars(shapes, loss is not None)
-    which = scalars[0] if len(scalars) == 1 else None
-    made = kept_program(_owner(fn), closed, arrays, which)
-    constants = tuple(jnp.asarray(array) for array in closed.consts)
-    notes = _notes(made, closed, [outputs[i] for i in scalars if i < len(outputs)], which)
-    return Prepared(fn, loss, made, constants, own.arrays, given, names, notes)
+    traced = trace_function("probe", fn, args, kwargs, loss)
+    made = kept_program(_owner(fn), traced.closed, traced.arrays, traced.loss)
+    notes = _notes(made, traced.closed, traced.scalars, traced.loss)
+    return Prepared(fn, loss, made, traced.constants, traced.own, traced.given, traced.names, notes)
 
 
 def _owner(fn: Callable[..., Any]) -> object:
     """Return what a function is known by: its code, so that a lambda made again at the same line is the same."""
     return getattr(inspect.unwrap(fn), "__code__", type(fn))
-
-
-def _scalars(shapes: Any, named: bool) -> list[int]:
-    """Return the indices of the outputs that gradients may be taken of: of `loss` alone, if it is named."""
-    outputs, scalar = shapes
-    if named:
-        if getattr(scalar, "shape", None) != () or not jnp.issubdtype(scalar.dtype, jnp.floating):
-            raise TypeError(refusal("probe", "loss", "take fn's output to one floating scalar", Shown(str(scalar))))
-        return [len(outputs)]
-    return [i for i, s in enumerate(outputs) if s.shape == () and jnp.issubdtype(s.dtype, jnp.floating)]
 
 
 def _is_nonfinite(measured: Measured, found: Sequence[Site]) -> bool:

@@ -19,7 +19,7 @@ from jaxsat.probing.measuring import Measured
 from jaxsat.probing.reader import Context, Use, unchanged
 from jaxsat.probing.reading import read, rule_of
 from jaxsat.probing.survey import SiteDescription, Survey, survey_of
-from jaxsat.probing.values import Arrays, key_of
+from jaxsat.probing.values import Arrays, Value, key_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def probe_program(closed: ClosedJaxpr, leaves: Arrays, loss: int | None) -> Prob
         loss: index of the output that gradients are taken of; None for no gradients.
     """
     found = survey_of(closed, leaves)
-    hear, jaxpr = _measurements(found.sites), closed.jaxpr
+    hear, jaxpr = measurements(found.sites, measuring.forward), closed.jaxpr
 
     def evaluate(constants, leaves, sinks):
         context = Context(rule_of, hear, measuring.tie if sinks else unchanged, cuts=found.cuts)
@@ -124,8 +124,10 @@ def _computation(evaluate: Callable[..., Any], found: Survey, loss: int | None) 
     return compute
 
 
-def _measurements(sites: Sequence[SiteDescription]) -> Callable[[Use], None]:
-    """Return a listener that measures these sites."""
+def measurements(
+    sites: Sequence[SiteDescription], measure: Callable[[SiteDescription, Value, Value], Any]
+) -> Callable[[Use], None]:
+    """Return a listener that writes measure(site, root, end) of each of these sites into the results, under its end."""
     by_end = {site.end: site for site in sites}
 
     def hear(use: Use) -> None:
@@ -137,6 +139,6 @@ def _measurements(sites: Sequence[SiteDescription]) -> Callable[[Use], None]:
                 continue
             root = next((older for older in nodes[i:] if key_of(older.address) == site.root), None)
             if root is not None:
-                results[site.end] = measuring.forward(site, root, node)
+                results[site.end] = measure(site, root, node)
 
     return hear

@@ -126,7 +126,7 @@ def std_interval(values: Values, axis: int = -1) -> Interval:
 def _studentised(count: np.ndarray, skewness: np.ndarray) -> np.ndarray:
     """How far the ends of a mean's interval lie below and above it, in standard errors: (2, *shape)."""
     distinct, which = np.unique(count, return_inverse=True)
-    t = np.array([_student_t(int(n) - 1) for n in distinct])[which].reshape(count.shape)
+    t = np.array([student_t(int(n) - 1) for n in distinct])[which].reshape(count.shape)
     # Sample skewness times the factor that makes it unbiased for normal values, over 6 sqrt(n).
     a = skewness * np.sqrt(np.maximum(count - 1, 0)) / np.maximum(count - 2, 1) / 6
     a = np.where((np.abs(a) > 1e-6) & (count > 2), a, np.nan)
@@ -136,7 +136,7 @@ def _studentised(count: np.ndarray, skewness: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _student_t(freedom: int) -> float:
+def student_t(freedom: int) -> float:
     """The 97.5 % quantile of Student's t; NaN below 1 degree of freedom.
 
     By bisection of the distribution function, which is a finite sum (Abramowitz & Stegun 1964, 26.7.3 and 26.7.4).
