@@ -38,8 +38,12 @@ def shares(x, name):
 
 
 def at_limits(y, limits, name):
-    same = [cast(y, name) == (limit / units(y, name)).astype(ELEMENTS[name]).astype(float) for limit in limits]
-    return sum(np.mean(equal & (y != limit)) for equal, limit in zip(same, limits, strict=True))
+    found = 0.0
+    with np.errstate(over="ignore"):
+        for limit in limits:
+            end = (limit / units(y, name)).astype(ELEMENTS[name]).astype(float)
+            found += np.mean((cast(y, name) == end) & np.isfinite(end) & (y != limit))
+    return found
 
 
 def layers(ws, x):
