@@ -58,6 +58,7 @@ def run():
     # Wide spread on purpose: pre-activations beyond 448 and 65504, activations near 1, gradients down to 1e-38.
     spread = (10.0 ** DRAWS.uniform(-7, 6, size=(40, 1))).astype(np.float32)
     ws = [DRAWS.normal(size=(8, 40)).astype(np.float32), DRAWS.normal(size=(40, 40)).astype(np.float32)]
+    ws[0] *= (10.0 ** DRAWS.uniform(-7, 1, size=40)).astype(np.float32)[None]  # within a block too
     x = spread * DRAWS.normal(size=(40, 8)).astype(np.float32)
     weigh = (10.0 ** DRAWS.uniform(-30, 6, size=(40, 1))).astype(np.float32)
 
@@ -94,7 +95,7 @@ def test_shares_are_those_of_really_casting_each_site(run, name):
 def test_the_example_spreads_over_all_that_can_be_lost(run):
     """The comparison above would pass where nothing is lost: here much is."""
     by = {(row.dtype, row.kind): row for row in run[0].sites}
-    assert by["float16", "tanh"].pre_activation_overflow > 0.05
+    assert by["float16", "tanh"].pre_activation_overflow > 0.02
     assert by["float8_e4m3fn", "tanh"].pre_activation_underflow > 0.2
     assert by["float16", "sigmoid"].gradient_underflow > 0.4
     assert by["bfloat16", "tanh"].activation_at_limit > 0.005
