@@ -95,7 +95,7 @@ def test_shares_are_those_of_really_casting_each_site(run, name):
 def test_the_example_spreads_over_all_that_can_be_lost(run):
     """The comparison above would pass where nothing is lost: here much is."""
     by = {(row.dtype, row.kind): row for row in run[0].sites}
-    assert by["float16", "tanh"].pre_activation_overflow > 0.02
+    assert by["float16", "tanh"].pre_activation_overflow > 0.01
     assert by["float8_e4m3fn", "tanh"].pre_activation_underflow > 0.2
     assert by["float16", "sigmoid"].gradient_underflow > 0.4
     assert by["bfloat16", "tanh"].activation_at_limit > 0.005
