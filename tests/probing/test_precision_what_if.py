@@ -131,5 +131,5 @@ def test_wrong_arguments_are_refused_in_one_line():
         jaxsat.precision_report(jnp.sum, np.ones(3), dtypes=[])
     with pytest.raises(ValueError, match="table: `format` must be 'text' or 'dataframe'"):
         jaxsat.precision_report(jnp.sum, np.ones(3)).table("html")
-    with pytest.raises(TypeError, match="precision_report: `fn` must be a function"):
-        jaxsat.precision_report(3)
+    with pytest.raises(TypeError, match="precision_report: `loss` must take fn's output to one floating scalar"):
+        jaxsat.precision_report(jnp.tanh, np.ones(3), loss=lambda y: y)
