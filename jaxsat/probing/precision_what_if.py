@@ -228,7 +228,7 @@ def _records(
             reached = back[-1, 0] > 0
             order = execution_order(site.address, site.loops, turn)
             for i, name in enumerate(names):
-                numbers = dict(zip(FORWARD, shares[i].tolist(), strict=True))
+                numbers: dict[str, float] = dict(zip(FORWARD, shares[i].tolist(), strict=True))
                 if reached:
                     numbers |= dict(zip(BACKWARD, back[i].tolist(), strict=True))
                     numbers["log2_gradient_max"] = float(back[-1, 1])
