@@ -17,6 +17,7 @@ from jaxsat.measures.scan_spectra import log_singular_values_of_scan
 from jaxsat.networks.mlp import MLP
 from jaxsat.networks.recurrent import Recurrent
 from jaxsat.probing import monitoring
+from jaxsat.probing.coordinates import coordinate_check
 from jaxsat.probing.monitoring import PeriodicProbe, monitor
 from jaxsat.probing.precision_what_if import precision_report
 from jaxsat.probing.prober import probe
@@ -35,6 +36,7 @@ __all__ = [
     "activations",
     "addresses",
     "backpropagated_signal",
+    "coordinate_check",
     "critical_initializer",
     "datasets",
     "ensembles",

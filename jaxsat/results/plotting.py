@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -127,4 +127,26 @@ def sites_figure(
             text.set_color(COLORS[1] if marked[i] else "black")
         fig.align_ylabels()
         fig.tight_layout()
+    return fig
+
+
+def coordinates_figure(widths: Sequence[int], names: Sequence[str], panels: Mapping[str, Sequence[np.ndarray]]):
+    """One panel for each quantity: a line for each layer against the width, both logarithmic."""
+    with style():
+        fig, axes = row_of_panels(len(panels))
+        for ax, (title, lines) in zip(axes, panels.items(), strict=True):
+            for i, (name, line) in enumerate(zip(names, lines, strict=True)):
+                shown = np.where(line > 0, line, np.nan)
+                ax.loglog(
+                    widths,
+                    shown,
+                    color=COLORS[i % len(COLORS)],
+                    marker=MARKERS[i // len(COLORS) % len(MARKERS)],
+                    label=name,
+                )
+            ax.set(xlabel="width", title=title)
+            ax.set_xticks(list(widths), [str(width) for width in widths])
+            ax.minorticks_off()
+        axes[0].set_ylabel("root mean square")
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(names), 4))
     return fig
