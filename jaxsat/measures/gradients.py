@@ -20,9 +20,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
 from jaxsat import addresses, checks
+from jaxsat.measures import by_scan
 from jaxsat.networks import normalization
 from jaxsat.networks.mlp import MLP, check_net
 from jaxsat.networks.parameters import Params, Trace
+from jaxsat.networks.protocol import Network, check_network
 
 
 class Signal(NamedTuple):
@@ -35,8 +37,8 @@ class Signal(NamedTuple):
 def unit_cotangent(net: MLP, key: Key[Array, ""]) -> Float[Array, " outputs"]:
     """Return the cotangent used where no loss is given: gaussian with unit norm, at the network's output."""
     check_net("unit_cotangent", net)
-    z = jax.random.normal(jax.random.fold_in(key, addresses.COTANGENT), (net.output_width,))
-    return z * jax.lax.rsqrt(jnp.sum(z * z))
+    dtype = jnp.result_type(float)
+    return by_scan.drawn_cotangent(key, jax.ShapeDtypeStruct((net.output_width,), dtype))
 
 
 def backpropagated_signal(
@@ -65,38 +67,47 @@ def backpropagated_signal(
 
 
 def log_gradient_norms(
-    net: MLP,
-    params: Params,
-    x: Float[ArrayLike, " inputs"],
-    cotangent: Float[ArrayLike, " outputs"] | None = None,
+    net: Network,
+    params: Any,
+    x: Float[ArrayLike, ...],
+    cotangent: Any = None,
     *,
     key: Key[Array, ""] | None = None,
     every_depth: bool = False,
 ) -> Float[Array, "*depth depth"]:
     """Return ln ||dE/dh_l||, the logarithm of the Euclidean norm of the signal at layers l = 1 .. depth.
 
+    Of a network that is no MLP: ln ||dE/dc_t|| for t = 0 .. T, with c_t the carry of its scan after t steps (c_0: the
+    first). For a recurrent network t is time, and c_t its state.
+
     Args:
-        net, params, x: the network and one input.
+        net, params, x: a network, its parameters and one input.
         cotangent: dE/dy at the output; None draws it, gaussian with unit norm, from `key`.
         key: address of the drawn cotangent; None means ``addresses.root(0)``.
         every_depth: False gives shape (depth,). True gives (depth, depth): row k-1 is the network made of the first
-            k layers (and the read-out, if there is one), columns beyond it are NaN.
+            k layers (and the read-out, if there is one), columns beyond it are NaN. For an MLP only.
 
     Returns: natural logarithms; -inf where the gradient is exactly zero: a dead network, not an underflow on the way back.
 
     Cost: one forward and one backward pass; with every_depth, `depth` cotangents go back together.
 
-    Accuracy: as :func:`backpropagated_signal`.
+    Accuracy: as :func:`backpropagated_signal`; of other networks as ``log_gradient_norms_of_scan``.
 
     Raises:
-        ValueError: `x` or `cotangent` of another width.
+        ValueError: `x` or `cotangent` of another width; every_depth of a network that is no MLP.
+        TypeError: `net` is no network.
 
     >>> net = MLP(depth=4, width=8, activation="identity", ensemble="orthogonal", weight_scale=0.5)
     >>> norms = log_gradient_norms(net, net.init(jax.random.key(0)), jnp.ones(8), jnp.eye(8)[0])
     >>> [round(abs(float(v)), 3) for v in norms / jnp.log(0.5)]  # each orthogonal layer halves it
     [3.0, 2.0, 1.0, 0.0]
     """
-    check_net("log_gradient_norms", net)
+    check_network("log_gradient_norms", net)
+    if not isinstance(net, MLP):
+        if every_depth:
+            rule = f"be False for {type(net).__name__}: only an MLP has the form for every depth"
+            raise ValueError(checks.refusal("log_gradient_norms", "every_depth", rule, True))
+        return by_scan.state_log_gradient_norms(net, params, x, cotangent, key)
     if cotangent is None:
         cotangent = unit_cotangent(net, addresses.root(0) if key is None else key)
     if not every_depth:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,11 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxsat import checks
 from jaxsat.linalg import graded, spectrum
 from jaxsat.linalg.graded_steps import Factor
+from jaxsat.measures import by_scan
 from jaxsat.networks import normalization
 from jaxsat.networks.mlp import MLP, check_net
 from jaxsat.networks.parameters import Params
+from jaxsat.networks.protocol import Network, check_network
 
 
 class Factors(NamedTuple):
@@ -32,9 +34,13 @@ class Factors(NamedTuple):
 
 
 def jacobian(
-    net: MLP, params: Params, x: Float[ArrayLike, " inputs"], *, every_depth: bool = False
+    net: Network, params: Any, x: Float[ArrayLike, ...], *, every_depth: bool = False
 ) -> Float[Array, "*depth outputs inputs"]:
     """Return dy/dx of the network at one input, exact up to rounding.
+
+    Of a network that is no MLP: d c_T / d c_0, with c_0 and c_T the first and the last carry of its scan, each as a vector
+    of all its numbers. For a recurrent network this is the Jacobian of the state over all steps. A read-out is not part
+    of it. With every_depth, shape (T, n, n): of d c_t / d c_0 for t = 1 .. T.
 
     Forward mode where the output is at least as wide as the input, reverse mode otherwise. With every_depth, shape
     (depth, width, inputs): dx_l/dx_0 for l = 1 .. depth, from one forward pass, without the read-out.
@@ -48,7 +54,9 @@ def jacobian(
     >>> bool(jnp.allclose(j @ j.T, 16 * jnp.eye(3), atol=1e-4))
     True
     """
-    check_net("jacobian", net)
+    check_network("jacobian", net)
+    if not isinstance(net, MLP):
+        return by_scan.state_jacobian(net, params, x, every_step=every_depth)
     x = jnp.asarray(x, params.first.dtype)
     if every_depth:
         return jax.jacfwd(lambda x: net.trace(params, x).activations)(x)
@@ -65,8 +73,10 @@ def factors(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) -> Factors
     return _layers(net, params.scaled(), x)
 
 
-def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) -> Float[Array, " k"]:
+def singular_values(net: Network, params: Any, x: Float[ArrayLike, ...]) -> Float[Array, " k"]:
     """Return the singular values of dy/dx at one input, descending, by a dense decomposition: k = min(outputs, inputs) of them.
+
+    Of a network that is no MLP: those of its :func:`jacobian`, of the last carry with respect to the first.
 
     Accuracy: absolute, about eps * depth times the largest; what lies below ``eps * max(outputs, inputs) * s_1`` is
     rounding noise (see ``spectrum.singular_values_of_matrix``), in float32 half the spectrum of tanh networks of width 64
@@ -78,15 +88,17 @@ def singular_values(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) ->
     >>> [round(float(s), 4) for s in singular_values(net, net.init(jax.random.key(0)), jnp.ones(4))]
     [8.0, 8.0, 8.0, 8.0]
     """
-    check_net("singular_values", net)
+    check_network("singular_values", net)
+    if not isinstance(net, MLP):
+        return spectrum.decomposed(by_scan.state_jacobian(net, params, x))
     return spectrum.decomposed(_transposed_product(net, params, x))
 
 
 @overload
 def log_singular_values(
-    net: MLP,
-    params: Params,
-    x: Float[ArrayLike, " inputs"],
+    net: Network,
+    params: Any,
+    x: Float[ArrayLike, ...],
     *,
     every_depth: bool = False,
     with_error: Literal[False] = False,
@@ -95,17 +107,19 @@ def log_singular_values(
 
 @overload
 def log_singular_values(
-    net: MLP, params: Params, x: Float[ArrayLike, " inputs"], *, every_depth: bool = False, with_error: Literal[True]
+    net: Network, params: Any, x: Float[ArrayLike, ...], *, every_depth: bool = False, with_error: Literal[True]
 ) -> tuple[Float[Array, " k"], Float[Array, " k"]]: ...
 
 
 def log_singular_values(
-    net: MLP, params: Params, x: Float[ArrayLike, " inputs"], *, every_depth: bool = False, with_error: bool = False
+    net: Network, params: Any, x: Float[ArrayLike, ...], *, every_depth: bool = False, with_error: bool = False
 ) -> Float[Array, "*depth k"] | tuple[Float[Array, " k"], Float[Array, " k"]]:
     """Return ln of every singular value of dy/dx at one input, descending, to high relative accuracy at any depth.
 
+    Of a network that is no MLP: those of its :func:`jacobian`, of the last carry with respect to the first.
+
     Args:
-        net, params, x: the network and one input.
+        net, params, x: a network, its parameters and one input.
         every_depth: shape (depth, k): of dx_l/dx_0 for l = 1 .. depth, from one pass, without the read-out;
             k = min(width, inputs).
         with_error: return a pair: the values, and an estimate of the error of each, as
@@ -124,9 +138,11 @@ def log_singular_values(
     >>> bool(jnp.all(jnp.abs(logs - 1000 * jnp.log(0.5)) < 1e-2))  # exp(-693) is not a number in float32
     True
     """
-    check_net("log_singular_values", net)
+    check_network("log_singular_values", net)
     if every_depth and with_error:
         raise ValueError(checks.refusal("log_singular_values", "with_error", "be False with every_depth=True", True))
+    if not isinstance(net, MLP):
+        return by_scan.state_log_singular_values(net, params, x, every_step=every_depth, with_error=with_error)
     stacks = _graded_factors(net, params, x, readout=not every_depth)
     if with_error:
         return graded.log_singular_values_with_errors(stacks)

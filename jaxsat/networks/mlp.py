@@ -16,7 +16,7 @@ of depth l, and networks that differ in scale or activation only are compared on
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import jax
@@ -29,7 +29,7 @@ from jaxsat.activations import Activation
 from jaxsat.jax_compat import Tracer
 from jaxsat.linalg import ensembles
 from jaxsat.networks import normalization
-from jaxsat.networks.parameters import DrawChoices, Params, Trace, draw_parameters
+from jaxsat.networks.parameters import DrawChoices, Params, Trace, draw_parameters, params_of_layers
 from jaxsat.networks.protocol import check_network
 from jaxsat.networks.registration import register_network
 
@@ -173,10 +173,55 @@ class MLP:
                 dE/dh_l.
         """
         (last, _), _ = self._layers(params, self._checked(params, x), shifts)
+        return self.read_out(params, last)
+
+    def read_out(self, params: Params, carry: Float[Array, " width"]) -> Float[Array, " outputs"]:
+        """Return the output that belongs to the activations of the last layer."""
         if params.readout is None:
-            return last
+            return carry
         assert params.readout_bias is not None
-        return _affine(params, params.readout, params.readout_bias, last)
+        return _affine(params, params.readout, params.readout_bias, carry)
+
+    def scan(self, params: Params, x: Float[ArrayLike, " inputs"]) -> tuple[Callable[[Any, Any], Any], Any, Any]:
+        """Return the network as a loop over layers: ``step(x, (weight, bias)) -> x``, the first x, and what is looped over.
+
+        The first x is the input, if that is as wide as a layer. Otherwise it is x_1, and the loop begins with layer 2.
+        The read-out is not part of the loop: ``apply`` is ``read_out(params, last x)``.
+        """
+        x = self._checked(params, x)
+        hidden = jnp.stack(params.hidden) if isinstance(params.hidden, tuple) and params.hidden else params.hidden
+        layers = hidden, params.biases[1:]
+        if self.input_width == self.width:
+            layers = jnp.concatenate([params.first[None], jnp.asarray(hidden)]), params.biases
+        else:
+            x, _ = self._layer(params, x, (params.first, params.biases[0]), None, None)
+
+        def step(x: Array, layer: tuple[Array, Array]) -> Array:
+            return self._layer(params, x, layer, None, params.residual_scale)[0]
+
+        return step, x, layers
+
+    def params(self, layers: Sequence[Any], *, layout: str) -> Params:
+        """Return parameters made of weights that you have, for instance those of a trained network.
+
+        Args:
+            layers: for each layer from the input on, and for the read-out if there is one: a pair (weight, bias), or a
+                weight alone, whose bias is then 0.
+            layout: "x @ w" where a weight has shape (n_in, n_out), as in Flax and Keras; "w @ x" where it has shape
+                (n_out, n_in), as in PyTorch and Equinox. There is no default: a square matrix does not show which it is.
+
+        Returns: parameters with all scales 1, so that the weights act as they are; the residual scale is this network's.
+
+        Raises:
+            ValueError: another number of layers, weights or biases of another shape.
+            TypeError: something that is no list of layers.
+
+        >>> net = MLP(depth=1, width=2, activation="relu", inputs=3, outputs=1)
+        >>> params = net.params([(jnp.ones((3, 2)), jnp.zeros(2)), jnp.array([[1.0], [-1.0]])], layout="x @ w")
+        >>> net.apply(params, jnp.ones(3)).tolist()
+        [0.0]
+        """
+        return params_of_layers(self.draw_choices, layers, layout, self.residual_scale)
 
     def trace(self, params: Params, x: Float[ArrayLike, " inputs"]) -> Trace:
         """Return the pre-activations and activations of each layer for one input."""
@@ -185,44 +230,54 @@ class MLP:
 
     def _checked(self, params: Params, x: ArrayLike) -> Array:
         """Return the input in the dtype of the parameters; raise unless shapes fit."""
-        if jnp.shape(x) != (self.input_width,):
-            raise ValueError(
-                f"MLP: `x` must be one input of shape ({self.input_width},); got {jnp.shape(x)}. "
-                "Use jax.vmap for a batch, or set `inputs`."
+        if not isinstance(params, Params):
+            came = checks.Shown(type(params).__name__)
+            remedy = (
+                "net.params(layers, layout=...) makes them of weights that you have; "
+                "jaxsat.spectrum.log_singular_values_of_product(weights) takes a list of matrices as it is."
             )
+            raise TypeError(checks.refusal("MLP", "params", "be made by init, or by net.params", came, remedy))
         if (params.residual_scale is None) != (self.residual_scale is None):
             raise ValueError(
                 f"MLP: `params` must have a residual scale where the network has one, and none where it has none; got "
                 f"{params.residual_scale} for a network with {self.residual_scale}. Use params._replace(residual_scale=...)."
             )
+        if jnp.shape(x) != (self.input_width,):
+            raise ValueError(
+                f"MLP: `x` must be one input of shape ({self.input_width},); got {jnp.shape(x)}. "
+                "Use jax.vmap for a batch, or set `inputs`."
+            )
         return jnp.asarray(x, params.first.dtype)
 
     @jax.jit
     def _layers(self, params: Params, x: Array, shifts: Array | None) -> tuple[tuple[Array, Trace], Trace]:
-        def layer(x, inputs, a):
-            (weight, bias), shift = inputs
-            h, deviation = _affine(params, weight, bias, x), None
-            if self.normalization is not None:
-                h, deviation = normalization.layer_normalized(h)
-            if shift is not None:
-                h = h + shift
-            x = self.phi(h) if a is None else x + a * self.phi(h)
-            return x, Trace(h, x, deviation)
-
         below, above = (None, None) if shifts is None else (shifts[0], shifts[1:])
         a = params.residual_scale
-        x, first = layer(x, ((params.first, params.biases[0]), below), a if self.first_has_skip else None)
+        first_a = a if self.first_has_skip else None
+        x, first = self._layer(params, x, (params.first, params.biases[0]), below, first_a)
         if isinstance(params.hidden, tuple):  # written out: a loop would copy every matrix and every gradient
             traces = []
             for index, weight in enumerate(params.hidden):
                 shift = None if above is None else above[index]
-                x, trace = layer(x, ((weight, params.biases[index + 1]), shift), a)
+                x, trace = self._layer(params, x, (weight, params.biases[index + 1]), shift, a)
                 traces.append(trace)
             empty = jax.tree.map(lambda leaf: jnp.zeros((0, *leaf.shape), leaf.dtype), first)
             return (x, first), jax.tree.map(lambda *leaves: jnp.stack(leaves), *traces) if traces else empty
         layers = ((params.hidden, params.biases[1:]), above)
-        x, rest = jax.lax.scan(lambda x, inputs: layer(x, inputs, a), x, layers)
+        x, rest = jax.lax.scan(lambda x, inputs: self._layer(params, x, *inputs, a), x, layers)
         return (x, first), rest
+
+    def _layer(
+        self, params: Params, x: Array, weights: tuple[Array, Array], shift: Array | None, a: Array | None
+    ) -> tuple[Array, Trace]:
+        """Return what one layer makes of x, and its trace; `a` is the residual scale where it has a skip connection."""
+        h, deviation = _affine(params, *weights, x), None
+        if self.normalization is not None:
+            h, deviation = normalization.layer_normalized(h)
+        if shift is not None:
+            h = h + shift
+        x = self.phi(h) if a is None else x + a * self.phi(h)
+        return x, Trace(h, x, deviation)
 
 
 def _affine(params: Params, weight: Array, bias: Array, x: Array) -> Array:

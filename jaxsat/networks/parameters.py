@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxsat import addresses
+from jaxsat import addresses, checks
 from jaxsat.linalg import ensembles
 from jaxsat.linalg.lapack import after
 
@@ -108,3 +109,69 @@ def draw_parameters(choices: DrawChoices, key: Array) -> Params:
     return Params(
         first, hidden, jax.vmap(lambda key: biases(key, width))(bias_keys[1:]), readout, readout_bias, one, one
     )
+
+
+LAYOUTS = ("x @ w", "w @ x")
+
+
+def params_of_layers(net: DrawChoices, layers: Sequence[Any], layout: str, residual_scale: Any) -> Params:
+    """Return parameters made of weights that exist; see :meth:`MLP.params`."""
+    where = "MLP.params"
+    checks.one_of(where, "layout", layout, LAYOUTS, "say how a weight w acts")
+    if not isinstance(layers, (list, tuple)):
+        remedy = "Write [(w, b), ...], from the input on."
+        came = checks.Shown(type(layers).__name__)
+        raise TypeError(checks.refusal(where, "layers", "be a list of (weight, bias)", came, remedy))
+    shapes = [(net.width, net.inputs), *[(net.width, net.width)] * (net.depth - 1)]
+    shapes += [] if net.outputs is None else [(net.outputs, net.width)]
+    if len(layers) != len(shapes):
+        rule = f"have {len(shapes)} layers ({net.depth} of depth, {'no' if net.outputs is None else 'and a'} read-out)"
+        remedy = "Set `depth`, and `outputs` where the last layer has no activation."
+        raise ValueError(checks.refusal(where, "layers", rule, checks.Shown(len(layers)), remedy))
+    pairs = [_layer_of(where, i, *each, layout) for i, each in enumerate(zip(layers, shapes, strict=True))]
+    with jax.numpy_dtype_promotion("standard"):
+        dtype = jnp.result_type(*(array for pair in pairs for array in pair))
+    weights, biases = ([jnp.asarray(array, dtype) for array in part] for part in zip(*pairs, strict=True))
+    one, a = jnp.ones((), dtype), residual_scale
+    hidden = jnp.stack(weights[1 : net.depth]) if net.depth > 1 else jnp.zeros((0, net.width, net.width), dtype)
+    ends = (None, None) if net.outputs is None else (weights[-1], biases[-1])
+    return Params(
+        weights[0],
+        hidden,
+        jnp.stack(biases[: net.depth]),
+        *ends,
+        one,
+        one,
+        None if a is None else jnp.asarray(a, dtype),
+    )
+
+
+def _layer_of(where: str, index: int, given: Any, shape: tuple[int, int], layout: str) -> tuple[Array, Array]:
+    """Return weight (n_out, n_in) and bias of one layer, checked."""
+    weight, bias = given if isinstance(given, (list, tuple)) and len(given) == 2 else (given, None)
+    name, transposed = f"layers[{index}]", layout == "x @ w"
+    weight = _real(where, name, weight)
+    expected = shape[::-1] if transposed else shape
+    if weight.shape != expected:
+        other = LAYOUTS[1 - LAYOUTS.index(layout)]
+        remedy = f"Is the layout {other!r}?" if weight.shape == expected[::-1] else ""
+        rule = f"have a weight of shape {expected} with the layout {layout!r}"
+        raise ValueError(checks.refusal(where, name, rule, checks.Shown(weight.shape), remedy))
+    if bias is None:
+        return weight.T if transposed else weight, jnp.zeros(shape[0], weight.dtype)
+    bias = _real(where, name, bias)
+    if bias.shape != shape[:1]:
+        raise ValueError(checks.refusal(where, name, f"have a bias of shape {shape[:1]}", checks.Shown(bias.shape)))
+    return weight.T if transposed else weight, bias
+
+
+def _real(where: str, name: str, given: Any) -> Array:
+    try:
+        array = jnp.asarray(given)
+    except (TypeError, ValueError):
+        came = checks.Shown(type(given).__name__)
+        raise TypeError(checks.refusal(where, name, "be a pair (weight, bias) of arrays", came)) from None
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        rule = "hold floating-point numbers"
+        raise TypeError(checks.refusal(where, name, rule, checks.Shown(f"dtype {array.dtype}")))
+    return array
