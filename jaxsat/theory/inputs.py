@@ -21,12 +21,14 @@ def checked(where: str, activation: Any, **numbers: Any) -> Activation:
     return activations.get(activation)
 
 
-def check_number(where: str, name: str, number: Any, positive: bool = False) -> None:
-    """Raise unless it is one real number, finite and >= 0 (or > 0). Tracers pass."""
+def check_number(where: str, name: str, number: Any, positive: bool = False, signed: bool = False) -> None:
+    """Raise unless it is one real number, finite and >= 0 (or > 0, or of any sign). Tracers pass."""
     if isinstance(number, Tracer):
         return
     remedy = "Batches go through jax.vmap." if np.ndim(number) else ""
-    if positive:
+    if signed:
+        checks.number(where, name, number, remedy=remedy)
+    elif positive:
         checks.number(where, name, number, above=0.0, remedy=remedy)
     else:
         checks.number(where, name, number, least=0.0, remedy=remedy)
@@ -46,9 +48,9 @@ def in_double(fn: Any, phi: Activation, *numbers: Any) -> Any:
         return jax.tree.map(lambda a: a.astype(default) if jnp.issubdtype(a.dtype, jnp.floating) else a, found)
 
 
-def check_correlation(where: str, c: Any) -> None:
+def check_correlation(where: str, c: Any, name: str = "c") -> None:
     if not isinstance(c, Tracer) and not np.all(np.abs(np.asarray(c, float)) <= 1):
-        raise ValueError(checks.refusal(where, "c", "be a correlation, from -1 to 1", c))
+        raise ValueError(checks.refusal(where, name, "be a correlation, from -1 to 1", c))
 
 
 def widths_of_layers(where: str, depth: Any, width: Any, name: str = "width") -> tuple[int, ...]:

@@ -153,10 +153,12 @@ def _mean_field(phi: Activation, w: Array, b: Array, start: Array, slack: float)
     diverges = jnp.isinf(q)
     by_chi = jnp.where(jnp.abs(chi - 1) <= neutral, 2, jnp.where(chi > 1, 1, 0))
     code = jnp.where(diverges, 3, jnp.where(settles, by_chi, 4))
-    return MeanField(q, chi, chi_q, c, chi_c, _scale(chi_q, neutral), _scale(chi_c, neutral), settles & ~diverges, code)
+    return MeanField(
+        q, chi, chi_q, c, chi_c, decay_scale(chi_q, neutral), decay_scale(chi_c, neutral), settles & ~diverges, code
+    )
 
 
-def _scale(chi: Array, neutral: float) -> Array:
+def decay_scale(chi: Array, neutral: float) -> Array:
     """-1 / ln|chi|; inf where nothing decays, and 0 at 0."""
     near = jnp.abs(chi) >= 1 - neutral
     log = jnp.log(jnp.where(near | (chi == 0), 2.0, jnp.abs(chi)))
