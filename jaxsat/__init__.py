@@ -12,8 +12,8 @@ from jaxsat.measures import gradients, saturation
 from jaxsat.measures.gradients import backpropagated_signal, log_gradient_norms
 from jaxsat.measures.jacobians import factors, jacobian, log_singular_values, singular_values
 from jaxsat.measures.scan_exponents import lyapunov_exponents_of_scan
-from jaxsat.measures.scan_gradients import log_gradient_norms_of_scan
-from jaxsat.measures.scan_spectra import log_singular_values_of_scan
+from jaxsat.measures.scan_gradients import gradients_of_scan, log_gradient_norms_of_scan
+from jaxsat.measures.scan_spectra import leading_log_singular_values_of_scan, log_singular_values_of_scan
 from jaxsat.networks.mlp import MLP
 from jaxsat.networks.recurrent import Recurrent
 from jaxsat.probing import monitoring
@@ -43,8 +43,10 @@ __all__ = [
     "estimates",
     "factors",
     "gradients",
+    "gradients_of_scan",
     "jacobian",
     "krylov",
+    "leading_log_singular_values_of_scan",
     "log_gradient_norms",
     "log_gradient_norms_of_scan",
     "log_singular_values",

@@ -44,6 +44,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxsat.linalg import graded_derivatives, graded_errors, graded_steps, graded_svd
+from jaxsat.linalg.double import in_double
 from jaxsat.linalg.elimination import eliminated
 from jaxsat.linalg.graded_steps import Factor, Graded
 from jaxsat.linalg.lapack import after, again_if
@@ -123,9 +124,12 @@ def _values_of_every_layer(stacks: Sequence[Factor], steps: Steps) -> tuple[list
 def _in_float64(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]], stacks: Sequence[Factor]) -> Any:
     """Return what `run` gives in float64, in the caller's dtype."""
     dtype = stacks[0].weight.dtype
-    with jax.enable_x64(True):
+
+    def work(stacks):
         values = _by_sound_steps(run, dtype, graded_steps.narrowed(stacks))
         return jax.tree.map(lambda a: a.astype(dtype), values)
+
+    return in_double(work)(list(stacks))
 
 
 def log_singular_values_with_errors(stacks: Sequence[Factor]) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
@@ -134,11 +138,14 @@ def log_singular_values_with_errors(stacks: Sequence[Factor]) -> tuple[Float[Arr
     Always layer by layer, for single precision too. No derivative.
     """
     dtype, smaller = stacks[0].weight.dtype, min(stacks[-1].weight.shape[-2], stacks[0].weight.shape[-1])
-    with jax.enable_x64(True):
-        values, errors = _with_errors(graded_steps.in_float64(list(stacks)))
+
+    def work(stacks):
+        values, errors = _with_errors(graded_steps.in_float64(stacks))
         eps = 0.0 if dtype == jnp.float64 else float(jnp.finfo(dtype).eps)
         rounding = eps * jnp.where(jnp.isfinite(values), jnp.abs(values), 0.0)
-        values, errors = values[:smaller].astype(dtype), (errors + rounding)[:smaller].astype(dtype)
+        return values[:smaller].astype(dtype), (errors + rounding)[:smaller].astype(dtype)
+
+    values, errors = in_double(work)(list(stacks))
     lost = smaller - values.size
     return jnp.pad(values, (0, lost), constant_values=-jnp.inf), jnp.pad(errors, (0, lost))
 

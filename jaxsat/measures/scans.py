@@ -6,6 +6,7 @@ layers. The carry may be any pytree of floating-point arrays. Its numbers, leaf 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,15 +16,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxsat import checks
+from jaxsat.activations.full_slopes import with_full_slopes
 from jaxsat.checks import Shown, refusal
-from jaxsat.jax_compat import Tracer
+from jaxsat.jax_compat import Tracer, eval_jaxpr, opened
+
+Step = Callable[[Any, Any], Any]
 
 
 class VectorScan(NamedTuple):
     """A scan between vectors.
 
     Attributes:
-        step: (state, x) -> state, vectors of n numbers.
+        step: (state, x) -> state, vectors of n numbers; slopes of sigmoids do not cancel (see ``full_slopes``).
         state: the first state.
         xs: the inputs, or None.
         length: the number of steps.
@@ -37,8 +41,136 @@ class VectorScan(NamedTuple):
     carry_of: Callable[[Array], Any]
 
 
-def vector_scan(where: str, step: Callable[[Any, Any], Any], carry: Any, xs: Any, length: int | None) -> VectorScan:
-    """Return a scan as a function between vectors. No number is computed, and nothing is compiled.
+def vector_scan(step: Step, carry: Any, xs: Any, length: int) -> VectorScan:
+    """Return a scan, checked before, as a function between vectors of the carry's widest dtype, float32 at least."""
+    leaves, tree = jax.tree.flatten(jax.tree.map(jnp.asarray, carry))
+    widest = max((leaf.dtype for leaf in leaves), key=lambda dtype: dtype.itemsize)
+    dtype = widest if widest.itemsize >= 4 else jnp.dtype(jnp.float32)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+
+    def carry_of(state: Array) -> Any:
+        parts = jnp.split(state, ends[:-1])
+        parts = [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)]
+        return jax.tree.unflatten(tree, parts)
+
+    def vector_step(state: Array, x: Any) -> Array:
+        return vector_of(step(carry_of(state), x), dtype)
+
+    return VectorScan(with_full_slopes(vector_step), vector_of(leaves, dtype), xs, length, carry_of)
+
+
+def vector_of(tree: Any, dtype: Any) -> Float[Array, " n"]:
+    """Return the numbers of a pytree as one vector."""
+    return jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in jax.tree.leaves(tree)])
+
+
+def as_static(step: Step) -> Step:
+    """Return a step that can be a static argument of ``jax.jit``: the same one where it can be hashed."""
+    try:
+        hash(step)
+    except TypeError:
+        return lambda carry, x: step(carry, x)
+    return step
+
+
+# --- derivatives of a step ---------------------------------------------------------------------------------------
+
+
+def with_derivative(step: Step, state: Float[Array, " n"], x: Any) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
+    """Return the next state, and its derivative with respect to the state (h = J x)."""
+    new, push = jax.linearize(lambda state: step(state, x), state)
+    return new, jax.vmap(push, in_axes=1, out_axes=1)(jnp.eye(state.size, dtype=state.dtype))
+
+
+class ClosedStep(NamedTuple):
+    """A step between vectors as a function of all that it depends on: of what it closed over, too.
+
+    It is traced in the caller's precision, and may be run where float64 is on.
+
+    Attributes:
+        constants: what the step closes over.
+        step: (constants, state, x) -> state.
+        push: (constants, state, x, xt) -> the next state, and xt J^T in float64, with directions as rows. In single
+            precision J is made first, and then multiplied in float64.
+    """
+
+    constants: list[Any]
+    step: Callable[[Any, Array, Any], Array]
+    push: Callable[[Any, Array, Any, Array], tuple[Array, Array]]
+
+    @classmethod
+    def of(cls, scan: VectorScan) -> ClosedStep:
+        """Return the step of a scan."""
+        first = first_of(scan.xs)
+        body, constants = opened(jax.make_jaxpr(scan.step)(scan.state, first))
+
+        def step(constants, state, x):
+            return eval_jaxpr(body, constants, state, *jax.tree.leaves(x))[0]
+
+        def derivative(constants, state, x):
+            return with_derivative(functools.partial(step, constants), state, x)
+
+        both = _traced(derivative, list(constants), scan.state, first)
+
+        def by_derivative(constants, state, x, xt):
+            state, jacobian = both(constants, state, x)
+            return state, jnp.einsum("rn,mn->rm", xt, jacobian.astype(jnp.float64))
+
+        def directly(constants, state, x, xt):
+            new, push = jax.linearize(lambda state: step(constants, state, x), state)
+            return new, jax.vmap(push)(xt)
+
+        return cls(list(constants), step, directly if scan.state.dtype == jnp.float64 else by_derivative)
+
+    def moves(self, scan: VectorScan, directions: Float[Array, "r n"]) -> tuple[Callable, Callable]:
+        """Return (constants, state, x, xt) -> (state, xt J^T) and (constants, (), (state, x), xt) -> ((), xt J).
+
+        Args:
+            scan: that of this step.
+            directions: of the shape that is moved, in the carry's dtype: the products are made in it.
+        """
+
+        def forth(constants, state, x, xt):
+            new, push = jax.linearize(lambda state: self.step(constants, state, x), state)
+            return new, jax.vmap(push)(xt)
+
+        def back(constants, state, x, xt):
+            return jax.vmap(jax.vjp(lambda state: self.step(constants, state, x), state)[1])(xt)[0]
+
+        examples = self.constants, scan.state, first_of(scan.xs), directions
+        push, pull = _traced(forth, *examples), _traced(back, *examples)
+
+        def pushed(constants, state, x, xt):
+            state, xt = push(constants, state, x, xt.astype(directions.dtype))
+            return state, xt.astype(jnp.float64)
+
+        def pulled(constants, _, at, xt):
+            return (), pull(constants, *at, xt.astype(directions.dtype)).astype(jnp.float64)
+
+        return pushed, pulled
+
+
+def first_of(xs: Any) -> Any:
+    """Return the inputs of the first step."""
+    return jax.tree.map(lambda a: jnp.asarray(a)[0], xs)
+
+
+def _traced(fn: Callable[..., Any], *examples: Any) -> Callable[..., Any]:
+    """Return a function as it is traced here, with the dtypes that it has here."""
+    closed, shapes = jax.make_jaxpr(fn, return_shape=True)(*examples)
+    body, constants = opened(closed)
+
+    def again(*args: Any) -> Any:
+        return jax.tree.unflatten(jax.tree.structure(shapes), eval_jaxpr(body, constants, *jax.tree.leaves(args)))
+
+    return again
+
+
+# --- checks: no number is computed, nothing is compiled ----------------------------------------------------------
+
+
+def checked_length(where: str, step: Step, carry: Any, xs: Any, length: int | None) -> int:
+    """Return the number of steps of a scan that is as it must be.
 
     Raises:
         TypeError: a step that cannot be called, a carry that is not floating-point, a step that returns another structure
@@ -50,26 +182,7 @@ def vector_scan(where: str, step: Callable[[Any, Any], Any], carry: Any, xs: Any
     check_floating(where, "carry", carry, "Integers have no gradient; give them in `xs`.")
     length = _length(where, xs, length)
     _check_step(where, step, carry, xs)
-    carry = jax.tree.map(jnp.asarray, carry)
-    leaves, tree = jax.tree.flatten(carry)
-    widest = max((leaf.dtype for leaf in leaves), key=lambda dtype: dtype.itemsize)
-    dtype = widest if widest.itemsize >= 4 else jnp.dtype(jnp.float32)
-    sizes = [leaf.size for leaf in leaves]
-
-    def carry_of(state: Array) -> Any:
-        parts = jnp.split(state, np.cumsum(sizes)[:-1])
-        parts = [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)]
-        return jax.tree.unflatten(tree, parts)
-
-    def vector_step(state: Array, x: Any) -> Array:
-        return vector_of(step(carry_of(state), x), dtype)
-
-    return VectorScan(vector_step, vector_of(carry, dtype), xs, length, carry_of)
-
-
-def vector_of(tree: Any, dtype: Any) -> Float[Array, " n"]:
-    """Return the numbers of a pytree as one vector."""
-    return jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in jax.tree.leaves(tree)])
+    return length
 
 
 def check_floating(where: str, name: str, tree: Any, remedy: str = "") -> None:
@@ -105,7 +218,7 @@ def _length(where: str, xs: Any, length: int | None) -> int:
     return lengths[0]
 
 
-def _check_step(where: str, step: Callable[[Any, Any], Any], carry: Any, xs: Any) -> None:
+def _check_step(where: str, step: Step, carry: Any, xs: Any) -> None:
     def shapes(carry: Any, xs: Any) -> Any:
         return carry, step(carry, jax.tree.map(lambda a: a[0], xs))
 

@@ -15,8 +15,9 @@ from jax import export
 import jaxsat
 from jaxsat import krylov, saturation, spectrum
 from jaxsat.linalg import ensembles, graded, magnitudes
-from jaxsat.measures import gradients, jacobians
+from jaxsat.measures import gradients, jacobians, scan_exponents, scan_gradients, scan_spectra
 
+SCANS = (scan_exponents, scan_gradients, scan_spectra)
 PLATFORMS = ["cuda", "rocm", "tpu"]
 NET = jaxsat.MLP(depth=3, width=4, inputs=3, outputs=2, bias_scale=0.1)
 
@@ -43,6 +44,19 @@ def growing(w, logs):
     return product(w, logs)[0]
 
 
+def cell(h, x):
+    return jnp.tanh(h + x)
+
+
+def scaled_cell(w, h, x):
+    return jnp.tanh(w * h + x)
+
+
+def over_time(function, *rest, **options):
+    return lambda h, xs, *others: function(cell, h, xs, *rest, *others, **options)
+
+
+STATE, XS = of(3), of(4, 3)
 KEY = jax.eval_shape(lambda: jaxsat.addresses.root(0))
 QUADRATURE = krylov.Quadrature(of(2, 4), of(2, 4), 6)
 
@@ -99,6 +113,15 @@ CASES = {
     "activation_percentiles": (saturation.activation_percentiles, of(5, 4)),
     "off_units": (saturation.off_units, of(5, 4)),
     "activation_histogram": (lambda h: saturation.activation_histogram("tanh", h, 8), of(5, 4)),
+    "log_singular_values_of_scan": (over_time(jaxsat.log_singular_values_of_scan), STATE, XS),
+    "log_singular_values_of_scan, with error": (over_time(jaxsat.log_singular_values_of_scan, with_error=True), STATE, XS),
+    "log_singular_values_of_scan, every step": (over_time(jaxsat.log_singular_values_of_scan, True), STATE, XS),
+    "leading_log_singular_values_of_scan": (over_time(jaxsat.leading_log_singular_values_of_scan, 2), STATE, XS),
+    "log_gradient_norms_of_scan": (over_time(jaxsat.log_gradient_norms_of_scan), STATE, XS, STATE),
+    "gradients_of_scan": (
+        lambda w, h, xs: jaxsat.gradients_of_scan(scaled_cell, h, xs, h, params=w).params.log_norms, STATE, STATE, XS
+    ),
+    "lyapunov_exponents_of_scan": (over_time(jaxsat.lyapunov_exponents_of_scan), STATE, XS),
 }  # fmt: skip
 
 
@@ -111,8 +134,14 @@ def test_lowers_for_accelerators_in_single_precision(name):
 
 def test_no_public_function_is_left_out():
     tested = {name.split(",")[0].split(" of ")[0] for name in CASES}
-    apart = {"get", "named_scale", "wide", "signal_of_trace"}  # on names, numbers and dtypes; the last within others
-    for module in (spectrum, krylov, ensembles, magnitudes, jacobians, gradients, saturation):
+    apart = {
+        "get",
+        "named_scale",
+        "wide",
+        "signal_of_trace",
+        "factors_of_steps",
+    }  # on names, numbers and dtypes; the last within others
+    for module in (spectrum, krylov, ensembles, magnitudes, jacobians, gradients, saturation, *SCANS):
         own = {
             name
             for name, value in inspect.getmembers(module, inspect.isfunction)

@@ -57,10 +57,32 @@ def test_a_state_is_the_numbers_of_the_carry_leaf_after_leaf():
         return {"b": 2 * carry["b"], "a": (carry["a"][0] + x,)}
 
     carry = {"a": (np.zeros((2, 1)),), "b": np.float32(3)}
-    scan = vector_scan("here", step, carry, np.arange(2.0), None)
+    scan = vector_scan(step, carry, np.arange(2.0), 2)
     assert scan.length == 2
     assert scan.state.tolist() == [0, 0, 3]
     assert scan.step(scan.state, 5.0).tolist() == [5, 5, 6]
     back = scan.carry_of(scan.state)
     assert jax.tree.map(lambda a: (a.shape, a.dtype.name), back) == {"a": (((2, 1), "float64"),), "b": ((), "float32")}
     assert scan.step(jnp.zeros(3), 1.0).dtype == jnp.float64
+
+
+class Cell:
+    """A step that cannot be hashed, as a module of arrays."""
+
+    __hash__ = None
+
+    def __call__(self, carry, x):
+        return 0.5 * carry
+
+
+def test_a_step_that_cannot_be_hashed_is_a_step():
+    norms = jaxsat.log_gradient_norms_of_scan(Cell(), np.ones(2), np.ones(3), np.array([1.0, 0]))
+    np.testing.assert_allclose(norms, np.arange(-3, 1) * np.log(2), rtol=1e-14, atol=1e-15)
+
+
+def test_one_step_is_compiled_once(compilations):
+    for value in (1.0, 2.0, 3.0):
+        jaxsat.lyapunov_exponents_of_scan(plain, np.full(2, value), np.full((5, 2), value))
+        if value == 1:
+            first = compilations.count("backend_compile_duration")
+    assert compilations.count("backend_compile_duration") == first
