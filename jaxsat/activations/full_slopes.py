@@ -69,7 +69,7 @@ def _concerns(equation: JaxprEqn) -> bool:
     name = equation.primitive.name
     if name in FULL:
         plain = equation.params.get("accuracy") is None
-        return plain and jnp.issubdtype(equation.invars[0].aval.dtype, jnp.floating)
+        return plain and jnp.issubdtype(equation.invars[0].aval.dtype, jnp.floating)  # pyright: ignore[reportAttributeAccessIssue]
     if name not in INLINED or (called := called_jaxpr(equation)) is None:
         return False
     return any(_concerns(inner) for inner in opened(called)[0].eqns)

@@ -12,13 +12,13 @@ from typing import Any
 import jax
 
 
-def in_double(work: Callable[..., Any]) -> Callable[..., Any]:
+def within_float64(work: Callable[..., Any]) -> Callable[..., Any]:
     """Return `work`, a function of arrays or pytrees, to be run inside ``jax.enable_x64(True)``. Not differentiable.
 
     `work` must not close over traced arrays; it says itself in which dtype its results are.
 
     >>> import jax.numpy as jnp
-    >>> third = in_double(lambda x: (1 / x.astype(jnp.float64)).astype(jnp.float32))
+    >>> third = within_float64(lambda x: (1 / x.astype(jnp.float64)).astype(jnp.float32))
     >>> jax.vmap(jax.jit(third))(jnp.array([3.0], jnp.float32)).dtype.name
     'float32'
     """
@@ -31,7 +31,7 @@ def in_double(work: Callable[..., Any]) -> Callable[..., Any]:
     @run.def_vmap
     def _batched(size: int, is_batched: Any, *args: Any) -> tuple[Any, Any]:
         axes = jax.tree.map(lambda b: 0 if b else None, is_batched)
-        out = in_double(jax.vmap(work, in_axes=tuple(axes), axis_size=size))(*args)
+        out = within_float64(jax.vmap(work, in_axes=tuple(axes), axis_size=size))(*args)
         return out, jax.tree.map(lambda _: True, out)
 
     return run

@@ -44,7 +44,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxsat.linalg import graded_derivatives, graded_errors, graded_steps, graded_svd
-from jaxsat.linalg.double import in_double
+from jaxsat.linalg.double import within_float64
 from jaxsat.linalg.elimination import eliminated
 from jaxsat.linalg.graded_steps import Factor, Graded
 from jaxsat.linalg.lapack import after, again_if
@@ -129,7 +129,7 @@ def _in_float64(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]
         values = _by_sound_steps(run, dtype, graded_steps.narrowed(stacks))
         return jax.tree.map(lambda a: a.astype(dtype), values)
 
-    return in_double(work)(list(stacks))
+    return within_float64(work)(list(stacks))
 
 
 def log_singular_values_with_errors(stacks: Sequence[Factor]) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
@@ -145,7 +145,7 @@ def log_singular_values_with_errors(stacks: Sequence[Factor]) -> tuple[Float[Arr
         rounding = eps * jnp.where(jnp.isfinite(values), jnp.abs(values), 0.0)
         return values[:smaller].astype(dtype), (errors + rounding)[:smaller].astype(dtype)
 
-    values, errors = in_double(work)(list(stacks))
+    values, errors = within_float64(work)(list(stacks))
     lost = smaller - values.size
     return jnp.pad(values, (0, lost), constant_values=-jnp.inf), jnp.pad(errors, (0, lost))
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from jaxsat import addresses, checks
 from jaxsat.linalg.lapack import again_if
-from jaxsat.measures.scans import Step, VectorScan, as_static, checked_length, vector_scan
+from jaxsat.measures.scans import ScanStep, VectorScan, as_static, checked_length, vector_scan
 
 Growing = tuple[Array, Array, Array]  # the state, the frame (n, k), and ln of how much its directions have grown (k,)
 
@@ -37,7 +37,7 @@ class ExponentsOfScan(NamedTuple):
 
 
 def lyapunov_exponents_of_scan(
-    step: Step,
+    step: ScanStep,
     carry: Any,
     xs: Any,
     *,
@@ -85,7 +85,7 @@ def lyapunov_exponents_of_scan(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))
-def _exponents(step: Step, carry: Any, xs: Any, count: int, transient: int, length: int) -> ExponentsOfScan:
+def _exponents(step: ScanStep, carry: Any, xs: Any, count: int, transient: int, length: int) -> ExponentsOfScan:
     scan = vector_scan(step, carry, xs, length)
     averaged = length - transient
     batches = math.isqrt(averaged)

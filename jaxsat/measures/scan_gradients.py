@@ -17,9 +17,9 @@ from jaxtyping import Array, Float, Int
 
 from jaxsat.activations.full_slopes import with_full_slopes
 from jaxsat.checks import Shown, refusal
-from jaxsat.measures.scans import Step, as_static, check_floating, checked_length, vector_of, vector_scan
+from jaxsat.measures.scans import ScanStep, as_static, check_floating, checked_length, vector_of, vector_scan
 
-NOTHING = -(2**30)  # exponent of a sum that is zero
+_OF_ZEROS = -(2**30)  # exponent of a sum that is zero
 
 
 class ScaledArrays(NamedTuple):
@@ -37,8 +37,10 @@ class ScaledArrays(NamedTuple):
     def log_norms(self) -> Float[Array, "*steps"]:
         """ln of the Euclidean norm of all entries together."""
         steps = self.log_scale.ndim
-        squares = [jnp.sum(_wide(a) ** 2, axis=tuple(range(steps, a.ndim))) for a in jax.tree.leaves(self.direction)]
-        return self.log_scale + jnp.log(jnp.maximum(sum(squares), 1).astype(self.log_scale.dtype)) / 2
+        dtype, total = self.log_scale.dtype, jnp.zeros_like(self.log_scale)
+        for leaf in jax.tree.leaves(self.direction):
+            total += jnp.sum(_wide(leaf) ** 2, axis=tuple(range(steps, leaf.ndim))).astype(dtype)
+        return self.log_scale + jnp.log(jnp.maximum(total, 1)) / 2
 
 
 class ScanGradients(NamedTuple):
@@ -46,20 +48,20 @@ class ScanGradients(NamedTuple):
 
     Attributes:
         carries: dE/d carry_t, t = 0 .. T.
-        inputs: dE/dx_t, t = 1 .. T; None where `xs` has no floating-point numbers.
-        params: dE/d params, summed over the steps; None without `params`.
-        log_params_norms: ln of the norm of what step t = 1 .. T adds to that sum, shape (T,); None without `params`. Where
-            the largest is far above ``params.log_norms``, the sum has cancelled and lost digits: their difference / 2.3.
+        inputs: dE/dx_t, t = 1 .. T; empty where `xs` has no floating-point numbers.
+        params: dE/d params, summed over the steps; empty without `params`.
+        log_params_norms: ln of the norm of what step t = 1 .. T adds to that sum, shape (T,). Where the largest is far above
+            ``params.log_norms``, the sum has cancelled and lost digits: their difference / 2.3.
     """
 
     carries: ScaledArrays
-    inputs: ScaledArrays | None
-    params: ScaledArrays | None
-    log_params_norms: Float[Array, " steps"] | None
+    inputs: ScaledArrays
+    params: ScaledArrays
+    log_params_norms: Float[Array, " steps"]
 
 
 def log_gradient_norms_of_scan(
-    step: Step, carry: Any, xs: Any, cotangent: Any, *, length: int | None = None
+    step: ScanStep, carry: Any, xs: Any, cotangent: Any, *, length: int | None = None
 ) -> Float[Array, " steps_and_start"]:
     """Return ln ||dE/d carry_t|| for t = 0 .. T, where E is a function of the last carry.
 
@@ -145,7 +147,7 @@ def _cotangent(where: str, carry: Any, cotangent: Any) -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
-def _log_norms(step: Step, carry: Any, xs: Any, cotangent: Any, length: int) -> Float[Array, " steps_and_start"]:
+def _log_norms(step: ScanStep, carry: Any, xs: Any, cotangent: Any, length: int) -> Float[Array, " steps_and_start"]:
     scan = vector_scan(step, carry, xs, length)
 
     def back(signal, at):
@@ -186,13 +188,12 @@ def _gradients(
 
     dtype = scan.state.dtype
     last = _renormalised(vector_of(jax.tree.map(jnp.asarray, cotangent), dtype), jnp.zeros((), jnp.int32))
-    start = last, _Scaled(jax.tree.map(jnp.zeros_like, params), jnp.full((), NOTHING, jnp.int32))
+    start = last, _Scaled(jax.tree.map(jnp.zeros_like, params), jnp.full((), _OF_ZEROS, jnp.int32))
     at = _states(scan.step, scan.state, xs, length), floating, others
     (_, total), (signals, of_xs, sizes) = jax.lax.scan(back, start, at, length=length, reverse=True)
     signals = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), signals, last)
     carries = _arrays(_Scaled(jax.vmap(scan.carry_of)(signals.vector), signals.exponent), dtype)
-    inputs = _arrays(of_xs, dtype) if jax.tree.leaves(floating) else None
-    return ScanGradients(carries, inputs, _arrays(total, dtype) if uses else None, sizes if uses else None)
+    return ScanGradients(carries, _arrays(of_xs, dtype), _arrays(total, dtype), sizes)
 
 
 def _states(step: Callable[[Array, Any], Array], state: Array, xs: Any, length: int) -> Float[Array, "steps n"]:
@@ -219,7 +220,7 @@ class _Signal(NamedTuple):
 
 
 class _Scaled(NamedTuple):
-    """A pytree times 2^exponent, the largest entry in [1/2, 1); NOTHING where all are zeros."""
+    """A pytree times 2^exponent, the largest entry in [1/2, 1); _OF_ZEROS where all are zeros."""
 
     tree: Any
     exponent: Int[Array, "*steps"]
@@ -242,7 +243,7 @@ def _scaled(tree: Any, exponent: Array) -> _Scaled:
     largest = _largest(tree, 0)
     shift = jnp.frexp(largest)[1]
     moved = jax.tree.map(lambda a: jnp.ldexp(a, -shift), tree)
-    return _Scaled(moved, jnp.where(largest == 0, NOTHING, exponent + shift))
+    return _Scaled(moved, jnp.where(largest == 0, _OF_ZEROS, exponent + shift))
 
 
 def _sum(a: _Scaled, b: _Scaled) -> _Scaled:

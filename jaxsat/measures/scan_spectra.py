@@ -11,11 +11,11 @@ from jaxtyping import Array, Float
 
 from jaxsat import addresses, checks
 from jaxsat.linalg import graded, graded_flow, graded_steps, krylov
-from jaxsat.linalg.double import in_double
+from jaxsat.linalg.double import within_float64
 from jaxsat.linalg.graded_steps import Factor
 from jaxsat.measures.scans import (
     ClosedStep,
-    Step,
+    ScanStep,
     VectorScan,
     as_static,
     checked_length,
@@ -26,7 +26,7 @@ from jaxsat.measures.scans import (
 
 @overload
 def log_singular_values_of_scan(
-    step: Step,
+    step: ScanStep,
     carry: Any,
     xs: Any,
     every_step: bool = False,
@@ -38,12 +38,18 @@ def log_singular_values_of_scan(
 
 @overload
 def log_singular_values_of_scan(
-    step: Step, carry: Any, xs: Any, every_step: bool = False, *, with_error: Literal[True], length: int | None = None
+    step: ScanStep,
+    carry: Any,
+    xs: Any,
+    every_step: bool = False,
+    *,
+    with_error: Literal[True],
+    length: int | None = None,
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]: ...
 
 
 def log_singular_values_of_scan(
-    step: Step,
+    step: ScanStep,
     carry: Any,
     xs: Any,
     every_step: bool = False,
@@ -104,7 +110,7 @@ class LeadingValues(NamedTuple):
 
 
 def leading_log_singular_values_of_scan(
-    step: Step, carry: Any, xs: Any, k: int, *, passes: int = 2, length: int | None = None
+    step: ScanStep, carry: Any, xs: Any, k: int, *, passes: int = 2, length: int | None = None
 ) -> LeadingValues:
     """Return ln of the k largest singular values of d carry_T / d carry_0, without any matrix of n x n numbers.
 
@@ -139,7 +145,7 @@ def leading_log_singular_values_of_scan(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4, 5))
-def _leading(step: Step, carry: Any, xs: Any, k: int, passes: int, length: int) -> LeadingValues:
+def _leading(step: ScanStep, carry: Any, xs: Any, k: int, passes: int, length: int) -> LeadingValues:
     scan = vector_scan(step, carry, xs, length)
     n, dtype = scan.state.size, scan.state.dtype
     start = jax.random.normal(addresses.root(0), (min(k + krylov.OVERSAMPLING, n), n), dtype)
@@ -161,7 +167,7 @@ def _leading(step: Step, carry: Any, xs: Any, k: int, passes: int, length: int) 
         _, (forth, back) = jax.lax.scan(both_ways, first, length=passes)
         return jax.tree.map(lambda a: a[:k].astype(dtype), (back[-1], jnp.abs(back[-1] - forth[-1])))
 
-    return LeadingValues(*in_double(work)(closed.constants, start, scan.state, scan.xs))
+    return LeadingValues(*within_float64(work)(closed.constants, start, scan.state, scan.xs))
 
 
 def _orthonormal(xt: Float[Array, "r n"]) -> Float[Array, "r n"]:
@@ -169,14 +175,14 @@ def _orthonormal(xt: Float[Array, "r n"]) -> Float[Array, "r n"]:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3, 4))
-def _log_values(step: Step, carry: Any, xs: Any, length: int, kind: str) -> Any:
+def _log_values(step: ScanStep, carry: Any, xs: Any, length: int, kind: str) -> Any:
     scan = vector_scan(step, carry, xs, length)
     if kind == "last":
         return _last(scan)
     stack = factors_of_steps(scan.step, scan.state, scan.xs, length)
     if kind == "every step":
         return jnp.concatenate(graded.log_singular_values_of_every_layer([stack]))
-    return in_double(_with_errors)(stack)
+    return within_float64(_with_errors)(stack)
 
 
 def _with_errors(stack: Factor) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
@@ -190,7 +196,7 @@ def _with_errors(stack: Factor) -> tuple[Float[Array, " n"], Float[Array, " n"]]
     return values.astype(dtype), errors.astype(dtype)
 
 
-def factors_of_steps(step: Step, state: Float[Array, " n"], xs: Any, length: int) -> Factor:
+def factors_of_steps(step: ScanStep, state: Float[Array, " n"], xs: Any, length: int) -> Factor:
     """Return the derivative of each step of a scan between vectors, where it is taken, as a stack (T, n, n)."""
     _, jacobians = jax.lax.scan(functools.partial(with_derivative, step), state, xs, length=length)
     shape = jacobians.shape[:2]
@@ -203,7 +209,7 @@ def _last(scan: VectorScan) -> Float[Array, " n"]:
 
     @jax.custom_jvp
     def values(constants, state, xs):
-        return in_double(functools.partial(_by_pushes, closed.push, scan.length))(constants, state, xs)
+        return within_float64(functools.partial(_by_pushes, closed.push, scan.length))(constants, state, xs)
 
     def of_stack(constants, state, xs):
         stack = factors_of_steps(functools.partial(closed.step, constants), state, xs, scan.length)

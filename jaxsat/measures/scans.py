@@ -20,7 +20,7 @@ from jaxsat.activations.full_slopes import with_full_slopes
 from jaxsat.checks import Shown, refusal
 from jaxsat.jax_compat import Tracer, eval_jaxpr, opened
 
-Step = Callable[[Any, Any], Any]
+ScanStep = Callable[[Any, Any], Any]
 
 
 class VectorScan(NamedTuple):
@@ -41,7 +41,7 @@ class VectorScan(NamedTuple):
     carry_of: Callable[[Array], Any]
 
 
-def vector_scan(step: Step, carry: Any, xs: Any, length: int) -> VectorScan:
+def vector_scan(step: ScanStep, carry: Any, xs: Any, length: int) -> VectorScan:
     """Return a scan, checked before, as a function between vectors of the carry's widest dtype, float32 at least."""
     leaves, tree = jax.tree.flatten(jax.tree.map(jnp.asarray, carry))
     widest = max((leaf.dtype for leaf in leaves), key=lambda dtype: dtype.itemsize)
@@ -64,7 +64,7 @@ def vector_of(tree: Any, dtype: Any) -> Float[Array, " n"]:
     return jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in jax.tree.leaves(tree)])
 
 
-def as_static(step: Step) -> Step:
+def as_static(step: ScanStep) -> ScanStep:
     """Return a step that can be a static argument of ``jax.jit``: the same one where it can be hashed."""
     try:
         hash(step)
@@ -76,7 +76,9 @@ def as_static(step: Step) -> Step:
 # --- derivatives of a step ---------------------------------------------------------------------------------------
 
 
-def with_derivative(step: Step, state: Float[Array, " n"], x: Any) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
+def with_derivative(
+    step: ScanStep, state: Float[Array, " n"], x: Any
+) -> tuple[Float[Array, " n"], Float[Array, "n n"]]:
     """Return the next state, and its derivative with respect to the state (h = J x)."""
     new, push = jax.linearize(lambda state: step(state, x), state)
     return new, jax.vmap(push, in_axes=1, out_axes=1)(jnp.eye(state.size, dtype=state.dtype))
@@ -169,7 +171,7 @@ def _traced(fn: Callable[..., Any], *examples: Any) -> Callable[..., Any]:
 # --- checks: no number is computed, nothing is compiled ----------------------------------------------------------
 
 
-def checked_length(where: str, step: Step, carry: Any, xs: Any, length: int | None) -> int:
+def checked_length(where: str, step: ScanStep, carry: Any, xs: Any, length: int | None) -> int:
     """Return the number of steps of a scan that is as it must be.
 
     Raises:
@@ -218,7 +220,7 @@ def _length(where: str, xs: Any, length: int | None) -> int:
     return lengths[0]
 
 
-def _check_step(where: str, step: Step, carry: Any, xs: Any) -> None:
+def _check_step(where: str, step: ScanStep, carry: Any, xs: Any) -> None:
     def shapes(carry: Any, xs: Any) -> Any:
         return carry, step(carry, jax.tree.map(lambda a: a[0], xs))
 

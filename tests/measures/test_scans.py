@@ -69,7 +69,8 @@ def test_a_state_is_the_numbers_of_the_carry_leaf_after_leaf():
 class Cell:
     """A step that cannot be hashed, as a module of arrays."""
 
-    __hash__ = None
+    def __eq__(self, other):  # and so no __hash__
+        return NotImplemented
 
     def __call__(self, carry, x):
         return 0.5 * carry
@@ -81,8 +82,8 @@ def test_a_step_that_cannot_be_hashed_is_a_step():
 
 
 def test_one_step_is_compiled_once(compilations):
+    counts = []
     for value in (1.0, 2.0, 3.0):
         jaxsat.lyapunov_exponents_of_scan(plain, np.full(2, value), np.full((5, 2), value))
-        if value == 1:
-            first = compilations.count("backend_compile_duration")
-    assert compilations.count("backend_compile_duration") == first
+        counts.append(compilations.count("backend_compile_duration"))
+    assert counts[1] == counts[2] == counts[0]
