@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from analyses.claims import learning, saturating, slopes
+from analyses.claims import gates, learning, saturating, slopes
 from analyses.claims.networks import Networks
 from analyses.claims.rows import of_seeds
 from analyses.claims.statements import CLAIMS
@@ -89,3 +89,19 @@ def test_what_moves_a_layer_without_a_gradient(networks):
     assert found["adam: the layer"] > 0.5
     assert found["sgd, weight decay: the layer"] > 0
     assert found["sgd: read-out bias above it"] > 0
+
+
+@pytest.mark.slow
+def test_a_gate_that_is_shut_and_a_gate_that_is_open():
+    """An open gate keeps the state, and gradients with it; a gate that is shut forgets it."""
+    networks = Networks(types.SimpleNamespace(width=16, drawn_seeds=12, root_seed=0), "claims")
+    rows = {
+        row.condition.split(",")[0] + row.condition.split(",")[1]: row
+        for row in gates.saturated_gates_make_gradients_vanish(networks)
+    }
+    for cell in gates.GATED:
+        shut, open_ = rows[f"{cell} gate shut"], rows[f"{cell} gate open"]
+        assert shut.estimate < -0.3 < 0.3 < open_.estimate
+        # theory has other weights at every step: near, not equal
+        assert shut.estimate == pytest.approx(shut.expected, rel=0.35)
+        assert open_.estimate == pytest.approx(open_.expected, rel=0.35)
