@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Key
 
 from jaxsat import addresses, checks
 from jaxsat.measures import scan_gradients, scan_spectra
-from jaxsat.measures.scans import vector_scan
+from jaxsat.measures.scans import checked_length, vector_scan
 from jaxsat.networks.protocol import last_carry, output_of_carry
 
 
@@ -25,14 +25,15 @@ def state_jacobian(net: Any, params: Any, x: Any, *, every_step: bool = False) -
         net, params, x: the network and one input.
         every_step: return d carry_t / d carry_0 for t = 1 .. T, shape (T, n, n).
     """
-    scan = vector_scan("jacobian", *net.scan(params, x), None)
+    step, carry, xs = net.scan(params, x)
+    scan = vector_scan(step, carry, xs, checked_length("jacobian", step, carry, xs, None))
 
     def states(state):
         def forth(state, x):
             new = scan.step(state, x)
             return new, new if every_step else None
 
-        last, each = jax.lax.scan(forth, state, scan.xs)
+        last, each = jax.lax.scan(forth, state, scan.xs, length=scan.length)
         return each if every_step else last
 
     return jax.jacfwd(states)(scan.state)

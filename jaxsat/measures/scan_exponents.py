@@ -18,7 +18,8 @@ from jaxtyping import Array, Float
 
 from jaxsat import addresses, checks
 from jaxsat.linalg.lapack import again_if
-from jaxsat.measures.scans import ScanStep, VectorScan, as_static, checked_length, vector_scan
+from jaxsat.measures.scans import VectorScan, as_static, checked_length, vector_scan
+from jaxsat.networks.protocol import ScanStep
 
 Growing = tuple[Array, Array, Array]  # the state, the frame (n, k), and ln of how much its directions have grown (k,)
 

@@ -17,7 +17,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxsat.activations.full_slopes import with_full_slopes
 from jaxsat.checks import Shown, refusal
-from jaxsat.measures.scans import ScanStep, as_static, check_floating, checked_length, vector_of, vector_scan
+from jaxsat.measures.scans import as_static, check_floating, checked_length, vector_of, vector_scan
+from jaxsat.networks.protocol import ScanStep
 
 _OF_ZEROS = -(2**30)  # exponent of a sum that is zero
 

@@ -15,13 +15,13 @@ from jaxsat.linalg.double import within_float64
 from jaxsat.linalg.graded_steps import Factor
 from jaxsat.measures.scans import (
     ClosedStep,
-    ScanStep,
     VectorScan,
     as_static,
     checked_length,
     vector_scan,
     with_derivative,
 )
+from jaxsat.networks.protocol import ScanStep
 
 
 @overload

@@ -19,8 +19,7 @@ from jaxsat import checks
 from jaxsat.activations.full_slopes import with_full_slopes
 from jaxsat.checks import Shown, refusal
 from jaxsat.jax_compat import Tracer, eval_jaxpr, opened
-
-ScanStep = Callable[[Any, Any], Any]
+from jaxsat.networks.protocol import ScanStep
 
 
 class VectorScan(NamedTuple):
