@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxsat import theory
 from jaxsat.activations import Activation
+from jaxsat.probing.host_theory import edge_of_chaos, growth_with_layer_norm, growth_with_skip
 from jaxsat.probing.sites import Site
 
 SHIFTED = 0.5  # mean of the biases
+ALIVE = (0.8, 1.25)  # a factor of the gradient per layer that deep networks train with
 CLOSE = 1.15  # a weight scale within this factor of the critical one is taken as critical
 
-# Critical weight scales without biases, of jaxsat.theory.critical_weight_scale; None: there is none. Computing one
-# compiles for seconds, and most networks start without biases.
+# Critical weight scales without biases, of jaxsat.theory.critical_weight_scale; None: there is none.
 WITHOUT_BIASES: dict[str, float | None] = {
     **dict.fromkeys(("identity", "tanh", "hard_tanh", "softsign", "arctan", "sin", "elu", "celu"), 1.0),
     **dict.fromkeys(("relu", "relu6", "softplus", "squareplus"), math.sqrt(2)),
@@ -43,10 +43,7 @@ def critical_scale(phi: Activation | None, bias_scale: float) -> float:
     if not bias_scale > 0 and phi.name in WITHOUT_BIASES:
         known = WITHOUT_BIASES[phi.name]
         return math.nan if known is None else known
-    try:
-        return float(theory.critical_weight_scale(phi, 0.0 if math.isnan(bias_scale) else bias_scale))
-    except ValueError:
-        return math.nan
+    return edge_of_chaos(phi, bias_scale if bias_scale > 0 else 0.0)
 
 
 class Scales(NamedTuple):
@@ -113,6 +110,52 @@ def larger_weights(sites: Sequence[Site]) -> str:
             f"{scales.critical:.3g}, many of its units are saturated. "
         )
     return _initializer(scales)
+
+
+def against_vanishing(sites: Sequence[Site], residual: bool, normalized: bool) -> str:
+    """Return what to do where gradients vanish along plain layers, or on a residual stream.
+
+    Args:
+        sites: the activations on the way.
+        residual, normalized: whether there is a residual stream, and whether there are normalisations.
+    """
+    if residual:
+        return (
+            "There are skip connections already: look for what stands on the stream itself, such as an activation, a "
+            "normalisation or a scale after the sum, and move it into the branch."
+        )
+    first = "" if normalized else larger_weights(sites)
+    return f"{first}{_tried(sites, normalized)}"
+
+
+def against_exploding(sites: Sequence[Site], residual: bool, normalized: bool) -> str:
+    """Return what to do where gradients explode. Arguments as of :func:`against_vanishing`."""
+    if residual:
+        return (
+            "Scale each branch by 1 / sqrt(their number), or normalise at the beginning of each branch. Clipping gradients "
+            "bounds the step."
+        )
+    first = "" if normalized else smaller_weights(sites)
+    return f"{first}Clipping gradients bounds the step."
+
+
+def _tried(sites: Sequence[Site], normalized: bool) -> str:
+    """Return what theory says of skip connections and of layer normalisation in place of what was found."""
+    scales = scales_of(sites)
+    phi = sites[0].activation if sites else None
+    if phi is None or not scales.weight > 0:
+        return "Skip connections keep the gradient alive in deep networks."
+    q = float(np.median([site.pre_activation_rms for site in sites])) ** 2
+    skip = growth_with_skip(phi, scales.weight, q)
+    norm = growth_with_layer_norm(phi, scales.weight, 0.0 if math.isnan(scales.bias) else scales.bias)
+    said = []
+    if ALIVE[0] <= skip <= ALIVE[1]:
+        said.append(f"With skip connections, x + {phi.name}(h), theory gives {skip:.3g}x a layer.")
+    if not normalized and ALIVE[0] <= norm <= ALIVE[1]:
+        said.append(f"With layer normalisation before each {phi.name} it gives {norm:.3g}x.")
+    elif not normalized:
+        said.append(f"Layer normalisation would not help: {norm:.2g}x a layer.")
+    return " ".join(said)
 
 
 def _initializer(scales: Scales) -> str:

@@ -51,6 +51,9 @@ def _read(reader: Reader, step: Step, bend: Bend | None) -> list[Value]:
     """Read an equation that is elementwise as a whole. `bend`: what it is, where that is known already."""
     arrays = evaluate_equation(step.equation, [operand.array for operand in step.inputs])
     operands = _sorted(reader, step, arrays[0])
+    if step.name == "mul":
+        scales = [value.facts.leaf for value in operands.inputs if value.facts.uniform or value.facts.coefficient]
+        reader.context.products.update((step.address, leaf) for leaf in scales if leaf is not None)
     step = step._replace(inputs=operands.inputs)
     facts = _facts(step.name, operands)
     if not operands.wide:

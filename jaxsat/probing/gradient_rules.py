@@ -8,40 +8,47 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxsat.probing.advice import beside_critical, larger_weights, smaller_weights
-from jaxsat.probing.finding import Finding, where_of
+from jaxsat.probing.advice import against_exploding, against_vanishing, beside_critical
+from jaxsat.probing.finding import Finding, turns_of, where_of
+from jaxsat.probing.flow_points import FlowPoint
+from jaxsat.probing.gradient_paths import Chain, GradientPaths, Place
 from jaxsat.probing.sites import Site
 
-GROWTH = math.log(1000)  # of the gradient norm, from the last activations back to the first
+GROWTH = math.log(1000)  # of the gradient norm, between two places on one chain
 STOPPED = "stop_gradient, or a function without a derivative (round, sign, argmax, a comparison), stands between them and the loss"
 
 
-class Slope(NamedTuple):
-    """How the gradient changes along the activations.
+class Fall(NamedTuple):
+    """The largest change of the gradient along a chain.
 
     Attributes:
-        rows: the activations with a gradient that is not 0.
-        norms: ln of their gradient norms.
-        first, last: medians over the first and the last quarter of them.
+        first, last: its ends, in the order of execution.
+        steps: from one to the other.
+        change: ln of the gradient's norm at the first, less that at the last. Negative: it shrinks on the way back.
     """
 
-    rows: Sequence[Site]
-    norms: np.ndarray
-    first: float
-    last: float
+    first: Place
+    last: Place
+    steps: int
+    change: float
 
     @property
     def ends(self) -> str:
         return (
-            f"||dE/dh|| is exp({self.first:.1f}) at {where_of(self.rows[:1])} and exp({self.last:.1f}) at "
-            f"{where_of(self.rows[-1:])}"
+            f"||dE/dh|| is exp({self.first.log_gradient_norm:.1f}) at {name_of(self.first)} and "
+            f"exp({self.last.log_gradient_norm:.1f}) at {name_of(self.last)}"
         )
 
     @property
     def rate(self) -> float:
-        """Factor by which the gradient changes at each activation on the way back."""
-        quarter = max(1, len(self.rows) // 4)
-        return math.exp((self.first - self.last) / max(len(self.rows) - quarter, 1))
+        """Factor by which the gradient changes at each step on the way back."""
+        return math.exp(self.change / self.steps)
+
+
+def name_of(place: Place) -> str:
+    """Return what a place is called: of a linear map, the path of its weight."""
+    named = f"{place.weight} ({place.kind})" if isinstance(place, FlowPoint) and place.weight else place.path
+    return named + turns_of(place.iteration)
 
 
 def with_gradient(sites: Sequence[Site]) -> list[Site]:
@@ -49,32 +56,52 @@ def with_gradient(sites: Sequence[Site]) -> list[Site]:
     return [site for site in sites if site.role == "activation" and not math.isnan(site.zero_gradient_fraction)]
 
 
-def gradient(sites: Sequence[Site], explained: bool) -> list[Finding]:
-    """Return a finding if the gradient vanishes or explodes along the activations.
+def gradient(sites: Sequence[Site], explained: bool, paths: GradientPaths) -> list[Finding]:
+    """Return a finding if the gradient vanishes along a chain, and one if it explodes.
 
     Args:
         sites: of the run.
         explained: whether another finding says why units have no slope. Gradients of exactly 0 follow from that.
+        paths: the chains.
     """
-    reached = with_gradient(sites)
-    gone = [] if explained else [site for site in reached if site.log_gradient_norm == -math.inf]
-    rows = [site for site in reached if -math.inf < site.log_gradient_norm < math.inf]
-    slope = _slope(rows)
-    if slope is None:
-        return _zero(gone, not rows)
-    if slope.first > slope.last:
-        return [*_zero(gone, False), _exploding(slope)]
-    return [_vanishing(slope, gone)]
+    gone = [] if explained else [site for site in with_gradient(sites) if site.log_gradient_norm == -math.inf]
+    falls = [fall for chain in paths.chains if (fall := _fall(chain)) is not None and abs(fall.change) >= GROWTH]
+    worst = max((fall for fall in falls if fall.change < 0), key=lambda fall: -fall.change, default=None)
+    most = max((fall for fall in falls if fall.change > 0), key=lambda fall: fall.change, default=None)
+    finite = any(math.isfinite(site.log_gradient_norm) for site in with_gradient(sites))
+    found = _zero(gone, not finite) if worst is None else [_vanishing(sites, paths, worst, gone)]
+    return found if most is None else [*found, _exploding(sites, paths, most)]
 
 
-def _slope(rows: Sequence[Site]) -> Slope | None:
-    """Return how the gradient changes, if it does so by a factor of 1000."""
-    if len(rows) < 2:
-        return None
-    norms = np.array([site.log_gradient_norm for site in rows])
-    quarter = max(1, len(rows) // 4)
-    first, last = float(np.median(norms[:quarter])), float(np.median(norms[-quarter:]))
-    return Slope(rows, norms, first, last) if abs(first - last) >= GROWTH else None
+def _fall(chain: Chain) -> Fall | None:
+    """Return the largest change between two places of a chain, be it up or down."""
+    rows = [place for place in chain if math.isfinite(place.log_gradient_norm)]
+    best: Fall | None = None
+    for sign in (1, -1):
+        end = len(rows) - 1
+        for i in range(len(rows) - 2, -1, -1):  # the end after i that is furthest from it
+            end = max(end, i + 1, key=lambda k: -sign * rows[k].log_gradient_norm)
+            change = rows[i].log_gradient_norm - rows[end].log_gradient_norm
+            if sign * change > 0 and (best is None or abs(change) > abs(best.change)):
+                best = Fall(rows[i], rows[end], end - i, change)
+    return best
+
+
+def _along(sites: Sequence[Site], fall: Fall) -> list[Site]:
+    """Return the activations between the ends of a fall whose gradients are as far off as that of its far end."""
+    order = [(site.path, site.iteration) for site in sites]
+    ends = [
+        order.index(key) if (key := (place.path, place.iteration)) in order else None
+        for place in (fall.first, fall.last)
+    ]
+    start, stop = ends[0] or 0, len(sites) - 1 if ends[1] is None else ends[1]
+    roles = {"activation", *(place.role for place in (fall.first, fall.last) if isinstance(place, Site))}
+    from_end = [site.log_gradient_norm - fall.last.log_gradient_norm for site in sites]
+    return [
+        site
+        for site, change in zip(sites[start : stop + 1], from_end[start : stop + 1], strict=True)
+        if site.role in roles and math.isfinite(change) and change * np.sign(fall.change) > GROWTH
+    ]
 
 
 def _zero(gone: Sequence[Site], everywhere: bool) -> list[Finding]:
@@ -89,28 +116,21 @@ def _zero(gone: Sequence[Site], everywhere: bool) -> list[Finding]:
     return [Finding("vanishing", tuple(gone), message, advice)]
 
 
-def _vanishing(slope: Slope, gone: Sequence[Site]) -> Finding:
-    where = [site for site, norm in zip(slope.rows, slope.norms, strict=True) if norm < slope.last - GROWTH]
+def _vanishing(sites: Sequence[Site], paths: GradientPaths, fall: Fall, gone: Sequence[Site]) -> Finding:
+    where = _along(sites, fall)
+    rows = where or [site for site in sites if site.role == "activation"]
     zero = f" At {where_of(gone)} it is exactly 0." if gone else ""
-    message = (
-        f"The gradient shrinks {1 / slope.rate:.2g}x per activation on the way back: "
-        f"{slope.ends}{beside_critical(slope.rows)}.{zero}"
-    )
-    advice = (
-        f"{larger_weights(slope.rows)}Skip connections or normalisation keep the gradient alive in deep networks. "
-        "Tanh and relu at their critical scales keep it of one size."
-    )
-    return Finding("vanishing", (*gone, *where), message, advice)
+    beside = "" if paths.residual or paths.normalized else beside_critical(rows)
+    message = f"The gradient shrinks {1 / fall.rate:.2g}x per step on the way back: {fall.ends}{beside}.{zero}"
+    return Finding("vanishing", (*gone, *where), message, against_vanishing(rows, paths.residual, paths.normalized))
 
 
-def _exploding(slope: Slope) -> Finding:
-    where = [site for site, norm in zip(slope.rows, slope.norms, strict=True) if norm > slope.last + GROWTH]
-    message = f"The gradient grows {slope.rate:.2g}x per activation on the way back: {slope.ends}{beside_critical(slope.rows)}."
-    advice = (
-        f"{smaller_weights(slope.rows)}Clipping gradients bounds the step. In residual networks, scale each branch by "
-        "1 / sqrt(depth)."
-    )
-    return Finding("exploding", tuple(where), message, advice)
+def _exploding(sites: Sequence[Site], paths: GradientPaths, fall: Fall) -> Finding:
+    where = _along(sites, fall)
+    rows = where or [site for site in sites if site.role == "activation"]
+    beside = "" if paths.residual or paths.normalized else beside_critical(rows)
+    message = f"The gradient grows {fall.rate:.2g}x per step on the way back: {fall.ends}{beside}."
+    return Finding("exploding", tuple(where), message, against_exploding(rows, paths.residual, paths.normalized))
 
 
 def unreached(sites: Sequence[Site]) -> tuple[list[Finding], list[str]]:

@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxsat.linalg.magnitudes import magnitude, wide
+from jaxsat.probing.flow_points import FlowPlace
 from jaxsat.probing.reader import Reader
 from jaxsat.probing.survey import SiteDescription
 from jaxsat.probing.values import Address, Value, key_of, replay
@@ -204,7 +205,7 @@ def _rms(x: Any, to: Any) -> Array:
     return jnp.sqrt(jnp.mean(jnp.square(lax.stop_gradient(x).astype(to))))
 
 
-def sink(site: SiteDescription) -> Float[Array, "*iterations 4"]:
+def sink(site: SiteDescription | FlowPlace) -> Float[Array, "*iterations 4"]:
     """Return zeros, one row for each iteration. Their gradient is the statistics of the gradient at the site."""
     return jnp.zeros((*site.lengths, len(Backward._fields)), wide(jnp.dtype(site.dtype)))
 

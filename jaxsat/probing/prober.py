@@ -23,6 +23,8 @@ from jaxsat.probing.arguments import (
 )
 from jaxsat.probing.diagnosis import diagnose
 from jaxsat.probing.finding import Finding
+from jaxsat.probing.flow_points import flow_points
+from jaxsat.probing.gradient_paths import gradient_paths
 from jaxsat.probing.gradient_rules import unreached, with_gradient
 from jaxsat.probing.measuring import Measured
 from jaxsat.probing.origins import origins_of
@@ -133,14 +135,17 @@ class Prepared:
         found = site_records(described, measured.forward, measured.backward, multiplied, self._names)
         measured = measured._replace(loss=None if measured.loss is None else float(measured.loss))
         loss = math.nan if measured.loss is None else measured.loss
+        points = flow_points(self._program.survey.places, measured.backward, multiplied, self._names)
         if _is_nonfinite(measured, found):
             finding = self._nonfinite(measured, found, arrays)
-            return Report(found, (finding,), self._notes, loss)
+            return Report(found, (finding,), self._notes, loss, points)
         stopped, notes = unreached(found) if measured.loss is not None else ([], [])
         zero = self._zero_weights(measured, found)
         if zero:
             notes.append(ZERO_WEIGHTS.format(" and ".join(zero)))
-        return Report(found, (*diagnose(found, bool(zero)), *stopped), (*self._notes, *notes), loss)
+        paths = gradient_paths(self._program.graph, described, found, self._program.survey.places, points)
+        findings = (*diagnose(found, bool(zero), paths), *stopped)
+        return Report(found, findings, (*self._notes, *notes), loss, points)
 
     def _nonfinite(self, measured: Measured, found: Sequence[Site], arrays: Sequence[Any]) -> Finding:
         """Return the finding that something is not finite. Arguments that hold a NaN explain everything."""

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from jaxsat.jax_compat import ClosedJaxpr, Jaxpr, same_computation, same_numbers
 from jaxsat.probing import measuring
+from jaxsat.probing.flow_graph import FlowGraph, flow_graph
 from jaxsat.probing.measuring import Measured
 from jaxsat.probing.reader import Context, Use, unchanged
 from jaxsat.probing.reading import read, rule_of
@@ -29,6 +30,7 @@ class ProbeProgram:
     Attributes:
         jaxpr: the function.
         survey: its sites.
+        graph: which measured gradients lie on the way of which; None without a loss.
         loss: index of the scalar output that gradients are taken of; None if there is none.
         leaves: shapes and dtypes of what it takes.
         compiled: (constants, leaves, factor) -> :class:`Measured`, gradients being those of the loss multiplied by the
@@ -38,6 +40,7 @@ class ProbeProgram:
 
     jaxpr: Jaxpr
     survey: Survey
+    graph: FlowGraph | None
     loss: int | None
     leaves: Sequence[jax.ShapeDtypeStruct]
     compiled: jax.stages.Wrapped
@@ -100,7 +103,9 @@ def probe_program(closed: ClosedJaxpr, leaves: Arrays, loss: int | None) -> Prob
         except ValueError:  # the gradient goes through the loop, and has no way back
             loss = None
     shapes = [jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
-    return ProbeProgram(jaxpr, found, loss, shapes, jax.jit(_computation(evaluate, found, loss)), evaluate)
+    points = {key.address for key in (*found.sites, *found.places)}
+    graph = None if loss is None else flow_graph(jaxpr, points, loss)
+    return ProbeProgram(jaxpr, found, graph, loss, shapes, jax.jit(_computation(evaluate, found, loss)), evaluate)
 
 
 def _computation(evaluate: Callable[..., Any], found: Survey, loss: int | None) -> Callable[..., Any]:
@@ -116,7 +121,7 @@ def _computation(evaluate: Callable[..., Any], found: Survey, loss: int | None) 
             outputs, results = evaluate(constants, leaves, sinks)
             return outputs[loss], (results, measuring.largest(outputs))
 
-        sinks = {site.root: measuring.sink(site) for site in found.sites if not site.in_while}
+        sinks = {one.root: measuring.sink(one) for one in (*found.places, *found.sites) if not one.in_while}
         value, pull, (results, outputs) = jax.vjp(objective, sinks, has_aux=True)
         (gradients,) = pull(jnp.asarray(factor).astype(value.dtype))
         return Measured(value, results, gradients, arguments, outputs)

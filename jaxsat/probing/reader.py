@@ -77,7 +77,8 @@ class Context:
         watch: called after each equation that is not a jitted function, with its results.
         cuts: addresses of values that chains stop at.
         unread: primitives that were not understood, with their source lines: written by the readers.
-        products: which argument the weight of a linear map is, by the map's address: written by the readers.
+        products: which argument a weight or a scale is that data are multiplied by, by the product's address: written by
+            the readers.
     """
 
     rules: Callable[[JaxprEqn], Rule]

@@ -13,6 +13,7 @@ import numpy as np
 from jaxsat.checks import refusal
 from jaxsat.probing.comparison import Comparison
 from jaxsat.probing.finding import Finding, turns_of
+from jaxsat.probing.flow_points import FlowPoint
 from jaxsat.probing.page import page_of
 from jaxsat.probing.report_table import codes_by_path, short_names, text_table
 from jaxsat.probing.sites import NUMBERS, Site
@@ -29,12 +30,14 @@ class Report:
         findings: what is wrong; empty where nothing is.
         notes: what the probe could not see, and why.
         loss: the scalar that gradients are taken of; NaN if there is none.
+        flow: the gradient at residual streams, joins and linear maps without an activation, in program order.
     """
 
     sites: tuple[Site, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
     loss: float
+    flow: tuple[FlowPoint, ...] = ()
 
     def __str__(self) -> str:
         found = [_in_words(finding) for finding in self.findings] or ["No findings."]

@@ -75,14 +75,16 @@ def _product(step: Step, facts: Facts) -> Facts:
     else:
         shape, axes, axis = right.array.shape, right_sum, -1 if free_right else None
     fan_in = math.prod(shape[i] for i in axes)
-    return dataclasses.replace(facts, maps=(Weight(weight.array, fan_in, weight.facts.leaf),), unit_axis=axis)
+    return dataclasses.replace(
+        facts, maps=(Weight(weight.array, fan_in, weight.facts.leaf, step.address),), unit_axis=axis
+    )
 
 
 def _convolution(step: Step, facts: Facts) -> Facts:
     _, kernel = step.inputs
     numbers = step.equation.params["dimension_numbers"]
     fan_in = kernel.array.size // kernel.array.shape[numbers.rhs_spec[0]]
-    weight = Weight(kernel.array, fan_in, kernel.facts.leaf)
+    weight = Weight(kernel.array, fan_in, kernel.facts.leaf, step.address)
     maps = () if kernel.facts.leaf is None else (weight,)
     return dataclasses.replace(facts, maps=maps, unit_axis=numbers.out_spec[1])
 

@@ -17,6 +17,7 @@ from jaxsat.activations import Activation
 from jaxsat.jax_compat import ClosedJaxpr, scopes_of, source_line
 from jaxsat.probing import primitives as kinds
 from jaxsat.probing.chains import Piece, before_shift, called, pieces
+from jaxsat.probing.flow_points import FlowCollector, FlowPlace, chosen_places
 from jaxsat.probing.naming import Identity
 from jaxsat.probing.reader import Context, Use
 from jaxsat.probing.reading import read, rule_of
@@ -45,6 +46,7 @@ class SiteDescription:
         weights: which arguments the weights of the linear maps are whose sum the pre-activation is; -1: a constant.
         axes: of a softmax: those that it sums over.
         attention: whether it is a softmax of products of two data.
+        maps: addresses of the linear maps whose sum the pre-activation is.
     """
 
     path: str
@@ -63,6 +65,7 @@ class SiteDescription:
     weights: tuple[int, ...]
     axes: tuple[int, ...]
     attention: bool
+    maps: tuple[Address, ...]
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -83,13 +86,15 @@ class Survey:
         sites: in program order.
         cuts: addresses of the values that end chains.
         unread: primitives that were not understood, with their source lines.
-        products: which argument the weight of a linear map is, by the map's address.
+        products: which argument a weight or a scale is that data are multiplied by, by the product's address.
+        places: where else the gradient is measured.
     """
 
     sites: tuple[SiteDescription, ...]
     cuts: frozenset[Address]
     unread: tuple[tuple[str, str], ...]
     products: Mapping[Address, int]
+    places: tuple[FlowPlace, ...]
 
 
 def survey_of(closed: ClosedJaxpr, leaves: Arrays) -> Survey:
@@ -100,14 +105,16 @@ def survey_of(closed: ClosedJaxpr, leaves: Arrays) -> Survey:
     """
     cuts: frozenset[Address] = frozenset()
     while True:
-        finder = _Finder()
-        context = Context(rule_of, finder.hear, cuts=cuts)
+        finder, flow = _Finder(), FlowCollector()
+        context = Context(rule_of, finder.hear, watch=flow.watch, cuts=cuts)
         jax.eval_shape(lambda arrays: read(context, closed.jaxpr, closed.consts, arrays, {})[0], list(leaves))
         if finder.ends <= cuts:
             break
         cuts |= finder.ends
     sites = sorted(finder.sites.values(), key=_place_in_program)
-    return Survey(_with_distinct_paths(sites), cuts, tuple(context.unread), dict(context.products))
+    mapped = [address for site in sites for address in site.maps]
+    places = chosen_places(flow.places, [site.root for site in sites], mapped)
+    return Survey(_with_distinct_paths(sites), cuts, tuple(context.unread), dict(context.products), places)
 
 
 class _Finder:
@@ -180,6 +187,7 @@ class _Finder:
             weights=tuple(-1 if weight.leaf is None else weight.leaf for weight in root.facts.maps),
             axes=tuple(map(int, use.equation.params["axes"])) if role == "softmax" and use.equation else (),
             attention=role == "softmax" and root.facts.scores,
+            maps=tuple(weight.map for weight in root.facts.maps),
         )
 
 

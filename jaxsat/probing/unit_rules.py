@@ -21,13 +21,18 @@ COLLAPSED = 0.1  # entropy of attention, relative to equal weights
 POSITIVE = ("softplus", "squareplus")  # often make scales or step sizes, whose small values are meant
 
 
-def saturated(sites: Sequence[Site]) -> list[Finding]:
-    """Return a finding for each kind of activation whose pre-activations lie where the slope is small."""
+def saturated(sites: Sequence[Site], residual: bool = False) -> list[Finding]:
+    """Return a finding for each kind of activation whose pre-activations lie where the slope is small.
+
+    Args:
+        sites: of the run.
+        residual: whether there is a residual stream: critical scales of plain networks say nothing then.
+    """
     flagged: dict[tuple[str, str], list[Site]] = {}
     for site in sites:
         if _saturated_share(site) >= (SATURATED_GATE if site.role == "gate" else SATURATED):
             flagged.setdefault((site.kind, site.role), []).append(site)
-    return [_saturated(kind, where) for (kind, _), where in flagged.items()]
+    return [_saturated(kind, where, residual) for (kind, _), where in flagged.items()]
 
 
 def _saturated_share(site: Site) -> float:
@@ -44,18 +49,18 @@ def _saturated_share(site: Site) -> float:
     return site.mostly_saturated_fraction if "soft" in (phi.left, phi.right) else math.nan
 
 
-def _saturated(kind: str, where: Sequence[Site]) -> Finding:
+def _saturated(kind: str, where: Sequence[Site], residual: bool) -> Finding:
     biases = shifted_biases(where)
     message = (
         f"{where_of(where)}: {mean_of(where, 'saturated_fraction'):.0%} of {kind} pre-activations are saturated (slope "
         f"below 5 % of the largest), {mean_of(where, 'mostly_saturated_fraction'):.0%} of the units for over 90 % of the "
         f"inputs; root mean square pre-activation {mean_of(where, 'pre_activation_rms'):.3g}"
-        f"{biases or beside_critical(where)}."
+        f"{biases or ('' if residual else beside_critical(where))}."
     )
-    return Finding("saturated", tuple(where), message, _against_saturation(kind, where, bool(biases)))
+    return Finding("saturated", tuple(where), message, _against_saturation(kind, where, bool(biases), residual))
 
 
-def _against_saturation(kind: str, where: Sequence[Site], biased: bool) -> str:
+def _against_saturation(kind: str, where: Sequence[Site], biased: bool, residual: bool) -> str:
     if kind in POSITIVE:
         return (
             f"If {kind} makes a scale or a step size here, small values may be meant. If not, look at what shifts its "
@@ -69,6 +74,11 @@ def _against_saturation(kind: str, where: Sequence[Site], biased: bool) -> str:
         )
     if biased:
         return "Start the biases at 0."
+    if residual:
+        return (
+            f"A normalisation before the {kind}, inside the branch, keeps pre-activations small however far the residual "
+            "stream grows. Branches scaled by 1 / sqrt(their number) let it grow less."
+        )
     smaller = smaller_weights(where)
     return (
         f"{smaller}If the inputs are large, scale them to unit mean square. A normalisation before the {kind} keeps "
@@ -89,10 +99,21 @@ def dead(sites: Sequence[Site]) -> list[Finding]:
     )
     cause = "Start the biases at 0. " if biases else ""
     advice = (
-        f"{cause}Dead units get no gradient and do not come back: initialise them anew, or take an activation without a "
-        "flat side (leaky_relu, gelu). If they died during training, a smaller learning rate keeps others alive."
+        f"{cause or _off_centre(where)}Dead units get no gradient themselves; only changes in earlier layers bring them back. "
+        "An activation without a flat side (leaky_relu, gelu) has none. If they died during training, a smaller learning "
+        "rate keeps others alive."
     )
     return [Finding("dead", tuple(where), message, advice)]
+
+
+def _off_centre(where: Sequence[Site]) -> str:
+    """Return what to do about pre-activations that lie below 0 as a whole, though biases do not put them there."""
+    if all(site.pre_activation_mean < -0.5 * site.pre_activation_rms for site in where):
+        return (
+            f"Pre-activations have mean {mean_of(where, 'pre_activation_mean'):.3g}: centre the inputs of these layers, or "
+            "normalise before the activation. "
+        )
+    return ""
 
 
 def _is_dead(site: Site) -> bool:

@@ -68,11 +68,13 @@ class Weight:
         value: the array.
         fan_in: number of terms of each sum.
         leaf: index of the argument that it is; -1 for a constant.
+        map: address of the linear map; () for a bias.
     """
 
     value: Any
     fan_in: int
     leaf: int | None
+    map: Address = ()
 
 
 @dataclasses.dataclass(frozen=True)

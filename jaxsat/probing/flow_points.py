@@ -1,0 +1,171 @@
+"""Where else than at sites the gradient is measured: residual streams, joins, and linear maps without an activation.
+
+With them, what happens between nonlinearities is seen, and a residual branch is told from the stream beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsat.jax_compat import scopes_of, source_line
+from jaxsat.probing import primitives as kinds
+from jaxsat.probing.reader import Reader, Step
+from jaxsat.probing.values import Address, Loop, Value, key_of
+
+FlowKind = Literal["sum", "join", "linear"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowPlace:
+    """A value at which the gradient is measured, whatever the numbers.
+
+    Attributes:
+        path: modules and loops it is in, and its kind.
+        kind: 'sum' of two data, such as a residual stream; 'join' of several (a concatenation); 'linear' map.
+        shape, dtype: of the value.
+        where: its source line.
+        address, loops: of the value.
+        weight: which argument the weight of a linear map is; -1: a constant or none.
+    """
+
+    path: str
+    kind: FlowKind
+    shape: tuple[int, ...]
+    dtype: str
+    where: str
+    address: Address
+    loops: tuple[Loop, ...]
+    weight: int = -1
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Numbers of iterations of the scans around it, outermost first."""
+        return tuple(loop.length for loop in self.loops if loop.length is not None)
+
+    @property
+    def in_while(self) -> bool:
+        return any(loop.length is None for loop in self.loops)
+
+    @property
+    def root(self) -> str:
+        """Key of the value."""
+        return key_of(self.address)
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowPoint:
+    """The gradient at one such value in one run and iteration.
+
+    Attributes:
+        path, kind, shape, where: as of :class:`FlowPlace`.
+        iteration: indices in the scans around it, outermost first.
+        weight: the argument that is the weight of a linear map, as a path in the arguments; '' if none.
+        log_gradient_norm: ln ||dE/dv||, E the scalar output; -inf where it is exactly zero.
+    """
+
+    path: str
+    kind: FlowKind
+    iteration: tuple[int, ...]
+    shape: tuple[int, ...]
+    where: str
+    weight: str
+    log_gradient_norm: float
+
+
+class FlowCollector:
+    """Watches a reading and keeps the places, by the key of the value."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, FlowPlace] = {}
+
+    def watch(self, reader: Reader, step: Step, outputs: Sequence[Value]) -> None:
+        kind = _kind_of(step, outputs)
+        if kind is None or not jnp.issubdtype(outputs[0].array.dtype, jnp.floating) or not jnp.size(outputs[0].array):
+            return
+        position, value = step.position, outputs[0]
+        line = source_line(step.equation) or position.line or "unknown line"
+        stack = (*reader.position.path, *position.modules, *scopes_of(step.equation))
+        maps = value.facts.maps if kind == "linear" else ()
+        leaf = maps[0].leaf if maps else None
+        self.places[key_of(value.address)] = FlowPlace(
+            "/".join([*stack, kind]) if stack else f"{line}/{kind}", kind, tuple(jnp.shape(value.array)),
+            str(value.array.dtype), line, value.address, reader.position.loops, -1 if leaf is None else leaf,
+        )  # fmt: skip
+
+
+def _kind_of(step: Step, outputs: Sequence[Value]) -> FlowKind | None:
+    if step.name in kinds.LINEAR and outputs[0].facts.maps and (outputs[0].facts.maps[0].leaf or 0) >= 0:
+        return "linear"
+    data = [v for v in step.inputs if v.facts.is_data and not v.facts.coefficient and jnp.ndim(v.array) > 0]
+    if len(data) < 2 or "transpose(" in "".join(scopes_of(step.equation)):
+        return None
+    if step.name in ("add", "add_any") and outputs[0].parent is None:
+        return "sum"
+    return "join" if step.name == "concatenate" else None
+
+
+def chosen_places(
+    places: Mapping[str, FlowPlace], roots: Iterable[str], mapped: Iterable[Address]
+) -> tuple[FlowPlace, ...]:
+    """Return the places that no site stands for, with distinct paths.
+
+    Args:
+        places: all of them, by key.
+        roots: keys of the sites' pre-activations.
+        mapped: addresses of the linear maps that a site's pre-activation is the sum of.
+    """
+    known, sites = set(roots), {key_of((*address, 0)) for address in mapped}
+    kept = [one for key, one in places.items() if key not in known | sites and not one.in_while]
+    counts: dict[str, int] = {}
+    paths = [one.path for one in kept]
+    found = []
+    for one in kept:
+        if paths.count(one.path) > 1:
+            counts[one.path] = counts.get(one.path, 0) + 1
+            one = dataclasses.replace(one, path=f"{one.path}.{counts[one.path]}")
+        found.append(one)
+    return tuple(found)
+
+
+def flow_points(
+    places: Sequence[FlowPlace],
+    backward: Mapping[str, np.ndarray],
+    multiplied: tuple[Mapping[str, np.ndarray], float] | None,
+    names: Sequence[str],
+) -> tuple[FlowPoint, ...]:
+    """Return the gradient at each place and iteration that one arrives at, in program order.
+
+    Args:
+        places: of the program.
+        backward, multiplied, names: as of :func:`jaxsat.probing.sites.site_records`.
+    """
+    found = []
+    for place in places:
+        for turn in itertools.product(*map(range, place.lengths)):
+            norm = log_norm_at(place.root, turn, backward, multiplied)
+            if not math.isnan(norm):
+                weight = names[place.weight] if place.weight >= 0 else ""
+                found.append(FlowPoint(place.path, place.kind, turn, place.shape, place.where, weight, norm))
+    return tuple(found)
+
+
+def log_norm_at(
+    key: str, turn: tuple[int, ...], backward: Mapping[str, np.ndarray], multiplied: tuple[Mapping[str, np.ndarray], float] | None
+) -> float:  # fmt: skip
+    """Return ln of the gradient's norm at a value; NaN if no gradient arrives there."""
+    if key not in backward:
+        return math.nan
+    reached, norm = map(float, backward[key][turn][:2])
+    if not reached:
+        return math.nan
+    if multiplied is not None and not math.isfinite(norm):
+        rows, log_factor = multiplied
+        return float(rows[key][turn][1]) - log_factor
+    return norm

@@ -1,0 +1,108 @@
+"""Along which measured gradients a gradient may be said to shrink or to grow: chains, not the order of execution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from jaxsat.probing.flow_graph import FlowGraph, Node, among, chains_of
+from jaxsat.probing.flow_points import FlowPlace, FlowPoint
+from jaxsat.probing.sites import Site
+from jaxsat.probing.survey import SiteDescription
+
+Place = Site | FlowPoint
+Chain = Sequence[Place]
+
+
+class GradientPaths(NamedTuple):
+    """How the measured gradients of one run follow each other.
+
+    Attributes:
+        chains: values that every gradient passes in turn, in the order of execution; and the iterations of one site in a
+            scan, or of sites with one weight, each leading to the next.
+        residual: whether data are added to data somewhere on a chain: a residual stream.
+        normalized: whether there are normalisations.
+    """
+
+    chains: Sequence[Chain]
+    residual: bool
+    normalized: bool
+
+
+def in_order(sites: Sequence[Site]) -> GradientPaths:
+    """Return the activations in the order of execution as one chain: what is taken where no graph is known."""
+    chain = [site for site in sites if site.role == "activation"]
+    return GradientPaths([chain], False, any(site.role == "normalization" for site in sites))
+
+
+def gradient_paths(
+    graph: FlowGraph | None,
+    descriptions: Sequence[SiteDescription],
+    sites: Sequence[Site],
+    places: Sequence[FlowPlace],
+    points: Sequence[FlowPoint],
+) -> GradientPaths:
+    """Return the paths of one run.
+
+    Args:
+        graph: of the program.
+        descriptions, sites: what the sites are, and their records in this run.
+        places, points: the same of the other values that are measured.
+    """
+    if graph is None:
+        return in_order(sites)
+    at = _by_node(descriptions, sites, places, points)
+    kept = frozenset(node for node, place in at.items() if math.isfinite(place.log_gradient_norm))
+    small = among(graph, kept)
+    chains = [[at[node] for node in chain] for chain in chains_of(small) if len(chain) > 1]
+    again = [[at[node] for node in chain] for chain in _repeated(small, at) if len(chain) > 1]
+    residual = any(isinstance(place, FlowPoint) and place.kind == "sum" for place in at.values())
+    return GradientPaths([*chains, *again], residual, any(site.role == "normalization" for site in sites))
+
+
+def _by_node(
+    descriptions: Sequence[SiteDescription], sites: Sequence[Site], places: Sequence[FlowPlace], points: Sequence[FlowPoint]
+) -> Mapping[Node, Place]:  # fmt: skip
+    at: dict[Node, Place] = {}
+    addresses = {one.path: one.address for one in (*descriptions, *places)}
+    # Scores of a softmax have small gradients in healthy networks. Of several sites with one pre-activation: the first.
+    shown = [site for site in reversed(sites) if site.role != "softmax"]
+    for place in (*points, *shown):
+        at[Node(addresses[place.path], place.iteration)] = place
+    return at
+
+
+def _repeated(graph: FlowGraph, at: Mapping[Node, Place]) -> list[list[Node]]:
+    """Return the nodes of one site over its iterations, and of sites with one weight, where each leads to the next.
+
+    A recurrent cell is no chain by itself: there are ways around its every value. Its steps are alike all the same.
+    """
+    groups: dict[object, list[Node]] = {}
+    for node in graph.before:
+        place = at[node]
+        weight = place.weight if isinstance(place, Site) and place.weight not in ("", "a constant") else ""
+        same: object = node.address if node.iteration else (place.kind, weight, place.shape)
+        if node.iteration or weight:
+            groups.setdefault(same, []).append(node)
+    reach = _Reach(graph)
+    return [group for group in groups.values() if all(map(reach.leads, group[:-1], group[1:]))]
+
+
+class _Reach:
+    """Tells whether one node leads to another, looking only at nodes between the two."""
+
+    def __init__(self, graph: FlowGraph) -> None:
+        self.before = graph.before
+        self.order = {node: i for i, node in enumerate(graph.before)}
+
+    def leads(self, first: Node, second: Node) -> bool:
+        least, seen, todo = self.order[first], {second}, [second]
+        while todo:
+            for node in self.before[todo.pop()]:
+                if node == first:
+                    return True
+                if node not in seen and self.order[node] > least:
+                    seen.add(node)
+                    todo.append(node)
+        return False
