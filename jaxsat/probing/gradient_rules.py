@@ -25,12 +25,14 @@ class Fall(NamedTuple):
         first, last: its ends, in the order of execution.
         steps: from one to the other.
         change: ln of the gradient's norm at the first, less that at the last. Negative: it shrinks on the way back.
+        typical: the same of the medians over the first and over the last quarter of the way: one odd place does not count.
     """
 
     first: Place
     last: Place
     steps: int
     change: float
+    typical: float
 
     @property
     def ends(self) -> str:
@@ -65,7 +67,8 @@ def gradient(sites: Sequence[Site], explained: bool, paths: GradientPaths) -> li
         paths: the chains.
     """
     gone = [] if explained else [site for site in with_gradient(sites) if site.log_gradient_norm == -math.inf]
-    falls = [fall for chain in paths.chains if (fall := _fall(chain)) is not None and abs(fall.change) >= GROWTH]
+    falls = [fall for chain in paths.chains if (fall := _fall(chain)) is not None]
+    falls = [fall for fall in falls if fall.typical * np.sign(fall.change) >= GROWTH]
     worst = max((fall for fall in falls if fall.change < 0), key=lambda fall: -fall.change, default=None)
     most = max((fall for fall in falls if fall.change > 0), key=lambda fall: fall.change, default=None)
     finite = any(math.isfinite(site.log_gradient_norm) for site in with_gradient(sites))
@@ -83,8 +86,13 @@ def _fall(chain: Chain) -> Fall | None:
             end = max(end, i + 1, key=lambda k: -sign * rows[k].log_gradient_norm)
             change = rows[i].log_gradient_norm - rows[end].log_gradient_norm
             if sign * change > 0 and (best is None or abs(change) > abs(best.change)):
-                best = Fall(rows[i], rows[end], end - i, change)
+                best = Fall(rows[i], rows[end], end - i, change, _typical(rows[i : end + 1]))
     return best
+
+
+def _typical(rows: Chain) -> float:
+    norms, quarter = [place.log_gradient_norm for place in rows], max(1, len(rows) // 4)
+    return float(np.median(norms[:quarter]) - np.median(norms[-quarter:]))
 
 
 def _along(sites: Sequence[Site], fall: Fall) -> list[Site]:
