@@ -151,7 +151,7 @@ def test_a_recurrent_cell_is_followed_over_its_steps(unrolled):
     """No value of a gated cell is passed by every way; its steps are compared all the same."""
 
     def cell(h, x, ws):
-        z = jax.nn.sigmoid(h @ ws[0] + x @ ws[1])
+        z = jax.nn.sigmoid(h @ ws[0] + x @ ws[1] - 1.0)
         return z * h + (1 - z) * jnp.tanh(h @ ws[2] + x @ ws[3])
 
     def loss(ws, xs):
@@ -163,9 +163,9 @@ def test_a_recurrent_cell_is_followed_over_its_steps(unrolled):
             h = jax.lax.scan(lambda h, x: (cell(h, x, ws), None), h, xs)[0]
         return jnp.sum(h**2)
 
-    xs = DRAWS.normal(size=(14, 4, N))
+    xs = DRAWS.normal(size=(9, 4, N))
     report = jaxsat.probe(loss, list(0.2 * WS[:4]), xs)
-    assert codes(report) == ["vanishing"]  # about one half a step
+    assert codes(report) == ["vanishing"]  # about a quarter a step
     gone = [site.iteration for site in report.findings[0].sites]
     assert unrolled or (0,) in gone
     assert len(gone) > 0
