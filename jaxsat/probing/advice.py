@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from jaxsat.activations import Activation
 from jaxsat.probing.host_theory import edge_of_chaos, growth_with_layer_norm, growth_with_skip
 from jaxsat.probing.sites import Site
 
+Form = Literal["plain", "residual", "gated"]
 SHIFTED = 0.5  # mean of the biases
 ALIVE = (0.8, 1.25)  # a factor of the gradient per layer that deep networks train with
 CLOSE = 1.15  # a weight scale within this factor of the critical one is taken as critical
@@ -112,14 +113,20 @@ def larger_weights(sites: Sequence[Site]) -> str:
     return _initializer(scales)
 
 
-def against_vanishing(sites: Sequence[Site], residual: bool, normalized: bool) -> str:
+def against_vanishing(sites: Sequence[Site], form: Form, normalized: bool) -> str:
     """Return what to do where gradients vanish along plain layers, or on a residual stream.
 
     Args:
         sites: the activations on the way.
-        residual, normalized: whether there is a residual stream, and whether there are normalisations.
+        form: of what the gradient passes.
+        normalized: whether there are normalisations.
     """
-    if residual:
+    if form == "gated":
+        return (
+            "The gates pass on less than all of the state at each step. Biases that open the gates which keep it (forget "
+            "gate of an LSTM, update gate of a GRU) lengthen the memory; so does a shorter way."
+        )
+    if form == "residual":
         return (
             "There are skip connections already: look for what stands on the stream itself, such as an activation, a "
             "normalisation or a scale after the sum, and move it into the branch."
@@ -128,9 +135,9 @@ def against_vanishing(sites: Sequence[Site], residual: bool, normalized: bool) -
     return f"{first}{_tried(sites, normalized)}"
 
 
-def against_exploding(sites: Sequence[Site], residual: bool, normalized: bool) -> str:
+def against_exploding(sites: Sequence[Site], form: Form, normalized: bool) -> str:
     """Return what to do where gradients explode. Arguments as of :func:`against_vanishing`."""
-    if residual:
+    if form == "residual":
         return (
             "Scale each branch by 1 / sqrt(their number), or normalise at the beginning of each branch. Clipping gradients "
             "bounds the step."

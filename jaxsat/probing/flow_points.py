@@ -19,7 +19,7 @@ from jaxsat.probing import primitives as kinds
 from jaxsat.probing.reader import Reader, Step
 from jaxsat.probing.values import Address, Loop, Value, key_of
 
-FlowKind = Literal["sum", "join", "linear"]
+FlowKind = Literal["sum", "cell", "join", "linear"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +28,13 @@ class FlowPlace:
 
     Attributes:
         path: modules and loops it is in, and its kind.
-        kind: 'sum' of two data, such as a residual stream; 'join' of several (a concatenation); 'linear' map.
+        kind: 'sum' of two data, such as a residual stream; 'cell', a sum of gated data; 'join' of several (a
+            concatenation); 'linear' map.
         shape, dtype: of the value.
         where: its source line.
         address, loops: of the value.
         weight: which argument the weight of a linear map is; -1: a constant or none.
+        maps: addresses of the linear maps that it is the sum of, if it is nothing else.
     """
 
     path: str
@@ -43,6 +45,7 @@ class FlowPlace:
     address: Address
     loops: tuple[Loop, ...]
     weight: int = -1
+    maps: frozenset[Address] = frozenset()
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -84,9 +87,14 @@ class FlowCollector:
 
     def __init__(self) -> None:
         self.places: dict[str, FlowPlace] = {}
+        self.gated: set[Address] = set()
 
     def watch(self, reader: Reader, step: Step, outputs: Sequence[Value]) -> None:
+        if step.name == "mul" and sum(value.facts.is_data for value in step.inputs) > 1:
+            self.gated.add(outputs[0].address)
         kind = _kind_of(step, outputs)
+        if kind == "sum" and any(value.address in self.gated for value in step.inputs):
+            kind = "cell"
         if kind is None or not jnp.issubdtype(outputs[0].array.dtype, jnp.floating) or not jnp.size(outputs[0].array):
             return
         position, value = step.position, outputs[0]
@@ -94,9 +102,11 @@ class FlowCollector:
         stack = (*reader.position.path, *position.modules, *scopes_of(step.equation))
         maps = value.facts.maps if kind == "linear" else ()
         leaf = maps[0].leaf if maps else None
+        mapped = kind == "sum" and all(operand.facts.maps for operand in step.inputs)
         self.places[key_of(value.address)] = FlowPlace(
             "/".join([*stack, kind]) if stack else f"{line}/{kind}", kind, tuple(jnp.shape(value.array)),
             str(value.array.dtype), line, value.address, reader.position.loops, -1 if leaf is None else leaf,
+            frozenset(weight.map for weight in value.facts.maps) if mapped else frozenset(),
         )  # fmt: skip
 
 
@@ -112,17 +122,18 @@ def _kind_of(step: Step, outputs: Sequence[Value]) -> FlowKind | None:
 
 
 def chosen_places(
-    places: Mapping[str, FlowPlace], roots: Iterable[str], mapped: Iterable[Address]
+    places: Mapping[str, FlowPlace], roots: Iterable[str], mapped: Sequence[Sequence[Address]]
 ) -> tuple[FlowPlace, ...]:
     """Return the places that no site stands for, with distinct paths.
 
     Args:
         places: all of them, by key.
         roots: keys of the sites' pre-activations.
-        mapped: addresses of the linear maps that a site's pre-activation is the sum of.
+        mapped: for each site, addresses of the linear maps that its pre-activation is the sum of.
     """
-    known, sites = set(roots), {key_of((*address, 0)) for address in mapped}
-    kept = [one for key, one in places.items() if key not in known | sites and not one.in_while]
+    known = {*roots, *(key_of((*address, 0)) for maps in mapped for address in maps)}
+    sums = {frozenset(maps) for maps in mapped if maps}
+    kept = [one for key, one in places.items() if key not in known and one.maps not in sums and not one.in_while]
     counts: dict[str, int] = {}
     paths = [one.path for one in kept]
     found = []

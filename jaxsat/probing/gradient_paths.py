@@ -53,10 +53,11 @@ def gradient_paths(
     if graph is None:
         return in_order(sites)
     at = _by_node(descriptions, sites, places, points)
+    weights = {one.path: one.weights for one in descriptions if min(one.weights, default=-1) >= 0}
     kept = frozenset(node for node, place in at.items() if math.isfinite(place.log_gradient_norm))
     small = among(graph, kept)
     chains = [[at[node] for node in chain] for chain in chains_of(small) if len(chain) > 1]
-    again = [[at[node] for node in chain] for chain in _repeated(small, at) if len(chain) > 1]
+    again = [[at[node] for node in chain] for chain in _repeated(small, at, weights) if len(chain) > 1]
     residual = any(isinstance(place, FlowPoint) and place.kind == "sum" for place in at.values())
     return GradientPaths([*chains, *again], residual, any(site.role == "normalization" for site in sites))
 
@@ -73,17 +74,17 @@ def _by_node(
     return at
 
 
-def _repeated(graph: FlowGraph, at: Mapping[Node, Place]) -> list[list[Node]]:
-    """Return the nodes of one site over its iterations, and of sites with one weight, where each leads to the next.
+def _repeated(graph: FlowGraph, at: Mapping[Node, Place], weights: Mapping[str, tuple[int, ...]]) -> list[list[Node]]:
+    """Return the nodes of one site over its iterations, and of sites with the same weights, if each leads to the next.
 
     A recurrent cell is no chain by itself: there are ways around its every value. Its steps are alike all the same.
     """
     groups: dict[object, list[Node]] = {}
     for node in graph.before:
         place = at[node]
-        weight = place.weight if isinstance(place, Site) and place.weight not in ("", "a constant") else ""
-        same: object = node.address if node.iteration else (place.kind, weight, place.shape)
-        if node.iteration or weight:
+        shared = weights.get(place.path)
+        same: object = node.address if node.iteration else (place.kind, shared, place.shape)
+        if node.iteration or shared:
             groups.setdefault(same, []).append(node)
     reach = _Reach(graph)
     return [group for group in groups.values() if all(map(reach.leads, group[:-1], group[1:]))]

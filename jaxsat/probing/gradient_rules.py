@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxsat.probing.advice import against_exploding, against_vanishing, beside_critical
+from jaxsat.probing.advice import Form, against_exploding, against_vanishing, beside_critical
 from jaxsat.probing.finding import Finding, turns_of, where_of
 from jaxsat.probing.flow_points import FlowPoint
 from jaxsat.probing.gradient_paths import Chain, GradientPaths, Place
@@ -26,6 +26,7 @@ class Fall(NamedTuple):
         steps: from one to the other.
         change: ln of the gradient's norm at the first, less that at the last. Negative: it shrinks on the way back.
         typical: the same of the medians over the first and over the last quarter of the way: one odd place does not count.
+        form: 'residual' if data are added to data on the way, 'gated' if gates do so, else 'plain'.
     """
 
     first: Place
@@ -33,6 +34,7 @@ class Fall(NamedTuple):
     steps: int
     change: float
     typical: float
+    form: Form
 
     @property
     def ends(self) -> str:
@@ -86,13 +88,16 @@ def _fall(chain: Chain) -> Fall | None:
             end = max(end, i + 1, key=lambda k: -sign * rows[k].log_gradient_norm)
             change = rows[i].log_gradient_norm - rows[end].log_gradient_norm
             if sign * change > 0 and (best is None or abs(change) > abs(best.change)):
-                best = Fall(rows[i], rows[end], end - i, change, _typical(rows[i : end + 1]))
+                best = Fall(rows[i], rows[end], end - i, change, *_seen_whole(rows[i : end + 1]))
     return best
 
 
-def _typical(rows: Chain) -> float:
+def _seen_whole(rows: Chain) -> tuple[float, Form]:
+    """Return the change from quarter to quarter, and the form of the way."""
     norms, quarter = [place.log_gradient_norm for place in rows], max(1, len(rows) // 4)
-    return float(np.median(norms[:quarter]) - np.median(norms[-quarter:]))
+    flow = {place.kind for place in rows if isinstance(place, FlowPoint)}
+    form: Form = "gated" if "cell" in flow or any(isinstance(p, Site) and p.role == "gate" for p in rows) else "plain"
+    return float(np.median(norms[:quarter]) - np.median(norms[-quarter:])), "residual" if "sum" in flow else form
 
 
 def _along(sites: Sequence[Site], fall: Fall) -> list[Site]:
@@ -130,7 +135,7 @@ def _vanishing(sites: Sequence[Site], paths: GradientPaths, fall: Fall, gone: Se
     zero = f" At {where_of(gone)} it is exactly 0." if gone else ""
     beside = "" if paths.residual or paths.normalized else beside_critical(rows)
     message = f"The gradient shrinks {1 / fall.rate:.2g}x per step on the way back: {fall.ends}{beside}.{zero}"
-    return Finding("vanishing", (*gone, *where), message, against_vanishing(rows, paths.residual, paths.normalized))
+    return Finding("vanishing", (*gone, *where), message, against_vanishing(rows, fall.form, paths.normalized))
 
 
 def _exploding(sites: Sequence[Site], paths: GradientPaths, fall: Fall) -> Finding:
@@ -138,7 +143,7 @@ def _exploding(sites: Sequence[Site], paths: GradientPaths, fall: Fall) -> Findi
     rows = where or [site for site in sites if site.role == "activation"]
     beside = "" if paths.residual or paths.normalized else beside_critical(rows)
     message = f"The gradient grows {fall.rate:.2g}x per step on the way back: {fall.ends}{beside}."
-    return Finding("exploding", tuple(where), message, against_exploding(rows, paths.residual, paths.normalized))
+    return Finding("exploding", tuple(where), message, against_exploding(rows, fall.form, paths.normalized))
 
 
 def unreached(sites: Sequence[Site]) -> tuple[list[Finding], list[str]]:

@@ -112,8 +112,7 @@ def survey_of(closed: ClosedJaxpr, leaves: Arrays) -> Survey:
             break
         cuts |= finder.ends
     sites = sorted(finder.sites.values(), key=_place_in_program)
-    mapped = [address for site in sites for address in site.maps]
-    places = chosen_places(flow.places, [site.root for site in sites], mapped)
+    places = chosen_places(flow.places, [site.root for site in sites], [site.maps for site in sites])
     return Survey(_with_distinct_paths(sites), cuts, tuple(context.unread), dict(context.products), places)
 
 
