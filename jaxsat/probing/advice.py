@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from jaxsat.activations import Activation
-from jaxsat.probing.host_theory import edge_of_chaos, growth_with_layer_norm, growth_with_skip
+from jaxsat.probing.host_theory import growth_with_layer_norm, growth_with_skip, quick_edge
 from jaxsat.probing.sites import Site
 
 Form = Literal["plain", "residual", "gated"]
@@ -44,7 +44,7 @@ def critical_scale(phi: Activation | None, bias_scale: float) -> float:
     if not bias_scale > 0 and phi.name in WITHOUT_BIASES:
         known = WITHOUT_BIASES[phi.name]
         return math.nan if known is None else known
-    return edge_of_chaos(phi, bias_scale if bias_scale > 0 else 0.0)
+    return quick_edge(phi, bias_scale if bias_scale > 0 else 0.0)
 
 
 class Scales(NamedTuple):

@@ -15,7 +15,7 @@ from jaxsat.jax_compat import Jaxpr, JaxprEqn, Literal, called_jaxpr, opened, sc
 from jaxsat.probing import primitives as kinds
 from jaxsat.probing.values import Address
 
-FLAT = frozenset({"stop_gradient", "floor", "ceil", "round", "sign"})  # no gradient passes
+NO_GRADIENT = frozenset({"stop_gradient", "floor", "ceil", "round", "sign"})  # no gradient passes
 
 
 class Node(NamedTuple):
@@ -47,7 +47,7 @@ class FlowGraph(NamedTuple):
     last: frozenset[Node]
 
 
-def flow_graph(jaxpr: Jaxpr, points: Iterable[Address], loss: int | None) -> FlowGraph:
+def graph_of(jaxpr: Jaxpr, points: Iterable[Address], loss: int | None) -> FlowGraph:
     """Return the graph of the points of a function.
 
     Args:
@@ -106,7 +106,7 @@ class _Walk:
             return self._leaving(self.body(called, entering, address), address)
         if name == "cond":
             return self._leaving(self._branches(equation, inputs[1:], address), address)
-        joined = NONE if name in FLAT or name == "while" else NONE.union(*inputs)
+        joined = NONE if name in NO_GRADIENT or name == "while" else NONE.union(*inputs)
         outputs = [self.at((*address, k), joined) for k in range(len(equation.outvars))]
         if name in kinds.CUSTOM:
             outputs = [self.at((*address, "custom", k), sources) for k, sources in enumerate(outputs)]

@@ -145,7 +145,7 @@ def chosen_places(
     return tuple(found)
 
 
-def flow_points(
+def flow_of(
     places: Sequence[FlowPlace],
     backward: Mapping[str, np.ndarray],
     multiplied: tuple[Mapping[str, np.ndarray], float] | None,

@@ -36,7 +36,7 @@ def in_order(sites: Sequence[Site]) -> GradientPaths:
     return GradientPaths([chain], False, any(site.role == "normalization" for site in sites))
 
 
-def gradient_paths(
+def paths_of(
     graph: FlowGraph | None,
     descriptions: Sequence[SiteDescription],
     sites: Sequence[Site],

@@ -17,12 +17,12 @@ import numpy as np
 
 from jaxsat.activations import Activation
 
-REACH = 9.0  # standard deviations: beyond, a Gaussian average of slopes and squares changes by less than 1e-15
-PANELS = 36
-NEAR = 2.0 ** np.arange(-2, 6)  # pre-activations up to which activations bend
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
-LENGTHS = np.geomspace(1e-6, 1e6, 97)  # where a mean squared pre-activation is looked for
-ROUNDING = 3e-5  # relative: values are those of float32
+_REACH = 9.0  # standard deviations: beyond, a Gaussian average of slopes and squares changes by less than 1e-15
+_PANELS = 36
+_NEAR = 2.0 ** np.arange(-2, 6)  # pre-activations up to which activations bend
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
+_LENGTHS = np.geomspace(1e-6, 1e6, 97)  # where a mean squared pre-activation is looked for
+_ROUNDING = 3e-5  # relative: values are those of float32
 
 
 class GaussianMoments(NamedTuple):
@@ -38,21 +38,21 @@ def _values_of(phi: Activation) -> Callable[[Any], Any]:
 
 
 @functools.lru_cache(maxsize=4096)
-def moments(phi: Activation, q: float) -> GaussianMoments:
+def gaussian_moments(phi: Activation, q: float) -> GaussianMoments:
     """Return Gaussian averages of an activation at a mean squared pre-activation q > 0.
 
     **Accuracy**: about 1e-5, relative: phi is evaluated in float32 unless float64 is on.
 
     >>> from jaxsat import activations
-    >>> [round(number, 4) for number in moments(activations.get("relu"), 2.0)]  # q / 2 and 1 / 2
+    >>> [round(number, 4) for number in gaussian_moments(activations.get("relu"), 2.0)]  # q / 2 and 1 / 2
     [1.0, 0.5]
     """
     scale = math.sqrt(q)
-    bends = np.concatenate([np.asarray([float(kink) for kink in phi.kinks]), NEAR, -NEAR]) / scale
-    cuts = np.sort(np.concatenate([np.linspace(-REACH, REACH, PANELS + 1), np.clip(bends, -REACH, REACH)]))
+    bends = np.concatenate([np.asarray([float(kink) for kink in phi.kinks]), _NEAR, -_NEAR]) / scale
+    cuts = np.sort(np.concatenate([np.linspace(-_REACH, _REACH, _PANELS + 1), np.clip(bends, -_REACH, _REACH)]))
     half = np.diff(cuts)[:, None] / 2
-    z = ((cuts[:-1] + cuts[1:])[:, None] / 2 + half * NODES).ravel()
-    density = (half * WEIGHTS).ravel() * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+    z = ((cuts[:-1] + cuts[1:])[:, None] / 2 + half * _NODES).ravel()
+    density = (half * _WEIGHTS).ravel() * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
     values, slopes = _values_of(phi)(jnp.asarray(scale * z, jnp.result_type(float)))
     return GaussianMoments(
         float(density @ np.square(np.asarray(values, float))), float(density @ np.square(np.asarray(slopes, float)))
@@ -61,41 +61,41 @@ def moments(phi: Activation, q: float) -> GaussianMoments:
 
 def growth_with_layer_norm(phi: Activation, weight_scale: float, bias_scale: float) -> float:
     """Return the factor of the gradient's norm per layer back, if pre-activations are normalised to mean square 1."""
-    found = moments(phi, 1.0)
+    found = gaussian_moments(phi, 1.0)
     after = weight_scale**2 * found.square + bias_scale**2
     return math.sqrt(weight_scale**2 * found.slope_square / after) if after > 0 else 0.0
 
 
 def growth_with_skip(phi: Activation, weight_scale: float, q: float) -> float:
     """Return the factor of the gradient's norm per layer back of x + phi(W x + b), at a mean squared pre-activation q."""
-    return math.sqrt(1 + weight_scale**2 * moments(phi, q).slope_square)
+    return math.sqrt(1 + weight_scale**2 * gaussian_moments(phi, q).slope_square)
 
 
-def edge_of_chaos(phi: Activation, bias_scale: float) -> float:
+def quick_edge(phi: Activation, bias_scale: float) -> float:
     """Return the smallest sigma_w at which chi = 1 at the length that a network settles at; NaN if there is none.
 
     As :func:`jaxsat.theory.critical_weight_scale`, to about four digits, for bias_scale > 0.
     """
 
     def residual(q: float) -> float:  # of the equation of the edge; see theory.edge_of_chaos
-        found = moments(phi, q)
+        found = gaussian_moments(phi, q)
         return found.square / max(found.slope_square, 1e-300) + bias_scale**2 - q
 
-    values = np.array([residual(q) for q in LENGTHS])
-    values[np.abs(values) <= ROUNDING * LENGTHS] = 0.0
+    values = np.array([residual(q) for q in _LENGTHS])
+    values[np.abs(values) <= _ROUNDING * _LENGTHS] = 0.0
     edges = []
     for i in np.flatnonzero((values[:-1] > 0) != (values[1:] > 0)):
-        low, high = LENGTHS[i], LENGTHS[i + 1]
+        low, high = _LENGTHS[i], _LENGTHS[i + 1]
         for _ in range(40):
             middle = math.sqrt(low * high)
             low, high = (middle, high) if (residual(middle) > 0) == (values[i] > 0) else (low, middle)
-        w = 1 / math.sqrt(moments(phi, low).slope_square)
+        w = 1 / math.sqrt(gaussian_moments(phi, low).slope_square)
         settled = _settled(phi, w, bias_scale)
         if abs(settled - low) <= 0.25 * low:
             edges.append(w)
     if edges:
         return min(edges)
-    far = [1 / math.sqrt(max(moments(phi, q).slope_square, 1e-300)) for q in LENGTHS[-2:]]
+    far = [1 / math.sqrt(max(gaussian_moments(phi, q).slope_square, 1e-300)) for q in _LENGTHS[-2:]]
     flat = np.all(values >= 0) and abs(far[0] / far[1] - 1) < 1e-3
     return far[1] if flat else math.nan
 
@@ -104,7 +104,7 @@ def _settled(phi: Activation, weight_scale: float, bias_scale: float) -> float:
     """Return the mean squared pre-activation that deep layers settle at, from an input of mean square 1."""
     q = weight_scale**2 + bias_scale**2
     for _ in range(200):
-        after = weight_scale**2 * moments(phi, float(f"{q:.6g}")).square + bias_scale**2
+        after = weight_scale**2 * gaussian_moments(phi, float(f"{q:.6g}")).square + bias_scale**2
         if abs(after - q) < 1e-4 * q or not after < 1e12:
             return after
         q = after

@@ -23,8 +23,8 @@ from jaxsat.probing.arguments import (
 )
 from jaxsat.probing.diagnosis import diagnose
 from jaxsat.probing.finding import Finding
-from jaxsat.probing.flow_points import flow_points
-from jaxsat.probing.gradient_paths import gradient_paths
+from jaxsat.probing.flow_points import flow_of
+from jaxsat.probing.gradient_paths import paths_of
 from jaxsat.probing.gradient_rules import unreached, with_gradient
 from jaxsat.probing.measuring import Measured
 from jaxsat.probing.origins import origins_of
@@ -135,7 +135,7 @@ class Prepared:
         found = site_records(described, measured.forward, measured.backward, multiplied, self._names)
         measured = measured._replace(loss=None if measured.loss is None else float(measured.loss))
         loss = math.nan if measured.loss is None else measured.loss
-        points = flow_points(self._program.survey.places, measured.backward, multiplied, self._names)
+        points = flow_of(self._program.survey.places, measured.backward, multiplied, self._names)
         if _is_nonfinite(measured, found):
             finding = self._nonfinite(measured, found, arrays)
             return Report(found, (finding,), self._notes, loss, points)
@@ -143,7 +143,7 @@ class Prepared:
         zero = self._zero_weights(measured, found)
         if zero:
             notes.append(ZERO_WEIGHTS.format(" and ".join(zero)))
-        paths = gradient_paths(self._program.graph, described, found, self._program.survey.places, points)
+        paths = paths_of(self._program.graph, described, found, self._program.survey.places, points)
         findings = (*diagnose(found, bool(zero), paths), *stopped)
         return Report(found, findings, (*self._notes, *notes), loss, points)
 

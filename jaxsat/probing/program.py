@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxsat.jax_compat import ClosedJaxpr, Jaxpr, same_computation, same_numbers
 from jaxsat.probing import measuring
-from jaxsat.probing.flow_graph import FlowGraph, flow_graph
+from jaxsat.probing.flow_graph import FlowGraph, graph_of
 from jaxsat.probing.measuring import Measured
 from jaxsat.probing.reader import Context, Use, unchanged
 from jaxsat.probing.reading import read, rule_of
@@ -104,7 +104,7 @@ def probe_program(closed: ClosedJaxpr, leaves: Arrays, loss: int | None) -> Prob
             loss = None
     shapes = [jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
     points = {key.address for key in (*found.sites, *found.places)}
-    graph = None if loss is None else flow_graph(jaxpr, points, loss)
+    graph = None if loss is None else graph_of(jaxpr, points, loss)
     return ProbeProgram(jaxpr, found, graph, loss, shapes, jax.jit(_computation(evaluate, found, loss)), evaluate)
 
 

@@ -215,7 +215,7 @@ def test_the_quick_edge_of_chaos_is_that_of_theory(name, bias):
         known = float(jaxsat.theory.critical_weight_scale(name, bias))
     except ValueError:
         known = math.nan
-    assert host_theory.edge_of_chaos(phi, bias) == pytest.approx(known, rel=1e-3, nan_ok=True)  # three digits are shown
+    assert host_theory.quick_edge(phi, bias) == pytest.approx(known, rel=1e-3, nan_ok=True)  # three digits are shown
 
 
 def test_quick_factors_are_those_of_theory():
