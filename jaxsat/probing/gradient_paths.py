@@ -11,8 +11,8 @@ from jaxsat.probing.flow_points import FlowPlace, FlowPoint
 from jaxsat.probing.sites import Site
 from jaxsat.probing.survey import SiteDescription
 
-Place = Site | FlowPoint
-Chain = Sequence[Place]
+Measurement = Site | FlowPoint
+Chain = Sequence[Measurement]
 
 
 class GradientPaths(NamedTuple):
@@ -64,8 +64,8 @@ def paths_of(
 
 def _by_node(
     descriptions: Sequence[SiteDescription], sites: Sequence[Site], places: Sequence[FlowPlace], points: Sequence[FlowPoint]
-) -> Mapping[Node, Place]:  # fmt: skip
-    at: dict[Node, Place] = {}
+) -> Mapping[Node, Measurement]:  # fmt: skip
+    at: dict[Node, Measurement] = {}
     addresses = {one.path: one.address for one in (*descriptions, *places)}
     # Scores of a softmax have small gradients in healthy networks. Of several sites with one pre-activation: the first.
     shown = [site for site in reversed(sites) if site.role != "softmax"]
@@ -74,7 +74,9 @@ def _by_node(
     return at
 
 
-def _repeated(graph: FlowGraph, at: Mapping[Node, Place], weights: Mapping[str, tuple[int, ...]]) -> list[list[Node]]:
+def _repeated(
+    graph: FlowGraph, at: Mapping[Node, Measurement], weights: Mapping[str, tuple[int, ...]]
+) -> list[list[Node]]:
     """Return the nodes of one site over its iterations, and of sites with the same weights, if each leads to the next.
 
     A recurrent cell is no chain by itself: there are ways around its every value. Its steps are alike all the same.

@@ -11,7 +11,7 @@ import numpy as np
 from jaxsat.probing.advice import Form, against_exploding, against_vanishing, beside_critical
 from jaxsat.probing.finding import Finding, turns_of, where_of
 from jaxsat.probing.flow_points import FlowPoint
-from jaxsat.probing.gradient_paths import Chain, GradientPaths, Place
+from jaxsat.probing.gradient_paths import Chain, GradientPaths, Measurement
 from jaxsat.probing.sites import Site
 
 GROWTH = math.log(1000)  # of the gradient norm, between two places on one chain
@@ -29,8 +29,8 @@ class Fall(NamedTuple):
         form: 'residual' if data are added to data on the way, 'gated' if gates do so, else 'plain'.
     """
 
-    first: Place
-    last: Place
+    first: Measurement
+    last: Measurement
     steps: int
     change: float
     typical: float
@@ -49,7 +49,7 @@ class Fall(NamedTuple):
         return math.exp(self.change / self.steps)
 
 
-def name_of(place: Place) -> str:
+def name_of(place: Measurement) -> str:
     """Return what a place is called: of a linear map, the path of its weight."""
     named = f"{place.weight} ({place.kind})" if isinstance(place, FlowPoint) and place.weight else place.path
     return named + turns_of(place.iteration)
