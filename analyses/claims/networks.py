@@ -73,7 +73,7 @@ class Networks:
                 },
                 seeds=options.seeds,
                 root_seed=options.root_seed,
-                record=["accuracy", "test_accuracy", "saturated_fraction", "dead_fraction", "log_gradient_norm", "update_ratio"],
+                record=["accuracy", "test_accuracy", "saturated_fraction", "dead_fraction", "log_gradient_norms", "update_ratio"],
                 record_every=[0, *map(int, looks)],
                 store=command.part(options, self.name, f"training-{name}"),
             )  # fmt: skip

@@ -118,7 +118,7 @@ def relu_avoids_vanishing(networks: Networks) -> list[Row]:
             rows.append(of_seeds(f"{name}, {what}, start", of_relu - growth))
         rate = networks.sound_rate
         growth, of_relu = (
-            estimates.growth_rates(networks.trained_at("log_gradient_norm", a, STANDARD, rate)[:, -1], margin=0)
+            estimates.growth_rates(networks.trained_at("log_gradient_norms", a, STANDARD, rate)[:, -1], margin=0)
             for a in (name, "relu")
         )
         rows.append(of_seeds(f"{name}, standard, trained at rate {rate:g}", of_relu - growth))

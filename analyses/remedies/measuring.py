@@ -99,9 +99,9 @@ def _trained(
         net, data.train, data.test, optimizer=_optimizers(options)[optimizer], epochs=options.epochs,
         batch_size=options.batch_size, over={"weight_scale": scales, "learning_rate": rates},
         seeds=options.choosing + options.seeds, root_seed=options.root_seed, record_every=[0, steps],
-        record=["loss", "test_accuracy", "log_gradient_norm"], store=command.part(options, NAME, f"train-{number}"),
+        record=["loss", "test_accuracy", "log_gradient_norms"], store=command.part(options, NAME, f"train-{number}"),
     )  # fmt: skip
-    norms = found.log_gradient_norm
+    norms = found.log_gradient_norms
     found["log_gradient_ratio"] = norms.isel(layer=0) - norms.isel(layer=-1)
     told = {"long_name": "ln s_1 - ln s_10 of dx_L/dx_1 before training", "units": "nat"}
     spreads = [[spread(net, scale, seed) for seed in found.seed.values] for scale in scales]

@@ -61,8 +61,8 @@ QUICK = {
 }  # fmt: skip
 INITIALISATIONS = {"standard": 3**-0.5, "normalised": 1.0}
 PROBE = 300  # training examples on which layers are looked at
-RECORD = ("pre_activation_percentiles", "activation_histogram", "log_gradient_norm",
-          "log_weight_gradient_norm")  # fmt: skip
+RECORD = ("pre_activation_percentiles", "activation_histogram", "log_gradient_norms",
+          "log_weight_gradient_norms")  # fmt: skip
 
 
 def check(options: Options) -> None:

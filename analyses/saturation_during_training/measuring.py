@@ -85,8 +85,8 @@ def _others(options: Options, data: Any) -> xarray.Dataset:
     found = _trained(options, data, names, options.depth, options.epochs, options.rate, RECORD, "others")
     sizes = np.array([data.train[0].shape[1]] + [options.width] * (options.depth - 1)) * options.width
     for name, what, log, size in (
-        ("signal", "dE/dh_l", found.log_gradient_norm, options.width),
-        ("weight_gradient", "dE/dW_l", found.log_weight_gradient_norm, sizes),
+        ("signal", "dE/dh_l", found.log_gradient_norms, options.width),
+        ("weight_gradient", "dE/dW_l", found.log_weight_gradient_norms, sizes),
     ):
         told = {"long_name": f"{what} of single examples, root mean square entry", "units": "1"}
         found[name] = (np.exp(log) / np.sqrt(size)).assign_attrs(told)

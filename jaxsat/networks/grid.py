@@ -1,4 +1,4 @@
-"""A grid of networks: fields of ``MLP`` and the values they take, each combination one kind of network."""
+"""A grid of networks: fields of a network and the values they take, each combination one kind of network."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from jaxsat import checks
 from jaxsat.activations import Activation
-from jaxsat.networks.mlp import MLP, STATIC_FIELDS, TRACED_FIELDS, check_scale
+from jaxsat.networks.mlp import MLP, check_scale
+from jaxsat.networks.protocol import Network, swept_fields
 
-UNITS = {"depth": "layers", "width": "units", "inputs": "units", "outputs": "units"}
+UNITS = {"depth": "layers", "width": "units", "inputs": "units", "outputs": "units", "steps": "steps"}
 LONG_NAMES = {
     "weight_scale": "weight scale sigma_w",
     "bias_scale": "bias scale sigma_b",
@@ -28,6 +29,9 @@ LONG_NAMES = {
     "residual_scale": "residual scale a",
     "normalization": "normalisation",
     "learning_rate": "learning rate",
+    "steps": "steps of the sequence",
+    "input_scale": "input scale",
+    "gate_bias": "bias of the gate that keeps the state",
 }
 
 Choice = tuple[int, ...]  # one combination of static values: an index for each static field
@@ -43,57 +47,64 @@ class Grid:
     Args:
         base: the network whose fields are varied.
         over: field -> values.
-        rates: swept numbers that are not fields of MLP, but are traced like its scales: a learning rate.
+        rates: swept numbers that are not fields of the network, but are traced like its scales: a learning rate.
     """
 
-    base: MLP
+    base: Any
     over: dict[str, list[Any]]
     rates: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, net: MLP, over: Mapping[str, Any], rates: tuple[str, ...] = (), caller: str = "sweep") -> Grid:
+    def of(cls, net: Network, over: Mapping[str, Any], rates: tuple[str, ...] = (), caller: str = "sweep") -> Grid:
         """Return the grid of a request.
 
         Raises:
             ValueError, TypeError: in the caller's name, unknown fields, and values that are no grid.
         """
         if not isinstance(over, Mapping):
-            raise TypeError(f"{caller}: `over` must map fields of MLP to values; got {type(over).__name__}.")
-        known = (*STATIC_FIELDS, *TRACED_FIELDS, *rates)
-        what = " or ".join(["fields of MLP", *map(repr, rates)])
-        for name in TRACED_FIELDS:
+            raise TypeError(f"{caller}: `over` must map fields of {kind_of(net)} to values; got {type(over).__name__}.")
+        scales = swept_fields(net)
+        known = (*(field.name for field in dataclasses.fields(cast(Any, net))), *rates)
+        what = " or ".join([f"fields of {kind_of(net)}", *map(repr, rates)])
+        for name in scales:
             if name not in over and np.ndim(value := getattr(net, name)) != 0:
                 shape = checks.Shown(f"an array of shape {np.shape(value)}")
                 remedy = f"Sweep it: over={{{name!r}: [...]}}."
-                raise ValueError(checks.refusal(f"{caller}: MLP", name, "be one number", shape, remedy))
+                raise ValueError(checks.refusal(f"{caller}: {kind_of(net)}", name, "be one number", shape, remedy))
         values: dict[str, list[Any]] = {}
         for name, given in over.items():
             checks.one_of(caller, "over", name, known, f"name {what}")
-            values[name] = _values(f"{caller}: `over[{name!r}]`", given, scale=name not in STATIC_FIELDS)
+            where = f"{caller}: `over[{name!r}]`"
+            values[name] = _values(where, given)
+            if name in (*scales, *rates):
+                _check_numbers(where, net, name, values[name], own=name in scales and not isinstance(net, MLP))
         grid = cls(net, values, rates)
-        grid.networks()  # raises for values that no MLP has
+        grid.networks()  # raises for values that no network of this kind has
         return grid
 
     @property
     def static(self) -> list[str]:
         """Swept fields that change the compiled program, in the order given."""
-        return [name for name in self.over if name in STATIC_FIELDS]
+        return [name for name in self.over if not self._is_number(name)]
 
     @property
     def traced(self) -> list[str]:
         """Swept fields that are arrays to the compiled program, in the order given."""
-        return [name for name in self.over if name not in STATIC_FIELDS]
+        return [name for name in self.over if self._is_number(name)]
+
+    def _is_number(self, name: str) -> bool:
+        return name in self.rates or name in swept_fields(self.base)
 
     def choices(self) -> list[Choice]:
         """Return every combination of static values, as an index for each of :attr:`static`."""
         return list(itertools.product(*(range(len(self.over[name])) for name in self.static)))
 
-    def network(self, choice: Sequence[int]) -> MLP:
+    def network(self, choice: Sequence[int]) -> Any:
         """Return the network of one combination of static values."""
         chosen = {name: self.over[name][i] for name, i in zip(self.static, choice, strict=True)}
         return dataclasses.replace(self.base, **chosen)
 
-    def networks(self) -> list[MLP]:
+    def networks(self) -> list[Any]:
         """Return the networks of all combinations of static values."""
         return [self.network(choice) for choice in self.choices()]
 
@@ -132,20 +143,38 @@ class Grid:
     def labels(self) -> dict[str, list[Any]]:
         """Return the values as coordinates."""
         return {
-            name: [plain(v) if name in STATIC_FIELDS else float(plain(v)) for v in values]
+            name: [float(plain(v)) if self._is_number(name) else plain(v) for v in values]
             for name, values in self.over.items()
         }
 
 
-def _values(what: str, given: Any, scale: bool) -> list[Any]:
+def kind_of(net: Any) -> str:
+    """Return the name of a network's class."""
+    return type(net).__name__
+
+
+def long_name_of(name: str) -> str:
+    """Return what a field is, in words."""
+    return LONG_NAMES.get(name, name.replace("_", " "))
+
+
+def _check_numbers(what: str, net: Any, name: str, values: list[Any], own: bool) -> None:
+    """Raise unless all are numbers that a swept field can have; `own`: the network's class checks them too."""
+    if not own:
+        return check_scale(what, np.asarray(values))
+    for value in values:
+        checks.number(what, "", value)
+        dataclasses.replace(net, **{name: value})
+    return None
+
+
+def _values(what: str, given: Any) -> list[Any]:
     """Return the values of one swept field."""
     if isinstance(given, str) or (np.ndim(given) == 0 and not isinstance(given, Sequence)):
         raise TypeError(checks.refusal(what, "", "be a sequence of values", given, "Wrap it in a list."))
     values = list(given)
     if not values:
         raise ValueError(checks.refusal(what, "", "have at least one value", checks.Shown("none")))
-    if scale:
-        check_scale(what, np.asarray(values))
     if len({plain(value) for value in values}) < len(values):
         raise ValueError(checks.refusal(what, "", "have distinct values", values))
     return values
@@ -159,4 +188,5 @@ def plain(value: Any) -> str | int | float:
         return value.name
     if callable(value):
         return getattr(value, "__name__", repr(value))
-    return value.item() if hasattr(value, "item") else value
+    value = value.item() if hasattr(value, "item") else value
+    return value if isinstance(value, (str, int, float)) else repr(value)

@@ -23,6 +23,7 @@ A network may bring more, and then gets more:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -50,14 +51,13 @@ _REMEDIES = {
 
 @runtime_checkable
 class Network(Protocol):
-    """What every network has; see the module."""
+    """What every network has; see the module.
+
+    ``apply`` is not listed, because a type checker cannot see it in a class to which ``as_network`` adds it.
+    """
 
     def init(self, key: Any, /) -> Any:
         """Draw the parameters of one network, a pytree of arrays."""
-        ...
-
-    def apply(self, params: Any, x: Any, /) -> Any:
-        """Return the output for one input."""
         ...
 
     def scan(self, params: Any, x: Any, /) -> tuple[ScanStep, Any, Any]:
@@ -122,10 +122,18 @@ def with_swept(net: Any, columns: Mapping[str, Any]) -> Any:
 
 def weight_count(net: Any) -> int:
     """Return how many numbers the parameters hold."""
-    if hasattr(net, "weights"):
-        return net.weights
-    drawn = jax.eval_shape(net.init, jax.eval_shape(lambda: addresses.root(0)))
+    return net.weights if hasattr(net, "weights") else _weight_count(jax.tree.structure(net))
+
+
+@functools.lru_cache(maxsize=256)
+def _weight_count(structure: Any) -> int:
+    drawn = jax.eval_shape(lambda: any_of(structure).init(addresses.root(0)))
     return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(drawn))
+
+
+def any_of(structure: Any) -> Any:
+    """Return a network of this structure of a pytree: static fields and all, with 1 for every swept number."""
+    return jax.tree.unflatten(structure, [1.0] * structure.num_leaves)
 
 
 def shape_of_input(where: str, net: Any) -> tuple[int, ...]:

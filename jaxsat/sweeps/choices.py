@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from jaxsat.measures.registry import Measure
 from jaxsat.networks.compiled import Programs
-from jaxsat.networks.mlp import MLP
+from jaxsat.networks.protocol import with_swept
 from jaxsat.sweeps.tiles import Tile, TileCorner, TileProgram, index_shape, seed_keys, tree_bytes
 
 SWEEP_PROGRAMS = Programs(most=64)
@@ -41,7 +41,7 @@ class ChoicePrograms:
 
     @classmethod
     def of(
-        cls, net: MLP, tile: Tile, scales: Sequence[str], measure: Measure, identity: Hashable, root: Array,
+        cls, net: Any, tile: Tile, scales: Sequence[str], measure: Measure, identity: Hashable, root: Array,
         x: Array | None,
     ) -> ChoicePrograms:  # fmt: skip
         """Trace the programs, or take those that an earlier sweep of this process has left.
@@ -58,12 +58,11 @@ class ChoicePrograms:
             ValueError: a measure that looks at the value of a traced array.
         """
         draw = None
-        if measure.takes_params:
+        if measure.takes_params and hasattr(net, "draw_choices"):
             draw = SWEEP_PROGRAMS.get(
                 ("draw", net.draw_choices, tile.seeds, _kind(root)), lambda: _draw(net, tile, root)
             )
-        swept = {name: getattr(net, name) for name in scales}
-        fixed = dataclasses.replace(net, **dict.fromkeys(swept, 1.0))
+        fixed = with_swept(net, dict.fromkeys(scales, 1.0))
         leaves, structure = jax.tree.flatten(fixed)
         given = None if x is None else (x.shape, str(x.dtype))
         key = ("measure", structure, tuple(map(float, leaves)), tile, tuple(scales), identity, given, _kind(root))
@@ -144,7 +143,7 @@ def _kind(root: Array) -> str:
     return str(jax.random.key_impl(root))
 
 
-def _draw(net: MLP, tile: Tile, root: Array) -> TileProgram:
+def _draw(net: Any, tile: Tile, root: Array) -> TileProgram:
     def drawn(first_seed, root):
         return jax.vmap(net.init)(seed_keys(first_seed, root, tile.seeds))
 
@@ -152,11 +151,11 @@ def _draw(net: MLP, tile: Tile, root: Array) -> TileProgram:
 
 
 def _measure(
-    net: MLP, tile: Tile, scales: Sequence[str], measure: Measure, draw: TileProgram | None, root: Array,
+    net: Any, tile: Tile, scales: Sequence[str], measure: Measure, draw: TileProgram | None, root: Array,
     x: Array | None,
 ) -> TileProgram:  # fmt: skip
     def alone(columns, key, drawn, x):
-        network = dataclasses.replace(net, **columns)
+        network = with_swept(net, columns)
         if drawn is None:
             return measure(network, key, x)
         return measure(network, key, x, network.with_scales(drawn))

@@ -23,9 +23,12 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
+from jaxsat import checks
 from jaxsat.networks.mlp import MLP
+from jaxsat.networks.recurrent import Recurrent
 
 SPACINGS = {"linear": np.linspace, "log": np.geomspace}
+KINDS = {"MLP": MLP, "Recurrent": Recurrent}  # of networks, by the key `kind` of [network]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +36,10 @@ class Config:
     """A sweep, as a file describes it.
 
     Attributes:
-        network: fields of ``MLP``; depth and width are needed.
+        network: fields of the network; `kind` is "MLP" (the default; depth and width are needed) or "Recurrent" (steps and
+            width are).
         measure: names of measures, one or several.
-        over: field of MLP -> values: a list, or {from, to, count, spacing}, spacing "linear" or "log".
+        over: field of the network -> values: a list, or {from, to, count, spacing}, spacing "linear" or "log".
         seeds, root_seed, every_depth, memory_budget: as those of ``sweep``.
         x: path of a .npy file with the input, or a batch of inputs, beside the configuration.
         x64: compute in float64.
@@ -58,7 +62,7 @@ class Config:
             ValueError: an input that cannot be read; fields that no MLP has or takes.
         """
         return {
-            "net": MLP(**self.network),
+            "net": _kind(self.network)(**{name: v for name, v in self.network.items() if name != "kind"}),
             "measure": self.measure,
             "over": {name: _values(name, given) for name, given in self.over.items()},
             "seeds": self.seeds,
@@ -102,13 +106,18 @@ def parsed(given: Mapping[str, Any]) -> Config:
             expected = get_type_hints(Config)[name]
             raise ValueError(f"config: `{name}` must be {getattr(expected, '__name__', expected)}; got {value!r}.")
     network = given["network"]
-    names = [field.name for field in dataclasses.fields(MLP)]
-    _known("a key of [network]", network, names)
+    fields = dataclasses.fields(_kind(network))
+    names = [field.name for field in fields]
+    _known("a key of [network]", network, [*names, "kind"])
     _known("a key of [over]", given.get("over", {}), names)
-    for name in ("depth", "width"):
+    for name in [field.name for field in fields if field.default is dataclasses.MISSING]:
         if name not in network:
             raise ValueError(f"config: [network] must have `{name}`; got {', '.join(network) or 'nothing'}.")
     return Config(**given)
+
+
+def _kind(network: Mapping[str, Any]) -> type[MLP] | type[Recurrent]:
+    return KINDS[checks.one_of("config", "kind", network.get("kind", "MLP"), KINDS, "be a kind of network")]
 
 
 def _known(what: str, given: Iterable[str], names: list[str]) -> None:

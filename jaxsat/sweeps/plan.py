@@ -64,7 +64,7 @@ class Plan:
         programs = {}
         for choice in wanted:
             net = grid.network(choice)
-            tile = Tile.of(net, lengths)
+            tile = Tile.of(net, lengths, request.x, request.takes_jacobians)
             programs[choice] = ChoicePrograms.of(
                 net, tile, grid.traced, request.measure, request.measure_identity, root, request.x
             )

@@ -16,8 +16,10 @@ from jaxtyping import Array, ArrayLike
 
 from jaxsat import checks
 from jaxsat.measures import Measure, Variable, registry
-from jaxsat.networks.grid import LONG_NAMES, UNITS, Choice, Grid, plain
-from jaxsat.networks.mlp import MLP, STATIC_FIELDS, TRACED_FIELDS, check_net
+from jaxsat.measures.quantities import COUNTED
+from jaxsat.networks.grid import UNITS, Choice, Grid, kind_of, long_name_of, plain
+from jaxsat.networks.mlp import MLP
+from jaxsat.networks.protocol import check_network, shape_of_input, swept_fields, weight_count
 from jaxsat.sweeps.choices import ChoicePrograms
 from jaxsat.sweeps.tiles import Tile
 
@@ -27,12 +29,6 @@ if TYPE_CHECKING:
 # A chunk takes seconds: its networks times their weights, plus what every network costs, and its bytes stay small.
 CHUNK_WORK, NETWORK_WORK, CHUNK_BYTES = 2**33, 2**12, 2**24
 SMALLEST_CHUNK = 128  # seeds, unless a tile has fewer: shorter ones would waste most of each tile if seeds are added
-
-_COUNTED = {
-    "layer": "layer, counted from the input",
-    "depth": "depth, counted from the input",
-    "index": "rank by size",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,14 +52,15 @@ class SweepRequest:
 
     @classmethod
     def of(
-        cls, net: MLP, measure: Any, over: Mapping[str, Any], *, seeds: int, root_seed: int, x: Any, every_depth: bool
+        cls, net: Any, measure: Any, over: Mapping[str, Any], *, seeds: int, root_seed: int, x: Any, every_depth: bool
     ) -> SweepRequest:
         """Check the arguments of ``jaxsat.sweep``; raise its errors."""
-        check_net("sweep", net)
+        check_network("sweep", net)
         root_seed = checks.integer("sweep", "root_seed", root_seed, least=0, most=2**32 - 1)
         seeds = checks.integer("sweep", "seeds", seeds)
-        chosen = registry.get(measure, every_depth)
+        registry.get(measure, every_depth)  # raises for unknown names before anything else is looked at
         grid = Grid.of(net, over)
+        chosen = registry.get(measure, every_depth, grid.networks()[0])
         _check_held(grid)
         inputs = _inputs(grid, x)
         parts = [measure] if isinstance(measure, str) or not isinstance(measure, Sequence) else measure
@@ -72,13 +69,15 @@ class SweepRequest:
 
     def identity(self) -> dict[str, Any]:
         """Return what two requests must share for their results to belong together, as plain JSON."""
-        base = {name: getattr(self.grid.base, name) for name in (*STATIC_FIELDS, *TRACED_FIELDS)}
+        base = self.grid.base
+        fields = {field.name: getattr(base, field.name) for field in dataclasses.fields(base)}
+        kind = {} if isinstance(base, MLP) else {"kind": kind_of(base)}
         x = "gaussian, unit mean square"
         if self.x is not None:
             digest = hashlib.sha256(np.asarray(self.x).tobytes()).hexdigest()[:16]
             x = f"given, shape {self.x.shape}, sha256 {digest}"
         return {
-            "network": {name: plain(value) for name, value in base.items() if name not in self.grid.over},
+            "network": kind | {n: plain(value) for n, value in fields.items() if n not in self.grid.over},
             "measure": self.measure.name,
             "root_seed": self.root_seed,
             "every_depth": self.every_depth,
@@ -88,6 +87,11 @@ class SweepRequest:
             "jaxlib": jaxlib.version.__version__,  # compiles the programs, so that last bits are its own
         }
 
+    @property
+    def takes_jacobians(self) -> bool:
+        """Whether Jacobians are measured, as far as is known."""
+        return any("singular_values" in name for name in self.measure.variables)
+
     def check_size(self, memory_budget: int) -> None:
         """Raise, before anything is traced, where the weights of a single network are more than the memory budget.
 
@@ -95,10 +99,11 @@ class SweepRequest:
             ValueError: such a network.
         """
         for net in self.grid.networks():
-            size = net.weights * jnp.dtype(jnp.result_type(float)).itemsize
+            size = weight_count(net) * jnp.dtype(jnp.result_type(float)).itemsize
             if size > memory_budget:
+                what = f"depth {net.depth} and width {net.width}" if isinstance(net, MLP) else kind_of(net)
                 raise ValueError(
-                    f"sweep: `memory_budget` must hold one network; the weights of depth {net.depth} and width {net.width} "
+                    f"sweep: `memory_budget` must hold one network; the weights of {what} "
                     f"take {size / 2**20:.0f} MiB; got {memory_budget / 2**20:.0f} MiB. Raise it, or ask for a smaller "
                     "network."
                 )
@@ -112,9 +117,9 @@ class SweepRequest:
 def _check_held(grid: Grid) -> None:
     """Raise where a scale is too large for the dtype in which the sweep computes."""
     dtype = jnp.dtype(jnp.result_type(float))
-    for name in TRACED_FIELDS:
+    for name in swept_fields(grid.base):
         value = np.asarray(grid.over.get(name, getattr(grid.base, name)), object)
-        numbers = np.asarray([v for v in np.ravel(value) if v is not None], float)
+        numbers = np.abs([float(v) for v in np.ravel(value) if v is not None and not isinstance(v, str)])
         if numbers.size and numbers.max() > float(jnp.finfo(dtype).max):
             remedy = "Use float64: jax.config.update('jax_enable_x64', True)."
             raise ValueError(
@@ -127,7 +132,7 @@ def chunk_lengths(request: SweepRequest, programs: Mapping[Choice, ChoiceProgram
     first = next(iter(programs.values()))
     blocks = dict(zip(request.grid.traced, first.tile.block, strict=True))
     sizes = [s.dtype.itemsize * math.prod(s.shape) for s in first.shapes.values()]
-    weights = max(net.weights for net in request.grid.networks())
+    weights = max(weight_count(net) for net in request.grid.networks())
     room = min(
         CHUNK_WORK // ((weights + NETWORK_WORK) * first.tile.points),
         CHUNK_BYTES // max(1, max(sizes) * first.tile.points),
@@ -163,30 +168,36 @@ def labelled_sweep(results: Mapping[str, np.ndarray], grid: Grid, measure: Measu
         arrays[name] = xarray.DataArray(array, dims=dims, attrs=attrs)
     dataset = xarray.Dataset(arrays)
     for name, values in grid.labels().items():
-        attrs = {"long_name": LONG_NAMES[name], "units": UNITS.get(name, "1")}
+        attrs = {"long_name": long_name_of(name), "units": UNITS.get(name, "1")}
         dataset = dataset.assign_coords({name: (name, values, attrs)})
     seeds = np.arange(dataset.sizes["seed"])
     dataset = dataset.assign_coords(seed=("seed", seeds, {"long_name": "seed", "units": "1"}))
     dataset = dataset.assign_coords({name: list(labels) for name, labels in coordinates.items()})
-    for name, long_name in _COUNTED.items():
+    for name, (long_name, units) in COUNTED.items():
         if name in sizes:
-            attrs = {"long_name": long_name, "units": "1" if name == "index" else "layers"}
+            attrs = {"long_name": long_name, "units": units}
             dataset = dataset.assign_coords({name: (name, np.arange(1, sizes[name] + 1), attrs)})
     return dataset
 
 
 def _inputs(grid: Grid, x: ArrayLike | None) -> Array | None:
+    networks = grid.networks()
     if x is None:
+        for net in networks:
+            shape_of_input("sweep", net)
         return None
     array = np.asarray(x)
     if array.dtype.kind not in "iuf":
         kind = checks.Shown(f"dtype {array.dtype}")
         raise TypeError(checks.refusal("sweep", "x", "hold real numbers", kind))
-    widths = {net.input_width for net in grid.networks()}
-    if array.ndim not in (1, 2) or widths != {array.shape[-1]} or array.size == 0:
-        rule = f"have shape (n_0,) or (batch, n_0) with n_0 = {', '.join(map(str, sorted(widths)))}"
-        shape = checks.Shown(str(array.shape))
-        raise ValueError(checks.refusal("sweep", "x", rule, shape, "Set `inputs` of MLP to the width of your data."))
+    shapes = {net.input_shape for net in networks if hasattr(net, "input_shape")}
+    if array.size == 0 or any(shape not in (array.shape, array.shape[1:]) for shape in shapes):
+        came = checks.Shown(str(array.shape))
+        rule, remedy = f"have shape {' and '.join(map(str, sorted(shapes)))}, or a batch axis before it", ""
+        if isinstance(grid.base, MLP):
+            rule = f"have shape (n_0,) or (batch, n_0) with n_0 = {', '.join(str(n) for (n,) in sorted(shapes))}"
+            remedy = "Set `inputs` of MLP to the width of your data."
+        raise ValueError(checks.refusal("sweep", "x", rule, came, remedy))
     if not np.isfinite(array).all():
         count = checks.Shown(f"{np.count_nonzero(~np.isfinite(array))} non-finite entries")
         raise ValueError(checks.refusal("sweep", "x", "be finite", count))

@@ -1,4 +1,4 @@
-"""Grids of networks: any field of ``MLP`` crossed with seeds, measured, and labelled.
+"""Grids of networks: any field of a network crossed with seeds, measured, and labelled.
 
 A request (``sweep_request``) becomes a plan (``plan``): chunks of results, and the programs that fill them by tiles of
 one fixed shape (``tiles``, ``choices``). A pipeline (``pipeline``) runs it on all devices, into memory or into a store on
@@ -18,7 +18,7 @@ from jaxtyping import ArrayLike, Float
 
 from jaxsat import checks
 from jaxsat.measures.registry import Compute, Measure
-from jaxsat.networks.mlp import MLP
+from jaxsat.networks.protocol import Network
 from jaxsat.results import progress as progress_
 from jaxsat.results import provenance
 from jaxsat.sweeps import worker
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    net: MLP,
+    net: Network,
     measure: str | Compute | Measure | Sequence[str | Compute | Measure],
     over: Mapping[str, Sequence[Any] | ArrayLike],
     *,
     seeds: int = 100,
     root_seed: int = 0,
-    x: Float[ArrayLike, "*batch inputs"] | None = None,
+    x: Float[ArrayLike, ...] | None = None,
     every_depth: bool = False,
     store: str | pathlib.Path | None = None,
     progress: bool = True,
@@ -46,16 +46,17 @@ def sweep(
     """Measure every network of a grid, for many seeds, and return a labelled dataset.
 
     Args:
-        net: the network whose fields are varied.
+        net: the network whose fields are varied: an MLP, a ``Recurrent``, or a network of your own (`docs/your_own_network.md`).
         measure: a name (``jaxsat.measures.names()``), a function ``(net, key, x) -> dict of arrays``, or several.
-        over: field of MLP -> values. All values of a scale share one compiled program; each combination of the other
+        over: field of the network -> values. All values of a scale share one compiled program; each combination of the other
             fields has its own. Networks that differ only in scale or activation share their draws, so differences
             between them are paired.
         seeds: how many. Seed s is the network with key ``addresses.network(addresses.root(root_seed), s)``.
         root_seed: of the whole sweep, from 0 to 2^32 - 1.
         x: one input (n_0,), a batch of inputs (batch, n_0) that every network sees, or None: a gaussian input of
-            unit mean square, drawn for each seed. How a batch is reduced is decided by each measure.
-        every_depth: adds a "depth" dimension, 1 .. depth, from one pass. Only some measures have this form.
+            unit mean square, drawn for each seed. A recurrent network takes (steps, inputs), or a batch of those. How a batch is reduced is decided by each measure.
+        every_depth: adds a "depth" dimension, 1 .. depth, from one pass. Only some measures have this form. For a
+            recurrent network the dimension is "lag": of the states after 1 .. steps steps.
         store: path of a zarr store, which is written chunk by chunk. A chunk is marked once it is safely on the disk. An
             existing store is resumed: what is done is not computed again, whatever ended the run before, and missing
             values and seeds are added. Any number of processes and hosts may work on one store at once, each on its own
@@ -65,7 +66,7 @@ def sweep(
             store it is read from there when it is used.
 
     Returns: an ``xarray.Dataset`` with a variable for each array of each measure; dimensions are the swept names in
-    the order of `over`, then "seed", then the measure's own. Units, long names, configuration, versions, root seed
+    the order of `over`, then "seed", then the measure's own: "layer", for a recurrent network "time". Units, long names, configuration, versions, root seed
     and time are attributes. Non-finite results stay as they are (-inf is a correct logarithm of 0). The attribute
     `nan_networks` of each variable says how many networks hold a NaN; with a store, how many of the whole store.
 
@@ -85,6 +86,7 @@ def sweep(
         differ in activation only share their draws. Peak device memory is below `memory_budget`. Seeds are added in
         whole chunks: the last chunk, if it was cut short, is computed anew.
 
+    >>> from jaxsat.networks import MLP
     >>> ds = sweep(MLP(depth=5, width=16), "log_gradient_norms", {"weight_scale": [0.5, 1.0, 2.0]}, seeds=8, progress=False)
     >>> dict(ds.sizes)
     {'weight_scale': 3, 'seed': 8, 'layer': 5}

@@ -12,6 +12,7 @@ Scales are traced, and vmapped over inside a tile. Each combination of static fi
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +27,16 @@ from jaxtyping import Array
 from jaxsat import addresses
 from jaxsat.jax_compat import eval_jaxpr
 from jaxsat.networks.mlp import MLP
+from jaxsat.networks.protocol import any_of, gaussian_input, weight_count
 
 # A tile draws about this many bytes of weights. On a CPU drawing is four times faster while the draw fits in the last
 # level of cache (measured); an accelerator wants to be filled.
 DRAWN_BYTES = {"cpu": 2**23}
 DRAWN_BYTES_ACCELERATOR = 2**28
 MAX_TILE_SEEDS, MAX_TILE_POINTS = 1024, 64
+MOST_STATE_BYTES = (
+    2**28
+)  # of all points of a tile, for a seed: states, or Jacobians of steps, of networks other than MLPs
 
 Tree = Any  # a pytree of arrays, or of their shapes
 
@@ -44,12 +49,24 @@ class Tile:
     block: tuple[int, ...]
 
     @classmethod
-    def of(cls, net: MLP, lengths: Sequence[int]) -> Tile:
-        """Return the tile of a network, given the numbers of values of the swept scales."""
-        size = net.weights * jnp.dtype(jnp.result_type(float)).itemsize
+    def of(cls, net: Any, lengths: Sequence[int], x: Array | None = None, jacobians: bool = False) -> Tile:
+        """Return the tile of a network.
+
+        Args:
+            net: the network.
+            lengths: the numbers of values of the swept scales.
+            x: the inputs, or None: they are drawn.
+            jacobians: whether Jacobians are measured, which take more memory.
+        """
+        itemsize = jnp.dtype(jnp.result_type(float)).itemsize
+        size, most = weight_count(net) * itemsize, MAX_TILE_POINTS
+        if not isinstance(net, MLP):
+            given = None if x is None else jax.ShapeDtypeStruct(x.shape, x.dtype)
+            states = _state_count(jax.tree.structure(net), given, jacobians) * itemsize
+            size, most = size + states, max(1, min(most, MOST_STATE_BYTES // states))
         target = DRAWN_BYTES.get(jax.default_backend(), DRAWN_BYTES_ACCELERATOR)
         seeds = min(MAX_TILE_SEEDS, max(1, target // size))
-        block, room = [], MAX_TILE_POINTS
+        block, room = [], most
         for length in reversed(lengths):  # whole rows where they fit
             block.insert(0, min(length, room))
             room //= block[0]
@@ -59,6 +76,23 @@ class Tile:
     def points(self) -> int:
         """How many points of the grid it has."""
         return math.prod(self.block)
+
+
+@functools.lru_cache(maxsize=256)
+def _state_count(structure: Any, x: jax.ShapeDtypeStruct | None, jacobians: bool) -> int:
+    """Return how many numbers the carries of all steps have, or the Jacobians of all steps."""
+    net = any_of(structure)
+
+    def scanned(x: Array | None) -> Any:
+        key = addresses.root(0)
+        if x is not None and x.ndim == len(getattr(net, "input_shape", x.shape)) + 1:
+            x = x[0]
+        return net.scan(net.init(key), gaussian_input(net, key) if x is None else x)[1:]
+
+    carry, xs = jax.eval_shape(scanned, x)
+    size = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(carry))
+    steps = max((leaf.shape[0] for leaf in jax.tree.leaves(xs)), default=1)
+    return max(1, steps * size * (size if jacobians else 1))
 
 
 @dataclasses.dataclass(frozen=True)

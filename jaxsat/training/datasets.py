@@ -1,6 +1,7 @@
-"""Labelled images, real or made, without a network connection: arrays ready for ``train``.
+"""Labelled images and sequences, real or made, without a network connection: arrays ready for ``train``.
 
-Inputs are standardised per pixel by the training part alone; pixels that never change are 0.
+Images are standardised per pixel by the training part alone; pixels that never change are 0. Sequences have the shape
+(examples, steps, inputs), as ``jaxsat.Recurrent(steps=..., inputs=...)`` takes them.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxsat import checks
+
 Pair = tuple[np.ndarray, np.ndarray]
 
 SHAPES = ("triangle", "parallelogram", "ellipse")
 
 
 class TrainTestSplit(NamedTuple):
-    """Pairs (x, y): inputs (examples, pixels) and classes (examples,)."""
+    """Pairs (x, y): inputs (examples, ..), and classes (examples,) or other targets."""
 
     train: Pair
     test: Pair
@@ -79,6 +82,83 @@ def shapes(count: int = 4000, test: int = 1000, seed: int = 0, size: int = 32) -
         kinds = (one,) if one < 3 else rng.permutation(pairs[one - 3])
         images.append(_scene([SHAPES[kind] for kind in kinds], size, rng))
     return _split(np.stack(images).reshape(count + test, -1), classes, test, seed)
+
+
+def digit_rows(test: int = 360, seed: int = 0) -> TrainTestSplit:
+    """Return the images of :func:`digits` as sequences of 8 rows of 8 pixels.
+
+    Args:
+        test, seed: as of :func:`digits`.
+
+    Raises:
+        ModuleNotFoundError: without scikit-learn.
+        ValueError: a test part that leaves no training data.
+
+    >>> digit_rows().train[0].shape
+    (1437, 8, 8)
+    """
+    (x, y), (x_test, y_test) = digits(test, seed)
+    return TrainTestSplit((x.reshape(-1, 8, 8), y), (x_test.reshape(-1, 8, 8), y_test))
+
+
+def copying(
+    lag: int, recalled: int = 1, symbols: int = 8, *, count: int = 2000, test: int = 500, seed: int = 0
+) -> TrainTestSplit:
+    """Return the copying task: symbols that must be said again after a lag, in their order.
+
+    A sequence has `recalled` random symbols, lag - 1 blanks, a sign to begin, and `recalled` blanks, of which the last
+    ones are where the symbols must be said. So each symbol is to be kept over lag + recalled - 1 steps.
+
+    Args:
+        lag: steps from the last symbol to the sign; at least 1.
+        recalled: symbols to keep (10 in the paper).
+        symbols: different ones (8 in the paper). Chance gives the accuracy 1 / symbols and the loss ln(symbols).
+        count, test: training and test examples.
+        seed: of everything.
+
+    Returns: inputs (examples, lag + 2 recalled, symbols + 2): unit vectors times sqrt(symbols + 2), so that their mean
+        square is 1; and the classes after each of the last steps, (examples, recalled).
+
+    References: Hochreiter & Schmidhuber 1997; Arjovsky, Shah & Bengio 2016, section 4.1.
+
+    >>> (x, y), _ = copying(lag=5, recalled=2)
+    >>> x.shape, y.shape, bool((x[:, :2].argmax(2) == y).all())
+    ((2000, 9, 10), (2000, 2), True)
+    """
+    sizes = {"lag": lag, "recalled": recalled, "symbols": symbols, "count": count, "test": test}
+    lag, recalled, symbols, count, test = (checks.integer("copying", name, size) for name, size in sizes.items())
+    y = np.random.default_rng(seed).integers(symbols, size=(count + test, recalled))
+    said = np.full((count + test, lag + 2 * recalled), symbols)  # blanks
+    said[:, :recalled], said[:, recalled + lag - 1] = y, symbols + 1
+    x = np.eye(symbols + 2)[said] * np.sqrt(symbols + 2)
+    return TrainTestSplit((x[:count], y[:count]), (x[count:], y[count:]))
+
+
+def adding(steps: int, *, count: int = 2000, test: int = 500, seed: int = 0) -> TrainTestSplit:
+    """Return the adding task: the sum of the two marked numbers of a sequence.
+
+    Args:
+        steps: length of the sequences; at least 2.
+        count, test: training and test examples.
+        seed: of everything.
+
+    Returns: inputs (examples, steps, 2): numbers uniform on [0, 1], and marks, 1 at one step of each half and 0 elsewhere;
+        and real targets (examples, 1). Always answering 1 gives the mean squared error 1/6.
+
+    References: Hochreiter & Schmidhuber 1997; Arjovsky, Shah & Bengio 2016, section 4.2.
+
+    >>> (x, y), _ = adding(steps=6)
+    >>> x.shape, bool(np.allclose((x[..., 0] * x[..., 1]).sum(1), y[:, 0]))
+    ((2000, 6, 2), True)
+    """
+    steps = checks.integer("adding", "steps", steps, least=2)
+    count, test = checks.integer("adding", "count", count), checks.integer("adding", "test", test)
+    rng = np.random.default_rng(seed)
+    numbers, marks = rng.uniform(size=(count + test, steps)), np.zeros((count + test, steps))
+    for begin, end in ((0, steps // 2), (steps // 2, steps)):
+        marks[np.arange(count + test), rng.integers(begin, end, size=count + test)] = 1
+    x, y = np.stack([numbers, marks], axis=2), (numbers * marks).sum(1, keepdims=True)
+    return TrainTestSplit((x[:count], y[:count]), (x[count:], y[count:]))
 
 
 def _scene(kinds: list[str], size: int, rng: np.random.Generator) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxsat.measures import Variable
-from jaxsat.networks.grid import LONG_NAMES, UNITS
+from jaxsat.measures.quantities import COUNTED
+from jaxsat.networks.grid import UNITS, long_name_of
 from jaxsat.training.train_request import TrainingRequest
 
 if TYPE_CHECKING:
@@ -40,13 +41,12 @@ def labelled_training(results: Mapping[str, np.ndarray], request: TrainingReques
         arrays[name] = xarray.DataArray(shaped, dims=(*order, "seed", *own), attrs=attrs).transpose(*grid.over, ...)
     dataset = xarray.Dataset(arrays).assign_coords(coordinates)
     steps = np.asarray(request.at)
-    described = {name: (values, LONG_NAMES[name], UNITS.get(name, "1")) for name, values in grid.labels().items()} | {
+    described = {name: (values, long_name_of(name), UNITS.get(name, "1")) for name, values in grid.labels().items()} | {
         "seed": (np.arange(seeds), "seed", "1"),
         "step": (steps, "optimiser steps done", "steps"),
-        "layer": (np.arange(1, dataset.sizes.get("layer", 0) + 1), "layer, counted from the input", "layers"),
-        "unit": (np.arange(1, dataset.sizes.get("unit", 0) + 1), "unit of a layer", "1"),
-        "index": (np.arange(1, dataset.sizes.get("index", 0) + 1), "rank by size", "1"),
     }
+    for name, (long_name, units) in COUNTED.items():
+        described[name] = (np.arange(1, dataset.sizes.get(name, 0) + 1), long_name, units)
     for name, (values, long_name, units) in described.items():
         if name in dataset.sizes:
             dataset = dataset.assign_coords({name: (name, values, {"long_name": long_name, "units": units})})

@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,32 +23,30 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxsat import addresses
-from jaxsat.networks.mlp import MLP, TRACED_FIELDS
-from jaxsat.networks.parameters import Params
+from jaxsat.networks.protocol import swept_fields, weight_count, with_swept
+from jaxsat.training.objective import losses
 from jaxsat.training.optimizers import LEARNING_RATE
-from jaxsat.training.recording import Batch, Record, Snapshot, losses
+from jaxsat.training.recording import Batch, Record, Snapshot
+from jaxsat.training.weights import drawn_weights, params_of_weights, stacked, update_ratio
 
 # Weights of a tile in bytes, and networks in it. On a CPU a network of width 64 or more is fastest alone. Of width 16,
 # eight together take 27 microseconds a step and network instead of 50; of width 32, four take 57 instead of 80. More gain
 # little, and make a single network slower. An accelerator wants to be filled.
 TILE_BYTES, MAX_TILE = {"cpu": 2**17}, {"cpu": 8}
 TILE_BYTES_ACCELERATOR, MAX_TILE_ACCELERATOR = 2**28, 1024
-# Up to this depth the layers are written out one after the other, which runs 1.2 to 1.4 times faster; deeper networks loop
-# over them, so that the time to compile does not grow with depth.
-DEPTH_WRITTEN_OUT = 16
 
 
 class State(NamedTuple):
     """Networks in training: what their next step depends on. Every leaf has the tile's networks as its first axis.
 
     Attributes:
-        weights: the trained leaves of Params; scales are folded in and left out.
+        weights: the trained parameters (see ``weights``).
         optimizer: optax's state.
         order: of the examples in this epoch.
         diverged_at: the step at which loss or weights stopped being finite, -1 while they are.
     """
 
-    weights: Params
+    weights: Any
     optimizer: Any
     order: Array
     diverged_at: Array
@@ -81,10 +79,10 @@ class Span(NamedTuple):
     count: Argument
 
 
-def tile_size(net: MLP) -> int:
+def tile_size(net: Any) -> int:
     """Return how many networks advance together: a power of two, from the network's shape alone."""
     platform = jax.default_backend()
-    size = net.weights * jnp.dtype(jnp.result_type(float)).itemsize
+    size = weight_count(net) * jnp.dtype(jnp.result_type(float)).itemsize
     target = TILE_BYTES.get(platform, TILE_BYTES_ACCELERATOR)
     most = MAX_TILE.get(platform, MAX_TILE_ACCELERATOR)
     return 2 ** int(math.log2(min(most, max(1, target // size))))
@@ -102,7 +100,7 @@ class Trainer:
         examples: training examples.
     """
 
-    net: MLP
+    net: Any
     optimizer: Callable[[Any], Any]
     records: Mapping[str, Record]
     batch_size: int
@@ -112,12 +110,7 @@ class Trainer:
         """Return networks as they are drawn."""
 
         def drawn(column, seed):
-            scales = {name: column[name] for name in TRACED_FIELDS if name in column}
-            net = dataclasses.replace(self.net, **scales)
-            params = net.init(addresses.network(networks.root, seed)).scaled()
-            weights = params._replace(weight_scale=None, bias_scale=None, residual_scale=None)
-            if self.net.depth <= DEPTH_WRITTEN_OUT:
-                weights = weights._replace(hidden=cast(Array, tuple(weights.hidden)))  # see Params
+            weights = drawn_weights(self._network(column), addresses.network(networks.root, seed))
             with _as_optax_is_written():
                 state = self.optimizer(column.get(LEARNING_RATE)).init(weights)
             order = jnp.arange(self.examples, dtype=jnp.int32)
@@ -152,20 +145,21 @@ class Trainer:
         seen = jax.eval_shape(self._look, state, state.weights, networks, data)
         return {name: jax.ShapeDtypeStruct(s.shape[1:], s.dtype) for name, s in seen.items()}
 
-    def _look(self, state: State, before: Params, networks: Networks, data: Data) -> dict[str, Array]:
+    def _look(self, state: State, before: Any, networks: Networks, data: Data) -> dict[str, Array]:
         """Return what is recorded; `before` are the weights before the last step."""
 
         def looked(weights, before, column):
-            before, weights = _stacked(before), _stacked(weights)
-            ratio = _update_ratio(before, weights)
-            snapshot = Snapshot(self.net, self._whole(weights, column), ratio, *data)
+            net = self._network(column)
+            before, weights = stacked(net, before), stacked(net, weights)
+            ratio = update_ratio(net, before, weights)
+            snapshot = Snapshot(net, params_of_weights(net, weights, column), ratio, *data)
             return {name: record.of(snapshot) for name, record in self.records.items()}
 
         return self._each(looked)(state.weights, before, networks.columns)
 
-    def _whole(self, weights: Params, column: Mapping[str, Array]) -> Params:
-        one = jnp.ones((), weights.first.dtype)
-        return weights._replace(weight_scale=one, bias_scale=one, residual_scale=column.get("residual_scale"))
+    def _network(self, column: Mapping[str, Array]) -> Any:
+        """Return the network with its own swept numbers."""
+        return with_swept(self.net, {name: column[name] for name in swept_fields(self.net) if name in column})
 
     def _each(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function of a tile from that of a network. Batched products of one network would be slower than plain."""
@@ -178,7 +172,7 @@ class Trainer:
 
         return alone
 
-    def _stretch(self, state: State, networks: Networks, data: Data, begin: Array, end: Array) -> tuple[State, Params]:
+    def _stretch(self, state: State, networks: Networks, data: Data, begin: Array, end: Array) -> tuple[State, Any]:
         """Return the networks after the steps from `begin` to `end`, and the weights before the last of them."""
 
         def attempt(carry):
@@ -196,7 +190,7 @@ class Trainer:
 
     def _through(
         self, state: State, networks: Networks, data: Data, bounds: tuple[Array, Array], careful: Array
-    ) -> tuple[State, Params]:
+    ) -> tuple[State, Any]:
         """Do the steps in two parts, all but the last and the last, so that the weights before it are at hand."""
         begin, end = bounds
         last = jnp.maximum(end - 1, begin)
@@ -232,9 +226,10 @@ class Trainer:
         self, state: State, column: Mapping[str, Array], batch: list[Array], step: Array, careful: Array
     ) -> State:
         """Do one step of one network; it stays where it was once a step is not finite."""
+        net = self._network(column)
 
         def loss(weights):
-            return jnp.mean(losses(self.net, self._whole(weights, column), *batch)[0])
+            return jnp.mean(losses(net, params_of_weights(net, weights, column), *batch)[0])
 
         value, slope = jax.value_and_grad(loss)(state.weights)
         with _as_optax_is_written():
@@ -259,7 +254,7 @@ def _shuffled(key: Array, count: int) -> Array:
         return (jax.lax.sort(whole) & np.uint64(2**32 - 1)).astype(jnp.int32)
 
 
-def _finite(weights: Params) -> Array:
+def _finite(weights: Any) -> Array:
     """Return whether all weights of a network are finite."""
     sound = jnp.asarray(True)
     for leaf in jax.tree.leaves(weights):
@@ -271,23 +266,6 @@ def _something_happened(before: State, after: State) -> Array:
     """Return whether a network of the tile diverged, by its loss or by weights of which the loss says nothing."""
     diverged = after.diverged_at != before.diverged_at
     return jnp.any(diverged | ((before.diverged_at < 0) & ~jax.vmap(_finite)(after.weights)))
-
-
-def _stacked(weights: Params) -> Params:
-    """Return the weights with those of hidden layers as one array."""
-    if not isinstance(weights.hidden, tuple):
-        return weights
-    width = weights.first.shape[0]
-    return weights._replace(hidden=jnp.stack(weights.hidden) if weights.hidden else jnp.zeros((0, width, width)))
-
-
-def _update_ratio(old: Params, new: Params) -> Array:
-    """Return the Frobenius norm of the last update over that of the weights, layers 1 .. depth."""
-
-    def norm(first, hidden):
-        return jnp.concatenate([jnp.linalg.norm(first)[None], jnp.linalg.norm(hidden, axis=(1, 2))])
-
-    return norm(new.first - old.first, new.hidden - old.hidden) / norm(old.first, old.hidden)
 
 
 @contextlib.contextmanager

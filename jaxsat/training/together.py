@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import ArrayLike
 
-from jaxsat.networks.mlp import MLP
+from jaxsat.networks.protocol import Network
 from jaxsat.results import provenance
 from jaxsat.results.progress import reported
 from jaxsat.training import checkpoints
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    net: MLP,
+    net: Network,
     data: tuple[ArrayLike, ArrayLike],
     test: tuple[ArrayLike, ArrayLike] | None = None,
     *,
@@ -40,14 +40,18 @@ def train(
 ) -> xarray.Dataset:
     """Train every network of a grid, for many seeds, and return what was recorded on the way as a labelled dataset.
 
-    The loss is the softmax cross-entropy of the read-out, mean over a minibatch. Weights start as ``net.init`` draws
+    The loss is the softmax cross-entropy of the read-out, for real targets the squared error; mean over a minibatch. Weights start as ``net.init`` draws
     them, scales folded in (standard parametrisation: the optimiser sees sigma_w U, not U); all weights and biases of all
     layers are trained, the residual scale is not. Every epoch has a new order of the examples, drawn from the address
     (root_seed, seed, epoch), and ``examples // batch_size`` steps; what does not fill a minibatch is left out of it.
 
     Args:
-        net: the network whose fields are varied; needs `outputs`, the number of classes.
-        data: inputs (examples, n_0), finite, and classes (examples,), integers from 0 to outputs - 1.
+        net: the network whose fields are varied; needs `outputs`, the number of classes. An MLP, a ``Recurrent``, or a
+            network of your own (`docs/your_own_network.md`), whose output is then the read-out.
+        data: inputs (examples, n_0), for a recurrent network (examples, steps, n_0), finite; and targets: classes
+            (examples,), integers from 0 to outputs - 1; or real numbers (examples, outputs), or (examples,) for one
+            output. For a recurrent network also classes (examples, count): those after each of the last `count` steps.
+            Gradients that are recorded are then those of the loss after the last step.
         test: the same, looked at but not trained on.
         optimizer: any ``optax.GradientTransformation``. Where "learning_rate" is swept: a function learning rate ->
             transformation, as ``optax.sgd``; the rate is traced.
@@ -55,13 +59,13 @@ def train(
             only optimisers that take norms of whole arrays, such as LAMB, are affected. A second call with the same shapes
             compiles nothing, unless the optimiser is a function of your own that was made anew.
         epochs, batch_size: of training; the batch at most the number of examples.
-        over: fields of MLP, and "learning_rate" -> values. Scales and learning rates cost nothing to compile; each
+        over: fields of the network, and "learning_rate" -> values. Scales and learning rates cost nothing to compile; each
             combination of the others costs one compilation.
         seeds: how many; seed s draws its weights at ``addresses.network(addresses.root(root_seed), s)``, as in ``sweep``, whatever
             else is in the grid: networks of one seed share draws and minibatches.
         root_seed: of the whole run.
         record: names of ``jaxsat.training.recording.names()``; None: loss, accuracy (train and test), saturated_fraction,
-            dead_fraction, log_gradient_norm, gradient_norm, update_ratio.
+            dead_fraction, log_gradient_norms, gradient_norm, update_ratio; of those, what the network has.
         record_every: steps between looks (step 0 and the last are always looked at), or the steps themselves.
         probe: layers are looked at on the first so many training examples (all, if there are fewer).
         store: path of a zarr store to write. A run that was killed, at any moment, is resumed from ``<store>.partial``;
@@ -69,7 +73,8 @@ def train(
         progress: show steps done, rate and time left on stderr.
 
     Returns: an ``xarray.Dataset``: dimensions are the swept names in the order of `over`, "seed", "step" (updates done;
-    "epoch" is a coordinate along it), then a record's own ("layer" from the input, "percentile", "index"). `diverged_at`
+    "epoch" is a coordinate along it), then a record's own ("layer" from the input, for a recurrent network "time";
+    "percentile", "index"). `diverged_at`
     (.., seed) is the step at which loss or weights stopped being finite, -1 otherwise: from then on that network, and no
     other, stays as it was before that step.
 
@@ -81,11 +86,12 @@ def train(
             anything is compiled.
 
     **Accuracy**: a network's numbers do not depend on which others run beside it, to the last bit, on one machine and
-    version of JAX. In float32 `gradient_norm` underflows where `log_gradient_norm` does not.
+    version of JAX. In float32 `gradient_norm` underflows where `log_gradient_norms` does not.
     Cost: on a CPU of two cores about that of training them one after another in compiled JAX (`benchmarks/training.py`): a
         network of width 128 fills the cores alone. One compilation serves all scales, rates and seeds.
 
     >>> import jax, optax
+    >>> from jaxsat.networks import MLP
     >>> x = jax.random.normal(jax.random.key(0), (64, 3))
     >>> ds = train(MLP(depth=2, width=8, inputs=3, outputs=2), (x, (x[:, 0] > 0).astype(int)), optimizer=optax.sgd,
     ...            epochs=20, batch_size=16, over={"learning_rate": [0.01, 0.5]}, seeds=3, record_every=40, progress=False)

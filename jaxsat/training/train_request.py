@@ -11,25 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsat import addresses, checks
-from jaxsat.networks.grid import Grid, plain
-from jaxsat.networks.mlp import MLP, STATIC_FIELDS, TRACED_FIELDS, check_net
+from jaxsat.networks.grid import Grid, kind_of, plain
+from jaxsat.networks.mlp import MLP
+from jaxsat.networks.protocol import Network, check_network, swept_fields
 from jaxsat.training import checkpoints, recording
+from jaxsat.training.examples import Examples, examples
 from jaxsat.training.optimizers import LEARNING_RATE, identity_of, optimizer_of
 from jaxsat.training.steps import Data, Trainer
 from jaxsat.training.training_program import ChoiceRun, network_tiles
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Examples:
-    """Inputs (example, input) in the default float dtype, and their classes (example,)."""
-
-    x: Any
-    y: Any
-
-    @property
-    def arrays(self) -> tuple[Any, Any]:
-        """Both as JAX arrays."""
-        return jnp.asarray(self.x, jnp.result_type(float)), jnp.asarray(self.y, jnp.int32)
+from jaxsat.training.weights import check_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +67,22 @@ class TrainingRequest:
         record_every: Any,
     ) -> TrainingRequest:  # fmt: skip
         """Return the request, checked; errors as of ``train``."""
-        check_net("train", net)
+        check_network("train", net)
         root_seed = checks.integer("train", "root_seed", root_seed, least=0, most=2**32 - 1)
         grid = grid_of(net, {} if over is None else over)
         networks = grid.networks()
         given = examples("data", data, networks)
         tested = None if test is None else examples("test", test, networks)
+        if tested is not None and (tested.y.shape[1:], tested.real) != (given.y.shape[1:], given.real):
+            came = checks.Shown(f"{tested.y.dtype} of shape {tested.y.shape}")
+            raise ValueError(checks.refusal("train", "test", "have targets of the same kind as `data`", came))
         if lengths.batch_size > len(given.x):
             rule = f"be at most the {len(given.x)} training examples"
             raise ValueError(checks.refusal("train", "batch_size", rule, lengths.batch_size, "Make it smaller."))
         make = optimizer_of(optimizer, LEARNING_RATE in grid.over)
-        records = recording.get(record, tested is not None)
+        for one in networks:
+            check_weights(one)
+        records = recording.get(record, tested is not None, networks[0], given.real)
         at = recorded_steps(record_every, lengths.epochs * (len(given.x) // lengths.batch_size))
         return cls(grid, given, tested, make, identity_of(optimizer), records, at, lengths, root_seed)
 
@@ -117,9 +112,11 @@ class TrainingRequest:
     def as_kept(self, runs: Sequence[ChoiceRun]) -> dict[str, Any]:
         """Return the request as it is kept with its results, plain JSON."""
         test = "none" if self.test is None else _digest(self.test.x, self.test.y)
+        base = self.grid.base
+        kind = {} if isinstance(base, MLP) else {"kind": kind_of(base)}
         return {
             "kind": checkpoints.KIND,
-            "network": {name: plain(getattr(self.grid.base, name)) for name in (*STATIC_FIELDS, *TRACED_FIELDS)},
+            "network": kind | {field.name: plain(getattr(base, field.name)) for field in dataclasses.fields(base)},
             "over": self.grid.labels(),
             **dataclasses.asdict(self.lengths),
             "root_seed": self.root_seed,
@@ -153,50 +150,13 @@ def _digest(*parts: Any) -> str:
     return found.hexdigest()[:16]
 
 
-def examples(name: str, given: Any, networks: Sequence[MLP]) -> Examples:
-    """Return inputs and classes, or raise an error that names the argument."""
-    if not isinstance(given, (tuple, list)) or len(given) != 2:
-        came = checks.Shown(type(given).__name__)
-        raise TypeError(checks.refusal("train", name, "be a pair (x, y) of inputs and classes", came))
-    x, y = np.asarray(given[0]), np.asarray(given[1])
-    _check_inputs(f"train: `{name}`: x", x, {net.input_width for net in networks})
-    _check_classes(f"train: `{name}`: y", y, len(x), min(net.output_width for net in networks))
-    return Examples(x, y)
-
-
-def _check_inputs(where: str, x: np.ndarray, widths: set[int]) -> None:
-    if x.ndim != 2 or widths != {x.shape[-1]} or not len(x):
-        wanted = ", ".join(map(str, sorted(widths)))
-        remedy = "Set `inputs` of MLP to the width of your data, or reshape it."
-        raise ValueError(_wrong(where, f"have shape (examples, n_0) with n_0 = {wanted}", x.shape, remedy))
-    if x.dtype.kind not in "fiub":
-        raise TypeError(_wrong(where, "be real numbers", x.dtype))
-    if bad := np.count_nonzero(~np.isfinite(x)):
-        raise ValueError(_wrong(where, "be finite", f"{bad} non-finite entries", "Remove those examples."))
-
-
-def _check_classes(where: str, y: np.ndarray, count: int, classes: int) -> None:
-    if y.dtype.kind not in "iu":
-        raise TypeError(_wrong(where, "be integers, the classes", y.dtype, "Use y.astype(int)."))
-    if y.shape != (count,):
-        rule = f"have one class for each of the {count} examples"
-        raise ValueError(_wrong(where, rule, f"shape {y.shape}", "Use argmax for one-hot classes."))
-    if y.min() < 0 or y.max() >= classes:
-        rule, remedy = f"be classes from 0 to {classes - 1}", "Number them from 0, or set `outputs` of MLP."
-        raise ValueError(_wrong(where, rule, f"{y.min()} to {y.max()}", remedy))
-
-
-def _wrong(where: str, rule: str, came: Any, remedy: str = "") -> str:
-    return checks.refusal(where, "", rule, checks.Shown(came), remedy).replace(": must", " must", 1)
-
-
-def grid_of(net: MLP, over: Mapping[str, Any]) -> Grid:
+def grid_of(net: Network, over: Mapping[str, Any]) -> Grid:
     """Return the networks of a request, from fields and values."""
     found = Grid.of(net, over, rates=(LEARNING_RATE,), caller="train")
-    if any(one.outputs is None for one in found.networks()):
+    if any(getattr(one, "outputs", 0) is None for one in found.networks()):
         remedy = "Set `outputs` to the number of classes."
         raise ValueError(checks.refusal("train", "net", "have a read-out", checks.Shown("outputs=None"), remedy))
-    for name in TRACED_FIELDS:
+    for name in swept_fields(net):
         if name not in found.over and np.ndim(value := getattr(net, name)) != 0:
             remedy = f"Give several as over={{'{name}': [...]}}."
             came = checks.Shown(f"an array of shape {np.shape(value)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
 import time
@@ -15,7 +14,7 @@ import numpy as np
 
 from jaxsat.networks.compiled import Programs
 from jaxsat.networks.grid import Grid
-from jaxsat.networks.mlp import MLP, TRACED_FIELDS
+from jaxsat.networks.protocol import swept_fields, with_swept
 from jaxsat.training.checkpoints import Folder
 from jaxsat.training.optimizers import LEARNING_RATE
 from jaxsat.training.steps import Data, Networks, Span, State, Trainer, tile_size
@@ -39,13 +38,13 @@ class NetworkTile(NamedTuple):
     count: int  # pyright: ignore[reportIncompatibleMethodOverride]  # a field, not tuple.count
 
 
-def network_tiles(net: MLP, grid: Grid, seeds: int) -> list[NetworkTile]:
+def network_tiles(net: Any, grid: Grid, seeds: int) -> list[NetworkTile]:
     """Return the tiles of one static choice. Networks are counted with seeds varying fastest."""
     size = tile_size(net)
     columns = grid.columns(dict.fromkeys(grid.traced, 0), [len(grid.over[name]) for name in grid.traced])
     points = math.prod(len(grid.over[name]) for name in grid.traced)
-    for name in TRACED_FIELDS:  # those that are not swept, too, so that they are no part of the compiled program
-        if name not in columns and getattr(net, name) is not None:
+    for name in swept_fields(net):  # those that have one value, too, so that they are no part of the compiled program
+        if name not in columns and not isinstance(getattr(net, name), (str, type(None))):
             columns[name] = np.full(points, float(getattr(net, name)))
     cut = []
     for start in range(0, points * seeds, size):
@@ -113,8 +112,8 @@ def program_of(trainer: Trainer, identity: Hashable, networks: Networks, data: D
         identity: what tells its optimiser from others.
         networks, data: the arrays of a tile; only their shapes matter.
     """
-    swept = [name for name in TRACED_FIELDS if name in networks.columns]
-    _, structure = jax.tree.flatten(dataclasses.replace(trainer.net, **dict.fromkeys(swept, 1.0)))
+    swept = [name for name in swept_fields(trainer.net) if name in networks.columns]
+    structure = jax.tree.structure(with_swept(trainer.net, dict.fromkeys(swept, 1.0)))
     arrays, tree = jax.tree.flatten((networks, data))
     shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
     key = (structure, identity, tuple(trainer.records), trainer.batch_size, str(tree), shapes)

@@ -47,7 +47,7 @@ def same(found, expected):
 @pytest.fixture
 def small(monkeypatch):
     """Chunks and tiles of few networks, so that there are many of them: 4 seeds a chunk, 2 x 2 a tile."""
-    monkeypatch.setattr(Tile, "of", lambda net, lengths: Tile(2, tuple(min(2, n) for n in lengths)))
+    monkeypatch.setattr(Tile, "of", lambda net, lengths, *_: Tile(2, tuple(min(2, n) for n in lengths)))
     monkeypatch.setattr(
         plan,
         "chunk_lengths",
@@ -412,7 +412,7 @@ if len(sys.argv) > 2:
     jax.config.update("jax_enable_recoverability", True)
     jax.distributed.initialize(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
     assert jax.process_count() == int(sys.argv[3])
-Tile.of = lambda net, lengths: Tile(4, tuple(lengths))
+Tile.of = lambda net, lengths, *_: Tile(4, tuple(lengths))
 plan.chunk_lengths = lambda request, programs: {"activation": 1, "weight_scale": 2, "seed": 4}
 print("at work", flush=True)
 ds = jaxsat.sweep(

@@ -67,7 +67,7 @@ def test_bits_do_not_depend_on_chunks_or_on_how_many_seeds(monkeypatch):
     chaotic = jaxsat.MLP(depth=40, width=16, activation="tanh", weight_scale=20.0)
     over = {"weight_scale": list(np.linspace(5, 20, 70))}  # more points than a tile holds
     measures = ["log_gradient_norms", "saturated_fraction"]
-    monkeypatch.setattr(Tile, "of", lambda net, lengths: Tile(4, (32,)))
+    monkeypatch.setattr(Tile, "of", lambda *_: Tile(4, (32,)))
     reference = run(measures, over, chaotic, seeds=21)
     for budget, under_way in ((2**23, 1), (2**28, 5)):
         monkeypatch.setattr(pipeline, "MAX_BATCHES_UNDER_WAY", under_way)
@@ -255,7 +255,7 @@ def test_weights_are_drawn_once_for_all_activations_and_scales(monkeypatch):
         return start(self, seeds, root)
 
     monkeypatch.setattr(ChoicePrograms, "start_draw", counted)
-    monkeypatch.setattr(Tile, "of", lambda net, lengths: Tile(4, (3,)))
+    monkeypatch.setattr(Tile, "of", lambda *_: Tile(4, (3,)))
     over = {"activation": ["tanh", "relu", "gelu"], "weight_scale": [0.5, 1.0, 2.0, 3.0, 4.0]}
     run(over=over, seeds=8)
     assert drawn == [(0,), (4,)]

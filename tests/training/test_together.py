@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ TEST = RNG.normal(size=(15, 3)), RNG.integers(0, 4, 15)
 NET = jaxsat.MLP(depth=3, width=6, activation="tanh", inputs=3, outputs=4, weight_scale=1.5, bias_scale=0.3)
 
 
-def run(net=NET, data=(X, Y), **options):
+def run(net: Any = NET, data=(X, Y), **options):
     defaults = {"optimizer": optax.sgd(0.2), "epochs": 2, "batch_size": 10, "record_every": 4, "progress": False}
     return jaxsat.train(net, data, **(defaults | options))
 
@@ -211,7 +212,7 @@ def test_divergence_stops_that_network_alone_and_is_dated():
 @pytest.mark.slow
 def test_what_is_recorded_is_what_the_library_says_of_the_network():
     net = jaxsat.MLP(3, 6, "tanh", inputs=3, outputs=4, weight_scale=2.0, bias_scale=0.3)
-    names = [n for n in recording.names() if not n.startswith("test_")]
+    names = [n for n in recording.names() if not n.startswith(("test_", "gate_"))]
     ds = run(net, record=names, probe=8, record_every=[0], root_seed=3).isel(seed=0, step=0)
     params = net.init(addresses.network(addresses.root(3), 0))
     weights, biases = drawn(net, 0, root_seed=3)
@@ -238,7 +239,7 @@ def test_what_is_recorded_is_what_the_library_says_of_the_network():
     )
     norms = jnp.sqrt(jnp.mean(jnp.sum(signals**2, axis=2), axis=0))
     np.testing.assert_allclose(ds.gradient_norm, norms, rtol=1e-10)
-    np.testing.assert_allclose(ds.log_gradient_norm, jnp.log(norms), atol=1e-10)
+    np.testing.assert_allclose(ds.log_gradient_norms, jnp.log(norms), atol=1e-10)
 
     def loss_of_weights(params, x, y):
         outputs = net.apply(params, x)
@@ -246,7 +247,7 @@ def test_what_is_recorded_is_what_the_library_says_of_the_network():
 
     slopes = [jax.grad(loss_of_weights)(params.scaled(), jnp.asarray(x), y) for x, y in zip(X[:8], Y[:8], strict=True)]
     squares = [[jnp.sum(w**2) for w in (one.first, *one.hidden)] for one in slopes]
-    np.testing.assert_allclose(ds.log_weight_gradient_norm, np.log(np.mean(squares, axis=0)) / 2, atol=1e-10)
+    np.testing.assert_allclose(ds.log_weight_gradient_norms, np.log(np.mean(squares, axis=0)) / 2, atol=1e-10)
     jacobians = [jax.jacfwd(lambda x: net.apply(params, x))(jnp.asarray(x)) for x in X[:4]]
     logs = np.mean([np.log(np.linalg.svd(j, compute_uv=False)) for j in jacobians], axis=0)
     np.testing.assert_allclose(ds.log_singular_values, logs, atol=1e-9)
@@ -255,10 +256,10 @@ def test_what_is_recorded_is_what_the_library_says_of_the_network():
 def test_gradients_below_the_smallest_float32_are_recorded():
     net = jaxsat.MLP(90, 4, "sigmoid", inputs=3, outputs=4)
     with jax.enable_x64(False):
-        ds = run(net, record=["log_gradient_norm", "gradient_norm"], record_every=[0])
-    assert ds.log_gradient_norm.dtype == "float32"
-    assert np.isfinite(ds.log_gradient_norm).all()
-    assert ds.log_gradient_norm.min() < -110
+        ds = run(net, record=["log_gradient_norms", "gradient_norm"], record_every=[0])
+    assert ds.log_gradient_norms.dtype == "float32"
+    assert np.isfinite(ds.log_gradient_norms).all()
+    assert ds.log_gradient_norms.min() < -110
     assert ds.gradient_norm.min() == 0
 
 
@@ -413,7 +414,12 @@ def looks_at_the_rate(rate):
         ({"data": (X.astype(complex), Y)}, TypeError, "x must be real numbers; got complex128"),
         ({"data": (X, Y + 1)}, ValueError, "y must be classes from 0 to 3; got 1 to 4"),
         ({"data": (X, Y - 1)}, ValueError, "y must be classes from 0 to 3; got -1 to 2"),
-        ({"data": (X, Y * 1.0)}, TypeError, r"y must be integers, the classes; got float64. Use y.astype\(int\)"),
+        ({"data": (X, Y * 1.0)}, ValueError, r"y must have shape \(40, 4\), as real targets .*\(40,\). Use y.astype\(int\)"),
+        ({"data": (X, Y * 1j)}, TypeError, "y must be integers, the classes, or real numbers; got complex128"),
+        ({"data": (X, np.full((40, 4), np.nan))}, ValueError, "y must be finite; got 160 non-finite"),
+        ({"data": (X, np.ones((40, 4))), "record": "accuracy"}, ValueError, "'accuracy' needs classes, integers; got real"),
+        ({"test": (TEST[0], np.ones((len(TEST[0]), 4)))}, ValueError, "must have targets of the same kind as `data`"),
+        ({"record": "gate_saturated_fraction"}, ValueError, "train: `record` must be of a network with gates"),
         ({"data": (X, np.eye(4, dtype=int)[Y])}, ValueError, r"one class for each .* got shape \(40, 4\). Use argmax"),
         ({"data": (X, Y[:9])}, ValueError, r"one class for each of the 40 examples; got shape \(9,\)"),
         ({"test": (TEST[0], TEST[1] + 4)}, ValueError, "`test`: y must be classes from 0 to 3"),

@@ -50,7 +50,7 @@ def test_optimisers_are_the_same_only_if_they_do_the_same():
 def test_norms_of_weight_gradients_are_those_of_jax_grad(normalization):
     """Also where layers are normalised, whose derivative stands between dE/dh and dE/dW."""
     net = jaxsat.MLP(3, 6, "tanh", inputs=3, outputs=2, weight_scale=2.0, normalization=normalization)
-    ds = run(net, record="log_weight_gradient_norm", probe=4, record_every=[0])
+    ds = run(net, record="log_weight_gradient_norms", probe=4, record_every=[0])
     params = net.init(addresses.network(addresses.root(0), 0)).scaled()
 
     @jax.jit
@@ -62,4 +62,4 @@ def test_norms_of_weight_gradients_are_those_of_jax_grad(normalization):
     slopes = [slope(params, jnp.asarray(x), y) for x, y in zip(X[:4], Y[:4], strict=True)]
     squares = [[np.sum(np.asarray(w) ** 2) for w in (one.first, *one.hidden)] for one in slopes]
     expected = np.log(np.mean(squares, axis=0)) / 2
-    np.testing.assert_allclose(ds.log_weight_gradient_norm[0, 0], expected, atol=1e-10)
+    np.testing.assert_allclose(ds.log_weight_gradient_norms[0, 0], expected, atol=1e-10)
