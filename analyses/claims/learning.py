@@ -12,7 +12,7 @@ import optax
 import jaxsat
 from analyses.claims.networks import CONTRASTS, Networks
 from analyses.claims.rows import Row, of_seeds
-from jaxsat.training.recording import losses
+from jaxsat.training.objective import losses
 
 ALIVE, KILL = 30, -1e3  # steps before a layer is switched off, and the biases that do it
 DEAD = 1  # the layer, counted from 0

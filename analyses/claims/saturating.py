@@ -17,7 +17,7 @@ from analyses.shared import theories
 from jaxsat import addresses, theory
 from jaxsat.measures import saturation
 from jaxsat.results import estimates
-from jaxsat.training.recording import losses
+from jaxsat.training.objective import losses
 
 SHIFTS = (0.0, 1.0, 2.0, 4.0, 8.0)  # of the biases of one layer, to saturate it
 

@@ -15,9 +15,9 @@ from jaxsat.networks.grid import Grid, kind_of, plain
 from jaxsat.networks.mlp import MLP
 from jaxsat.networks.protocol import Network, check_network, swept_fields
 from jaxsat.training import checkpoints, recording
-from jaxsat.training.examples import Examples, examples
 from jaxsat.training.optimizers import LEARNING_RATE, identity_of, optimizer_of
 from jaxsat.training.steps import Data, Trainer
+from jaxsat.training.targets import Examples, examples
 from jaxsat.training.training_program import ChoiceRun, network_tiles
 from jaxsat.training.weights import check_weights
 

@@ -1,4 +1,4 @@
-"""Inputs and targets that networks are trained on, checked."""
+"""Inputs and targets that networks are trained on: what is accepted, and its errors."""
 
 from __future__ import annotations
 
