@@ -6,6 +6,7 @@ know more. The two ways agree to rounding.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from jaxsat.measures.scans import checked_length, vector_scan
 from jaxsat.networks.protocol import last_carry, output_of_carry
 
 
+@functools.partial(jax.jit, static_argnames="every_step")  # compiled once for a kind of network
 def state_jacobian(net: Any, params: Any, x: Any, *, every_step: bool = False) -> Float[Array, "*steps n n"]:
     """Return d carry_T / d carry_0 of the network's scan, by forward mode; carries are vectors of all their numbers.
 
@@ -39,12 +41,18 @@ def state_jacobian(net: Any, params: Any, x: Any, *, every_step: bool = False) -
     return jax.jacfwd(states)(scan.state)
 
 
-def state_log_singular_values(net: Any, params: Any, x: Any, *, every_step: bool = False, with_error: bool = False):
+@functools.partial(jax.jit, static_argnames=("every_step", "with_error"))
+def state_log_singular_values(
+    net: Any, params: Any, x: Any, *, every_step: bool = False, with_error: bool = False
+) -> Any:
     """Return ln of the singular values of d carry_T / d carry_0; see ``log_singular_values_of_scan``."""
     step, carry, xs = net.scan(params, x)
-    return scan_spectra.log_singular_values_of_scan(step, carry, xs, every_step=every_step, with_error=with_error)
+    if with_error:
+        return scan_spectra.log_singular_values_of_scan(step, carry, xs, with_error=True)
+    return scan_spectra.log_singular_values_of_scan(step, carry, xs, every_step=every_step)
 
 
+@jax.jit
 def state_log_gradient_norms(
     net: Any, params: Any, x: Any, cotangent: Any = None, key: Key[Array, ""] | None = None
 ) -> Float[Array, " steps_and_start"]:
@@ -63,8 +71,7 @@ def state_log_gradient_norms(
     _check_read_out(net, params, x, output)
     if cotangent is None:
         cotangent = drawn_cotangent(addresses.root(0) if key is None else key, output)
-    same = jax.tree.map(jnp.shape, cotangent) == jax.tree.map(jnp.shape, output)
-    if not same:
+    if jax.tree.map(jnp.shape, cotangent) != jax.tree.map(jnp.shape, output):
         rule = f"have the output's shape {_shapes(output)}"
         raise ValueError(checks.refusal("gradients", "cotangent", rule, checks.Shown(_shapes(cotangent))))
     (top,) = pulled(jax.tree.map(lambda u, y: jnp.asarray(u, y.dtype), cotangent, output))

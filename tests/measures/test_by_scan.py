@@ -141,3 +141,17 @@ def test_a_network_whose_output_is_not_its_last_carry_needs_a_read_out():
         ValueError, match=r"must have read_out\(params, carry\).*got \(\) from apply and \(3,\) of Summed"
     ):
         jaxsat.log_gradient_norms(net, net.init(KEY), jnp.ones(3))
+
+
+def test_a_second_network_of_the_same_kind_compiles_nothing(compilations):
+    def look(scale, seed):
+        net = jaxsat.Recurrent(steps=3, width=2, weight_scale=scale)
+        params, x = net.init(addresses.root(seed)), np.full((3, 2), scale)
+        jaxsat.log_gradient_norms(net, params, x, np.ones(2))
+        jaxsat.log_singular_values(net, params, x)
+        jaxsat.jacobian(net, params, x)
+
+    look(1.0, 0)
+    del compilations[:]
+    look(2.0, 1)
+    assert compilations == []
