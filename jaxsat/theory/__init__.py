@@ -19,7 +19,12 @@ from jaxsat.theory.free_probability import SpectrumMoments, log_spectrum_density
 from jaxsat.theory.lengths import FixedPoints, fixed_points, length_map, length_trajectory
 from jaxsat.theory.log_normal import log_normal_law
 from jaxsat.theory.propagation import MeanField, gradient_growth, log_gradient_norms, mean_field
-from jaxsat.theory.recurrent_field import RecurrentField, recurrent_mean_field
+from jaxsat.theory.recurrent_field import (
+    RecurrentField,
+    RecurrentTrajectory,
+    recurrent_mean_field,
+    recurrent_trajectory,
+)
 from jaxsat.theory.residual import ResidualField, layer_norm_chi, residual_field
 
 __all__ = [
@@ -30,6 +35,7 @@ __all__ = [
     "MeanField",
     "NormMoments",
     "RecurrentField",
+    "RecurrentTrajectory",
     "ResidualField",
     "SpectrumMoments",
     "born_dead_bounds",
@@ -51,6 +57,7 @@ __all__ = [
     "mean_field",
     "norm_moments",
     "recurrent_mean_field",
+    "recurrent_trajectory",
     "residual_field",
     "saturated_probability",
     "spectrum_density",

@@ -189,6 +189,31 @@ def test_untied_networks(cell, w, b, v, gate_bias, c):
         within(seen.correlation[:, burn:].mean(axis=1), expected["c"], of.width)
 
 
+@pytest.mark.parametrize(
+    "cell", ["minimal", pytest.param("tanh", marks=pytest.mark.slow), pytest.param("gru", marks=pytest.mark.slow)]
+)
+def test_states_of_two_sequences_step_by_step(cell):
+    """From independent states of mean square 1, with inputs of correlation 0.6."""
+    of = Settings(cell, 2.0, 0.2, 0.8, 1.5, 0.6, replicas=16)
+    seen = simulate(of, 12)
+    found = theory.recurrent_trajectory(cell, 12, 2.0, 0.2, 0.8, 1.5, input_correlation=0.6)
+    for measured, expected in ((seen.square, found.square), (seen.correlation, found.c)):
+        error = measured.std(axis=0, ddof=1) / np.sqrt(of.replicas)
+        # 12 steps and 16 networks: 5 standard errors of Student's t are rarer than 1 in 500
+        assert (abs(measured.mean(axis=0) - np.asarray(expected)) < 5 * error + 2 / of.width).all()
+        assert error.max() < 0.016
+
+
+def test_a_trajectory_comes_to_rest_at_the_fixed_point():
+    found, rest = (
+        theory.recurrent_trajectory("minimal", 150, 2.0, 0.2, 0.8, 1.5, input_correlation=0.6),
+        field("minimal", 2.0, 0.2, 0.8, 1.5, input_correlation=0.6),
+    )
+    assert (float(found.square[-1]), float(found.c[-1])) == pytest.approx((rest["square"], rest["c"]), rel=1e-8)
+    with pytest.raises(ValueError, match="`cell` must be a known name; got 'lstm'"):
+        theory.recurrent_trajectory("lstm", 3)
+
+
 def test_gradients_go_back_as_tangents_go_forward():
     """By back-propagation through matrices that are drawn anew at every step, for the gru."""
     n, steps, w, v, gate_bias, sequences = 200, 24, 2.0, 1.0, 1.0, 24
@@ -255,7 +280,7 @@ def test_batches_under_jit_and_no_derivatives():
     together = jax.jit(jax.vmap(chi))(w, gate_bias)
     np.testing.assert_allclose(together, [chi(*pair) for pair in zip(w, gate_bias, strict=True)], rtol=1e-10)
     for derivative in (jax.grad, jax.jacfwd):
-        with pytest.raises(TypeError, match="recurrent_mean_field: has no derivatives"):
+        with pytest.raises(TypeError, match="have no derivatives"):
             derivative(chi)(1.0, 0.0)
 
 
