@@ -35,6 +35,8 @@ from jaxtyping import Array, Float, Key
 
 from jaxsat import addresses, checks
 
+ScanStep = Callable[[Any, Any], Any]
+
 METHODS = ("init", "apply", "scan")
 _EXAMPLE = "jaxsat.MLP(depth=8, width=64)"
 _REMEDIES = {
@@ -58,7 +60,7 @@ class Network(Protocol):
         """Draw the parameters of one network, a pytree of arrays."""
         ...
 
-    def scan(self, params: Any, x: Any, /) -> tuple[Callable[[Any, Any], Any], Any, Any]:
+    def scan(self, params: Any, x: Any, /) -> tuple[ScanStep, Any, Any]:
         """Return the step, the first carry and what is scanned over: `step(carry, x) -> carry`."""
         ...
 
