@@ -61,6 +61,10 @@ def _read(reader: Reader, step: Step, bend: Bend | None) -> list[Value]:
     for value in operands.live:
         if value.before is not None:
             reader.use(value, step.name, step)
+    if step.name == "mul" and any(value.facts.is_data for value in operands.live):
+        for value in operands.inputs:  # a gate that is broadcast
+            if value.facts.coefficient and value.facts.is_data and value not in operands.live:
+                reader.use(value, "gate", step)
     base = common_ancestor(operands.live)
     if base is None:
         _end_chains(reader, step, operands.live)
@@ -104,7 +108,7 @@ def _stretched(reader: Reader, step: Step, value: Value, result: Any) -> Value:
         reduced=facts.reduced,
         inverse_root=facts.inverse_root,
     )
-    return Value(value.array, value.address, kept)
+    return Value(value.array, value.address, kept, before=value)
 
 
 # --- second: the facts ----------------------------------------------------------------------------------------------
@@ -116,7 +120,8 @@ def _facts(name: str, operands: Operands) -> Facts:
     root_of_sums = name in ("sqrt", "rsqrt") and all_facts[0].reduced
     facts = Facts(
         alive=any(one.alive for one in all_facts),
-        reduced=all(one.reduced or not one.alive for one in all_facts) and any(one.reduced for one in all_facts),
+        reduced=all(one.reduced or not one.alive or _is_number(one) for one in all_facts)
+        and any(one.reduced for one in all_facts),
         inverse_root=not any(one.is_data for one in all_facts)
         and (any(one.inverse_root for one in all_facts) or root_of_sums),
     )
@@ -129,6 +134,11 @@ def _facts(name: str, operands: Operands) -> Facts:
         facts = dataclasses.replace(facts, scores=any(value.facts.scores for value in operands.live))
         return _through_affine(name, operands, facts)
     return facts
+
+
+def _is_number(facts: Facts) -> bool:
+    """Return whether it is a single number that is an argument or a constant, such as the eps of a normalisation."""
+    return facts.uniform and facts.leaf is not None
 
 
 def _through_affine(name: str, operands: Operands, facts: Facts) -> Facts:
@@ -197,8 +207,10 @@ def _normalizes(name: str, operands: Operands) -> bool:
     scaled = any(
         value.facts.inverse_root and (value.facts.uniform or value.facts.coefficient) for value in operands.inputs
     )
-    alone = len(operands.live) == 1 and not operands.only_coefficients
-    return name in ("mul", "div") and scaled and alone and operands.live[0].facts.is_data
+    if name not in ("mul", "div") or not scaled or len(operands.live) != 1 or operands.only_coefficients:
+        return False
+    facts = operands.live[0].facts  # reduced: features that were pooled before
+    return facts.alive and facts.leaf is None and not (facts.inverse_root or facts.uniform)
 
 
 # --- functions with a derivative of their own -----------------------------------------------------------------------

@@ -77,7 +77,9 @@ def _in_catalogue(y: np.ndarray, tolerance: float) -> Activation | None:
     if not np.allclose(y[right], POINTS[right], rtol=1e-6, atol=0):
         return None
     slope = y[left] / POINTS[left]
-    if np.ptp(slope) < 1e-6:
+    if np.ptp(slope) < 1e-6 and abs(slope[0] - 1) < 1e-6:
+        return activations.get("identity")
+    if np.ptp(slope) < 1e-6 and abs(slope[0]) < 1 - 1e-6:  # -1 is |x|
         return activations.leaky_relu(float(np.float32(np.round(slope[0], 6))))
     height = y[left] / np.expm1(POINTS[left])
     if np.ptp(height) < 1e-6 and height[0] > 0:

@@ -140,7 +140,7 @@ def precision_report(
     if not formats:
         raise ValueError(refusal("precision_report", "dtypes", "name at least one number format", tuple(dtypes)))
     traced = trace_function("precision_report", fn, args, kwargs, loss)
-    survey = survey_of(traced.closed, traced.arrays)
+    survey = survey_of(traced.closed, traced.arrays, traced.names)
     run = _program(traced, survey, formats)
     forward, backward = jax.device_get(run(traced.constants, traced.arrays))
     names = tuple(narrow.name for narrow in formats)

@@ -176,7 +176,7 @@ def prepare(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | Non
     [0.0, 1.0]
     """
     traced = trace_function("probe", fn, args, kwargs, loss)
-    made = kept_program(_owner(fn), traced.closed, traced.arrays, traced.loss)
+    made = kept_program(_owner(fn), traced.closed, traced.arrays, traced.loss, traced.names)
     notes = _notes(made, traced.closed, traced.scalars, traced.loss)
     return Prepared(fn, loss, made, traced.constants, traced.own, traced.given, traced.names, notes)
 

@@ -60,36 +60,40 @@ KEPT = 16  # programs; the one that was not used for longest goes first
 _kept: list[_Kept] = []
 
 
-def kept_program(owner: object, closed: ClosedJaxpr, leaves: Arrays, loss: int | None) -> ProbeProgram:
+def kept_program(
+    owner: object, closed: ClosedJaxpr, leaves: Arrays, loss: int | None, names: tuple[str, ...] = ()
+) -> ProbeProgram:
     """Return the program for a jaxpr: the one of an earlier probe if it fits, else a new one.
 
     Args:
         owner: what the function is known by. Two jaxprs are the same computation only if their owners are equal.
         closed: the function. Scalars that it closes over may decide what an activation is called, so their values
             must be the same too.
-        leaves, loss: as of :func:`probe_program`.
+        leaves, loss, names: as of :func:`probe_program`.
     """
+    owner = owner, names
     scalars = tuple(array for array in closed.consts if jnp.ndim(array) == 0)
     for i, kept in enumerate(_kept):
         same = (kept.owner, kept.loss, len(kept.scalars)) == (owner, loss, len(scalars))
         if same and all(map(same_numbers, kept.scalars, scalars)) and same_computation(kept.program.jaxpr, closed):
             _kept.insert(0, _kept.pop(i))
             return kept.program
-    made = probe_program(closed, leaves, loss)
+    made = probe_program(closed, leaves, loss, names)
     _kept.insert(0, _Kept(owner, loss, scalars, made))
     del _kept[KEPT:]
     return made
 
 
-def probe_program(closed: ClosedJaxpr, leaves: Arrays, loss: int | None) -> ProbeProgram:
+def probe_program(closed: ClosedJaxpr, leaves: Arrays, loss: int | None, names: tuple[str, ...] = ()) -> ProbeProgram:
     """Return the probe of a jaxpr, not compiled yet.
 
     Args:
         closed: the function.
         leaves: its arguments, or their shapes and dtypes.
         loss: index of the output that gradients are taken of; None for no gradients.
+        names: of the arguments.
     """
-    found = survey_of(closed, leaves)
+    found = survey_of(closed, leaves, names)
     hear, jaxpr = measurements(found.sites, measuring.forward), closed.jaxpr
 
     def evaluate(constants, leaves, sinks):

@@ -29,6 +29,7 @@ def other(reader: Reader, step: Step) -> list[Value]:
     if step.name in kinds.PIECES:
         first = step.inputs[0].facts
         facts = dataclasses.replace(first, uniform=False, coefficient=False, inverse_root=False, alive=facts.alive)
+        return [dataclasses.replace(piece, before=step.inputs[0]) for piece in reader.results_of(step, arrays, facts)]
     return reader.results_of(step, arrays, facts)
 
 
@@ -133,4 +134,4 @@ def broadcast(reader: Reader, step: Step) -> list[Value]:
     if array.size == jnp.size(value.array):
         return [_same_in_another_shape(reader, step, array)]
     reader.use(value, step.name, step)
-    return [reader.lift(array, address, dataclasses.replace(kept, coefficient=True), step.position)]
+    return [reader.lift(array, address, dataclasses.replace(kept, coefficient=True), step.position, before=value)]

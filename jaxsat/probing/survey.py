@@ -7,6 +7,7 @@ nonlinear.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -97,15 +98,15 @@ class Survey:
     places: tuple[FlowPlace, ...]
 
 
-def survey_of(closed: ClosedJaxpr, leaves: Arrays) -> Survey:
-    """Return the sites of a jaxpr.
+def survey_of(closed: ClosedJaxpr, leaves: Arrays, names: Sequence[str] = ()) -> Survey:
+    """Return the sites of a jaxpr. `names` of its arguments name sites that are in no module.
 
     It is read until nothing new comes up: each reading learns which values are used by themselves, and the next one
     ends chains at them, which may let others be used by themselves.
     """
     cuts: frozenset[Address] = frozenset()
     while True:
-        finder, flow = _Finder(), FlowCollector()
+        finder, flow = _Finder(names), FlowCollector()
         context = Context(rule_of, finder.hear, watch=flow.watch, cuts=cuts)
         jax.eval_shape(lambda arrays: read(context, closed.jaxpr, closed.consts, arrays, {})[0], list(leaves))
         if finder.ends <= cuts:
@@ -119,7 +120,8 @@ def survey_of(closed: ClosedJaxpr, leaves: Arrays) -> Survey:
 class _Finder:
     """Listens to a reading and writes down the sites, by the keys of their pre-activation and end."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
         self.sites: dict[tuple[str, str], SiteDescription] = {}
         self.ends: set[Address] = set()
         self.softmaxes: set[str] = set()
@@ -154,14 +156,24 @@ class _Finder:
                 return
             if use.by not in kinds.LINEAR:
                 return
+        if piece.known.name == "identity":
+            return
         if piece.known.name is None and use.by == "stop_gradient":
             return  # the forward half of a straight-through estimator
         kind = piece.known.name or called(end, root) or "+".join(sorted(used))
         self.write(use, piece, kind, "gate" if use.by == "gate" and kind in GATES else "activation")
 
+    def module_of(self, root: Value) -> list[str]:
+        """Return the module that the weight before a site lies in, by the weight's path; empty if there is none."""
+        leaves = {weight.leaf for weight in root.facts.maps}
+        leaf = leaves.pop() if len(leaves) == 1 else None
+        return module_path(self.names[leaf]) if leaf is not None and 0 <= leaf < len(self.names) else []
+
     def write(self, use: Use, piece: Piece, kind: str, role: Role) -> None:
         end, root = piece.end, piece.root
         key = (key_of(root.address), key_of(end.address))
+        if role == "gate" and key in self.sites:  # used before as something else, such as in pieces
+            self.sites[key] = dataclasses.replace(self.sites[key], role=role)
         if key in self.sites or (role == "softmax" and key[0] in self.softmaxes):
             return
         self.softmaxes |= {key[0]} if role == "softmax" else set()
@@ -170,7 +182,7 @@ class _Finder:
         stack = (*use.reader.position.path, *end.modules, *scopes_of(equation))
         line = source_line(equation) or end.line or "unknown line"
         self.sites[key] = SiteDescription(
-            path="/".join([*stack, kind]) if stack else f"{line}/{kind}",
+            path="/".join([*(stack or self.module_of(root) or [line]), kind]),
             kind=kind,
             role=role,
             shape=tuple(jnp.shape(root.array)),
@@ -188,6 +200,18 @@ class _Finder:
             attention=role == "softmax" and root.facts.scores,
             maps=tuple(weight.map for weight in root.facts.maps),
         )
+
+
+def module_path(name: str) -> list[str]:
+    """Return the modules that a parameter is in, by its path in the arguments; empty if names say nothing.
+
+    >>> module_path("args[0].layers[0].dense.kernel.value"), module_path("args[0][3]")
+    (['layers', '0', 'dense'], [])
+    """
+    words = re.findall(r"\w+", name)
+    start = 2 if words[:1] == ["args"] else 1
+    words = [word for word in words[start:] if word not in ("value", "raw_value", "params")]
+    return words[:-1] if any(not word.isdigit() for word in words[:-1]) else []
 
 
 def part_in_order(part: int | str) -> tuple[int, str]:

@@ -128,7 +128,7 @@ class Value:
         facts: what is known of it.
         parent, nonlinear, primitives: the nearest value it is elementwise in, and what lies between.
         recipe: how to make it again.
-        before: the value that it is another shape of.
+        before: the value that it is another shape or a piece of.
         cut: something uses it by itself, so chains stop here.
         scope: names of the jitted functions that it is made in.
         modules, line: of the jitted call that it is made in.

@@ -188,3 +188,59 @@ def test_a_site_says_where_it_is():
     assert site.path == "Named/tanh"
     assert site.where.startswith("test_survey.py:")
     assert site.weight == "args[0]['params']['Dense_0']['kernel']"
+
+
+def kinds_and_roles(fn, *args):
+    return [(site.kind, site.role) for site in jaxsat.probe(fn, *args).sites]
+
+
+def test_normalisations_are_found_after_pooling_and_with_eps_as_an_array():
+    draws = np.random.default_rng(0)
+    w, images, eps = draws.normal(size=(6, 6)), draws.normal(size=(5, 4, 6)), np.asarray(1e-5)
+
+    def normalised(x, eps):
+        mean = jnp.mean(x, axis=-1, keepdims=True)
+        return (x - mean) * jax.lax.rsqrt(jnp.mean((x - mean) ** 2, axis=-1, keepdims=True) + eps)
+
+    def pooled(w, x, eps):
+        return jnp.sum(jnp.tanh(normalised(jnp.mean(x, axis=1), eps) @ w))
+
+    wanted = [("normalization", "normalization"), ("tanh", "activation")]
+    assert kinds_and_roles(pooled, w, images, eps) == wanted
+    assert kinds_and_roles(lambda w, x: pooled(w, x, 1e-5), w, images) == wanted
+    assert kinds_and_roles(lambda w, x: jnp.sum(jnp.tanh(normalised(x, eps) @ w)), w, images) == wanted
+
+
+def test_gates_that_are_broadcast_or_split_are_gates():
+    draws = np.random.default_rng(0)
+    w, x = draws.normal(size=(6, 6)), draws.normal(size=(5, 4, 6))
+
+    def squeezed(w, x):
+        return jnp.sum((x @ w) * jax.nn.sigmoid(jnp.mean(x, axis=1) @ w)[:, None, :])
+
+    def split(w, x):
+        one, two = jnp.split(jax.nn.sigmoid(x @ w), 2, axis=-1)
+        h = x @ w
+        return jnp.sum(one * h[..., :3]) + jnp.sum(two * h[..., 3:])
+
+    for fn in (squeezed, split):
+        assert kinds_and_roles(fn, w, x) == [("sigmoid", "gate")]
+
+
+def test_the_modulus_and_the_identity_are_no_leaky_relu():
+    draws = np.random.default_rng(0)
+    w, x = draws.normal(size=(6, 6)), draws.normal(size=(5, 6))
+    assert kinds_and_roles(lambda w, x: jnp.sum(jnp.abs(x @ w) @ w), w, x) == [("abs", "activation")]
+    same = lambda h: jnp.maximum(h, 0.0) + jnp.minimum(h, 0.0)  # noqa: E731
+    assert kinds_and_roles(lambda w, x: jnp.sum(same(x @ w) @ w), w, x) == []
+    leaky = lambda h: jnp.where(h > 0, h, 0.3 * h)  # noqa: E731
+    assert kinds_and_roles(lambda w, x: jnp.sum(leaky(x @ w)), w, x) == [("leaky_relu", "activation")]
+
+
+def test_a_site_outside_of_modules_has_the_name_of_its_weights_module():
+    draws = np.random.default_rng(0)
+    params = {"layers": [{"dense": {"kernel": draws.normal(size=(6, 6))}}]}
+    report = jaxsat.probe(
+        lambda p, x: jnp.sum(jnp.tanh(x @ p["layers"][0]["dense"]["kernel"])), params, np.ones((5, 6))
+    )
+    assert report.sites[0].path == "layers/0/dense/tanh"
