@@ -234,7 +234,7 @@ def test_the_modulus_and_the_identity_are_no_leaky_relu():
     same = lambda h: jnp.maximum(h, 0.0) + jnp.minimum(h, 0.0)  # noqa: E731
     assert kinds_and_roles(lambda w, x: jnp.sum(same(x @ w) @ w), w, x) == []
     leaky = lambda h: jnp.where(h > 0, h, 0.3 * h)  # noqa: E731
-    assert kinds_and_roles(lambda w, x: jnp.sum(leaky(x @ w)), w, x) == [("leaky_relu", "activation")]
+    assert kinds_and_roles(lambda w, x: jnp.sum(leaky(x @ w)), w, x) == [("leaky_relu(0.3)", "activation")]
 
 
 def test_a_site_outside_of_modules_has_the_name_of_its_weights_module():
