@@ -22,7 +22,7 @@ from jaxsat.probing.flow_points import FlowCollector, FlowPlace, chosen_places
 from jaxsat.probing.naming import Identity
 from jaxsat.probing.reader import Context, Use
 from jaxsat.probing.reading import read, rule_of
-from jaxsat.probing.values import Address, Arrays, Loop, key_of
+from jaxsat.probing.values import Address, Arrays, Loop, Value, key_of
 
 Role = Literal["activation", "gate", "softmax", "normalization"]
 GATES = ("sigmoid", "hard_sigmoid")
@@ -166,8 +166,10 @@ class _Finder:
     def module_of(self, root: Value) -> list[str]:
         """Return the module that the weight before a site lies in, by the weight's path; empty if there is none."""
         leaves = {weight.leaf for weight in root.facts.maps}
-        leaf = leaves.pop() if len(leaves) == 1 else None
-        return module_path(self.names[leaf]) if leaf is not None and 0 <= leaf < len(self.names) else []
+        if len(leaves) != 1:
+            return []
+        (leaf,) = leaves
+        return module_path(self.names[leaf]) if isinstance(leaf, int) and 0 <= leaf < len(self.names) else []
 
     def write(self, use: Use, piece: Piece, kind: str, role: Role) -> None:
         end, root = piece.end, piece.root
