@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 MAIN := gradients_vanish_with_depth
 GALLERY := activations_saturate jacobian_spectra_with_depth lyapunov_exponents phase_diagram correlations_converge \
 	spectra_against_free_probability finite_width_fluctuations born_dead saturation_during_training dying_relu \
-	trainability remedies claims
+	trainability remedies claims gradients_vanish_in_time memory_of_cells
 
 .PHONY: figures gallery gallery-quick test test-all lint bench clean
 

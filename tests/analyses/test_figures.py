@@ -22,6 +22,14 @@ TINY = {
         "--activations", "tanh", "relu", "--factors", "1.0", "2.0", "--seeds", "4", "--depth", "8", "--width", "8",
         "--truth-width", "4", "--truth-depth", "20",
     ],
+    "gradients_vanish_in_time": [
+        "--cells", "tanh", "minimal", "--dtypes", "float16", "--scales", "1.0", "--gate-biases", "0.0", "2.0", "--lags", "40",
+        "--before", "5", "--width", "8", "--seeds", "3", "--spectrum-width", "4", "--spectrum-seeds", "2", "--plain-seeds", "2",
+    ],
+    "memory_of_cells": [
+        "--cells", "tanh", "minimal", "--scales", "1.0", "--gate-biases", "0.0", "--lags", "2", "4", "--width", "8",
+        "--seeds", "2", "--examples", "64", "--epochs", "2",
+    ],
     "lyapunov_exponents": ["--activations", "identity", "relu", "--scales", "1.0", "2.0", "--seeds", "4", "--depth", "30", "--width", "6"],
     "phase_diagram": [
         "--activations", "tanh", "--points", "5", "--weight-count", "3", "--bias-count", "2", "--seeds", "4", "--depth", "8",
@@ -60,7 +68,7 @@ TINY = {
 SLOW = {
     "spectra_against_free_probability", "jacobian_spectra_with_depth", "finite_width_fluctuations",
     "born_dead", "gradients_vanish_with_depth", "correlations_converge", "phase_diagram", "lyapunov_exponents", "dying_relu",
-    "saturation_during_training", "trainability", "remedies", "claims",
+    "saturation_during_training", "trainability", "remedies", "claims", "gradients_vanish_in_time", "memory_of_cells",
 }  # fmt: skip
 
 
@@ -100,6 +108,18 @@ SHOWN = {
             "log_singular_values": "factor seed activation ensemble depth index",
             "log_singular_values_by_method": "way truth_depth truth_index",
         },
+    ),
+    "gradients_vanish_in_time": (
+        4,
+        {
+            "log_gradient_norms": "cell weight_scale gate_bias seed lag", "theory_growth": "cell weight_scale gate_bias",
+            "log_singular_values": "cell spectrum_seed spectrum_lag quantile",
+            "plain_gradient_is_zero": "cell plain_seed dtype plain_lag",
+        },
+    ),
+    "memory_of_cells": (
+        3,
+        {"accuracy": "lag cell weight_scale gate_bias seed", "chi": "cell weight_scale gate_bias", "growth": "cell weight_scale gate_bias"},
     ),
     "lyapunov_exponents": (2, {"exponents": "weight_scale seed activation index", "law": "weight_scale index"}),
     "phase_diagram": (
@@ -213,6 +233,8 @@ def test_an_analysis_goes_on_from_its_store(tmp_path):
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(name, arguments, message, tmp_path, monkeypatch, capsys):
+    if "--activations" in arguments and "--cells" in TINY[name]:  # these take cells instead
+        arguments, message = ["--cells", "lstn"], "lstn"
     assert in_process(monkeypatch, name, "--output", tmp_path, *arguments) == 2
     seen = capsys.readouterr()
     assert message in seen.err + seen.out
@@ -287,5 +309,6 @@ def test_bad_choices(name, arguments, message, tmp_path, monkeypatch, capsys):
 def test_help_names_every_option(name, monkeypatch, capsys):
     assert in_process(monkeypatch, name, "--help") == 0
     seen = capsys.readouterr().out
-    for option in ("--quick", "--output", "--formats", "--activations"):
+    varied = "--cells" if "--cells" in TINY[name] else "--activations"
+    for option in ("--quick", "--output", "--formats", varied):
         assert option in seen
