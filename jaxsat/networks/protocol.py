@@ -178,3 +178,9 @@ def last_carry(net: Any, params: Any, x: Any) -> Any:
 def output_of_carry(net: Any, params: Any, carry: Any) -> Any:
     """Return the output of a network whose scan has ended with this carry."""
     return net.read_out(params, carry) if hasattr(net, "read_out") else carry
+
+
+@jax.jit  # compiled once for a kind of network: the step is another function object each time
+def applied(net: Any, params: Any, x: Any) -> Any:
+    """Return the output of a network by its scan: the last carry, read out."""
+    return output_of_carry(net, params, last_carry(net, params, x))

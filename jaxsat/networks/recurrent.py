@@ -21,7 +21,7 @@ from jaxsat.jax_compat import Tracer
 from jaxsat.linalg import ensembles
 from jaxsat.linalg.lapack import after
 from jaxsat.networks.cells import CELLS, Cell, RecurrentParams, RecurrentTrace
-from jaxsat.networks.protocol import last_carry, output_of_carry
+from jaxsat.networks.protocol import applied
 from jaxsat.networks.registration import check_field, register_network
 
 RECURRENT_ENSEMBLES = ("gaussian", "uniform", "orthogonal", "identity")
@@ -127,6 +127,11 @@ class Recurrent:
             key: address of the network.
             dtype: of the parameters. They are drawn in the default float dtype and then cast.
         """
+        params = self._drawn(key)
+        return params if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+    @jax.jit  # outside jit each draw would be a program of its own
+    def _drawn(self, key: Array) -> RecurrentParams:
         draw = ensembles.get("uniform" if self.ensemble == "uniform" else "gaussian")
         rows, fed, n = self.parts.rows, self.parts.fed, self.width
         weights, biases = {}, {}
@@ -145,7 +150,7 @@ class Recurrent:
             share = jax.random.uniform(jax.random.fold_in(biases["keep"], 1), (n,))
             keep_bias = jnp.log1p(max(self.steps - 2, 0) * share)
         inputs = [draw(jax.random.fold_in(weights[name], _INPUTS), n, self.input_shape[1]) for name in fed]
-        params = RecurrentParams(
+        return RecurrentParams(
             recurrent=self._recurrent([weights[name] for name in rows]),
             inputs=jnp.stack(inputs),
             embedded=embedded,
@@ -155,7 +160,6 @@ class Recurrent:
             readout_bias=readout_bias,
             **{name: _leaf(getattr(self, name)) for name in SWEPT},
         )
-        return params if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
     def _recurrent(self, keys: list[Array]) -> Float[Array, "rows width width"]:
         """Draw the recurrent weights of all rows, one after the other (see ``linalg.lapack``)."""
@@ -193,10 +197,14 @@ class Recurrent:
 
     def apply(self, params: RecurrentParams, x: Float[ArrayLike, "steps inputs"]) -> Float[Array, " outputs"]:
         """Return the output after the last step, for one sequence. A batch goes through ``jax.vmap``."""
-        return output_of_carry(self, params, last_carry(self, params, x))
+        return applied(self, params, self._checked(params, x))
 
     def trace(self, params: RecurrentParams, x: Float[ArrayLike, "steps inputs"]) -> RecurrentTrace:
         """Return what each step computed for one sequence: arguments of phi and of the gates, and states."""
+        return self._looked_at(params, self._checked(params, x))
+
+    @jax.jit
+    def _looked_at(self, params: RecurrentParams, x: Array) -> RecurrentTrace:
         _, carry, xs = self.scan(params, x)
         return jax.lax.scan(self.parts.look(self.phi, params), carry, xs)[1]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxsat import checks
 from jaxsat.jax_compat import Tracer
-from jaxsat.networks.protocol import last_carry, output_of_carry
+from jaxsat.networks.protocol import applied
 
 Class = TypeVar("Class", bound=type)
 
@@ -68,7 +68,7 @@ def as_network(*, swept: Sequence[str] = ()) -> Callable[[Class], Class]:
 
 def _apply(self: Any, params: Any, x: Any) -> Any:
     """Return the output for one input: the last carry of the scan, read out."""
-    return output_of_carry(self, params, last_carry(self, params, x))
+    return applied(self, params, x)
 
 
 def register_network(cls: type, swept: tuple[str, ...]) -> None:
