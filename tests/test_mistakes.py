@@ -24,6 +24,18 @@ CALLS = {
     ),
     "jaxsat.log_gradient_norms('net', params, x)": "TypeError: log_gradient_norms: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got ",
     "jaxsat.gradients.unit_cotangent('net', key)": "TypeError: unit_cotangent: `net` must be a network, as jaxsat.MLP",
+    "jaxsat.jacobian(net, {'w': x}, x)": "TypeError: jacobian: `params` must be made by init, or by net.params; got dict. net.params",
+    "jaxsat.log_singular_values(net, [x], x)": "TypeError: MLP: `params` must be made by init, or by net.params; got list. net.p",
+    "jaxsat.log_singular_values([x], [x], x)": (
+        "TypeError: log_singular_values: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got list. For weights that"
+    ),
+    "jaxsat.log_gradient_norms(jnp.sin, [x], x)": (
+        "TypeError: log_gradient_norms: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got a function. For a f"
+    ),
+    "jaxsat.factors(jaxsat.Recurrent(3, 4), [x], x)": (
+        "TypeError: factors: `net` must be an MLP, as jaxsat.MLP(depth=8, width=64); got Recurrent. Other networks:"
+    ),
+    "jaxsat.Recurrent(3, 4, weight_scale=jnp.array([-1.0, 1.0]))": "ValueError: Recurrent: `weight_scale` must be at least 0; got",
     "jaxsat.Recurrent(3, 2.5)": "TypeError: Recurrent: `width` must be an integer of at least 1; got 2.5",
     "jaxsat.Recurrent(3, 4, cell=3)": "TypeError: Recurrent: `cell` must be a known name; got 3. Known: tanh, minimal, gru, lstm",
     "jaxsat.Recurrent(3, 4).apply([x], jnp.ones((3, 4)))": "TypeError: Recurrent: `params` must be made by init; got list",

@@ -22,7 +22,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 from jaxsat import addresses, checks
 from jaxsat.measures import by_scan
 from jaxsat.networks import normalization
-from jaxsat.networks.mlp import MLP, check_net
+from jaxsat.networks.mlp import MLP, check_net, check_params
 from jaxsat.networks.parameters import Params, Trace
 from jaxsat.networks.protocol import Network, check_network
 
@@ -214,6 +214,7 @@ def plain_gradient_is_zero(
     (True, False)
     """
     check_net("plain_gradient_is_zero", net)
+    check_params("plain_gradient_is_zero", params)
     _check_cotangent(net, cotangent)
     u = jnp.asarray(cotangent, params.first.dtype)
     scaled = params.scaled()

@@ -13,7 +13,7 @@ from jaxsat.linalg import graded, spectrum
 from jaxsat.linalg.graded_steps import Factor
 from jaxsat.measures import by_scan
 from jaxsat.networks import normalization
-from jaxsat.networks.mlp import MLP, check_net
+from jaxsat.networks.mlp import MLP, check_net, check_params
 from jaxsat.networks.parameters import Params
 from jaxsat.networks.protocol import Network, check_network
 
@@ -57,6 +57,7 @@ def jacobian(
     check_network("jacobian", net)
     if not isinstance(net, MLP):
         return by_scan.state_jacobian(net, params, x, every_step=every_depth)
+    check_params("jacobian", params)
     x = jnp.asarray(x, params.first.dtype)
     if every_depth:
         return jax.jacfwd(lambda x: net.trace(params, x).activations)(x)
@@ -70,6 +71,7 @@ def factors(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) -> Factors
     Weights act as h = W x: rows are outputs.
     """
     check_net("factors", net)
+    check_params("factors", params)
     return _layers(net, params.scaled(), x)
 
 

@@ -87,7 +87,7 @@ def get(measure: Any, every_depth: bool = False, net: Any = None) -> Measure:
     named = {part: _catalogued(part, every_depth) for part in asked}
     named |= {extra: QUANTITIES[extra] for part in asked for extra in BRINGS.get(part, ())}
     for name, entry in named.items() if net is not None else ():
-        entry.check("sweep", "measure", name, net)
+        entry.check("sweep", "measure", f"{name} of every depth" if every_depth else name, net)
     own = [_of_function(part, every_depth) for part in parts if not isinstance(part, str)]
 
     def compute(net: Any, key: Array, x: Any, params: Any = None) -> dict[str, Array]:

@@ -230,13 +230,7 @@ class MLP:
 
     def _checked(self, params: Params, x: ArrayLike) -> Array:
         """Return the input in the dtype of the parameters; raise unless shapes fit."""
-        if not isinstance(params, Params):
-            came = checks.Shown(type(params).__name__)
-            remedy = (
-                "net.params(layers, layout=...) makes them of weights that you have; "
-                "jaxsat.spectrum.log_singular_values_of_product(weights) takes a list of matrices as it is."
-            )
-            raise TypeError(checks.refusal("MLP", "params", "be made by init, or by net.params", came, remedy))
+        check_params("MLP", params)
         if (params.residual_scale is None) != (self.residual_scale is None):
             raise ValueError(
                 f"MLP: `params` must have a residual scale where the network has one, and none where it has none; got "
@@ -295,7 +289,19 @@ def check_net(where: str, net: Any) -> None:
     if not isinstance(net, MLP):
         check_network(where, net)  # says what to use instead of a list, a function, a class
         came = checks.Shown(type(net).__name__)
-        raise TypeError(checks.refusal(where, "net", "be an MLP, as jaxsat.MLP(depth=8, width=64)", came))
+        remedy = "Other networks: log_singular_values, log_gradient_norms, jacobian."
+        raise TypeError(checks.refusal(where, "net", "be an MLP, as jaxsat.MLP(depth=8, width=64)", came, remedy))
+
+
+def check_params(where: str, params: Any) -> None:
+    """Raise unless these are parameters of an MLP."""
+    if not isinstance(params, Params):
+        came = checks.Shown(type(params).__name__)
+        remedy = (
+            "net.params(layers, layout=...) makes them of weights that you have; "
+            "jaxsat.spectrum.log_singular_values_of_product(weights) takes a list of matrices as it is."
+        )
+        raise TypeError(checks.refusal(where, "params", "be made by init, or by net.params", came, remedy))
 
 
 def check_scale(what: str, value: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from jaxsat import activations, addresses, checks
@@ -246,7 +247,7 @@ def _check_number(name: str, value: Any) -> None:
     check_field("Recurrent", name, value, swept=True)
     if value is None or isinstance(value, str):
         raise TypeError(checks.refusal("Recurrent", name, "be a number", value))
-    if name != "gate_bias" and jnp.ndim(value) == 0 and value < 0:
+    if name != "gate_bias" and (np.asarray(value) < 0).any():
         raise ValueError(checks.refusal("Recurrent", name, "be at least 0", value))
 
 
