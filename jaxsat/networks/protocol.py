@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import types
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -79,8 +78,9 @@ def check_network(where: str, net: Any, needs: tuple[str, ...] = METHODS) -> Non
     if isinstance(net, (list, tuple, dict, np.ndarray, jax.Array)):
         came = checks.Shown(type(net).__name__)
         raise TypeError(checks.refusal(where, "net", rule, came, _REMEDIES["weights"]))
-    if isinstance(net, types.FunctionType | types.MethodType | types.BuiltinFunctionType):
-        raise TypeError(checks.refusal(where, "net", rule, checks.Shown("a function"), _REMEDIES["function"]))
+    if callable(net) and not any(hasattr(net, name) for name in METHODS):
+        came = checks.Shown("a function" if hasattr(net, "__name__") else type(net).__name__)
+        raise TypeError(checks.refusal(where, "net", rule, came, _REMEDIES["function"]))
     missing = [name for name in needs if not callable(getattr(net, name, None))]
     if missing:
         came = checks.Shown(f"{type(net).__name__}, which has no `{missing[0]}`")
