@@ -10,7 +10,10 @@ import numpy as np
 
 from jaxsat.probing.sites import Site
 
-Code = Literal["nonfinite", "saturated", "dead", "collapsed", "vanishing", "exploding", "underflow"]
+Code = Literal[
+    "nonfinite", "saturated", "dead", "collapsed", "vanishing", "exploding", "underflow", "disconnected", "imbalanced"
+]
+Confidence = Literal["high", "medium", "low"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,16 +21,22 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        code: 'nonfinite', 'saturated', 'dead', 'collapsed', 'vanishing', 'exploding' or 'underflow'.
+        code: 'nonfinite', 'saturated', 'dead', 'collapsed', 'vanishing', 'exploding', 'underflow', 'disconnected' or
+            'imbalanced'.
         sites: where.
-        message: what was measured, in a sentence.
+        message: the evidence: what was measured, in a sentence.
         advice: what to try; '' where the cause is not known.
+        cause: what makes it, in a few words; '' where that is not known.
+        confidence: that the cause is this: 'high' if the numbers leave no other, 'medium' if it is the usual one, 'low' if
+            it is a guess or not known.
     """
 
     code: Code
     sites: tuple[Site, ...]
     message: str
     advice: str
+    cause: str = ""
+    confidence: Confidence = "low"
 
 
 def where_of(sites: Sequence[Site]) -> str:

@@ -47,15 +47,16 @@ class FlowGraph(NamedTuple):
     last: frozenset[Node]
 
 
-def graph_of(jaxpr: Jaxpr, points: Iterable[Address], loss: int | None) -> FlowGraph:
+def graph_of(jaxpr: Jaxpr, points: Iterable[Address], loss: int | None, cut: bool = True) -> FlowGraph:
     """Return the graph of the points of a function.
 
     Args:
         jaxpr: the function.
         points: addresses of values, as a :class:`~jaxsat.probing.reader.Reader` gives them.
         loss: index of the output that gradients are taken of; None: all outputs.
+        cut: whether what stops gradients ends ways.
     """
-    walk = _Walk(frozenset(points))
+    walk = _Walk(frozenset(points), cut)
     entering = [walk.at(("in", i), NONE) for i in range(len(jaxpr.invars))]
     outputs = walk.body(jaxpr, entering, ())
     ends = outputs if loss is None else [outputs[loss]]
@@ -67,8 +68,8 @@ def graph_of(jaxpr: Jaxpr, points: Iterable[Address], loss: int | None) -> FlowG
 class _Walk:
     """Goes through a jaxpr and keeps, for each variable, the points that its gradient goes on to next."""
 
-    def __init__(self, points: frozenset[Address]) -> None:
-        self.points = points
+    def __init__(self, points: frozenset[Address], cut: bool) -> None:
+        self.points, self.cut = points, cut
         self.before: dict[Node, Sources] = {}
 
     def at(self, address: Address, sources: Sources) -> Sources:
@@ -106,7 +107,7 @@ class _Walk:
             return self._leaving(self.body(called, entering, address), address)
         if name == "cond":
             return self._leaving(self._branches(equation, inputs[1:], address), address)
-        joined = NONE if name in NO_GRADIENT or name == "while" else NONE.union(*inputs)
+        joined = NONE if self.cut and (name in NO_GRADIENT or name == "while") else NONE.union(*inputs)
         outputs = [self.at((*address, k), joined) for k in range(len(equation.outvars))]
         if name in kinds.CUSTOM:
             outputs = [self.at((*address, "custom", k), sources) for k, sources in enumerate(outputs)]
@@ -125,7 +126,7 @@ class _Walk:
     def scan(self, equation: JaxprEqn, inputs: Sequence[Sources], address: Address) -> list[Sources]:
         """Return what the outputs of a scan come from. Its body is walked once, and then rolled out."""
         constants, carried = scan_counts(equation)
-        inside = _Walk(self.points)
+        inside = _Walk(self.points, self.cut)
         entering = [inside.at((*address, "in", i), frozenset([Entrance(i)])) for i in range(len(inputs))]
         ends = inside.body(equation.params["jaxpr"], entering, address)
         length = equation.params["length"]

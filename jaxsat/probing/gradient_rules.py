@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxsat.probing.advice import Form, against_exploding, against_vanishing, beside_critical
+from jaxsat.probing.advice import (
+    Form,
+    against_exploding,
+    against_vanishing,
+    beside_critical,
+    larger_weights,
+    smaller_weights,
+)
 from jaxsat.probing.finding import Finding, turns_of, where_of
 from jaxsat.probing.flow_points import FlowPoint
 from jaxsat.probing.gradient_paths import Chain, GradientPaths, Measurement
@@ -135,7 +142,12 @@ def _vanishing(sites: Sequence[Site], paths: GradientPaths, fall: Fall, gone: Se
     zero = f" At {where_of(gone)} it is exactly 0." if gone else ""
     beside = "" if paths.residual or paths.normalized else beside_critical(rows)
     message = f"The gradient shrinks {1 / fall.rate:.2g}x per step on the way back: {fall.ends}{beside}.{zero}"
-    return Finding("vanishing", (*gone, *where), message, against_vanishing(rows, fall.form, paths.normalized))
+    advice = against_vanishing(rows, fall.form, paths.normalized)
+    cause = {"gated": "gates that pass on less than all of the state", "residual": "something on the stream"}.get(
+        fall.form, ""
+    )
+    cause = cause or ("weights below the critical scale" if beside and larger_weights(rows) else "")
+    return Finding("vanishing", (*gone, *where), message, advice, cause, "medium" if cause else "low")
 
 
 def _exploding(sites: Sequence[Site], paths: GradientPaths, fall: Fall) -> Finding:
@@ -143,7 +155,10 @@ def _exploding(sites: Sequence[Site], paths: GradientPaths, fall: Fall) -> Findi
     rows = where or [site for site in sites if site.role == "activation"]
     beside = "" if paths.residual or paths.normalized else beside_critical(rows)
     message = f"The gradient grows {fall.rate:.2g}x per step on the way back: {fall.ends}{beside}."
-    return Finding("exploding", tuple(where), message, against_exploding(rows, fall.form, paths.normalized))
+    advice = against_exploding(rows, fall.form, paths.normalized)
+    cause = "branches that add up" if fall.form == "residual" else ""
+    cause = cause or ("weights above the critical scale" if beside and smaller_weights(rows) else "")
+    return Finding("exploding", tuple(where), message, advice, cause, "medium" if cause else "low")
 
 
 def unreached(sites: Sequence[Site]) -> tuple[list[Finding], list[str]]:

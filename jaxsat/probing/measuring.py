@@ -58,6 +58,7 @@ class Measured(NamedTuple):
         backward: rows of :class:`Backward`, by the key of a site's pre-activation.
         arguments: largest magnitude in each argument; NaN if there is a NaN in it, 0 if it is no floating array.
         outputs: the same of the function's outputs.
+        weights: ln of the norms of gradient and value of the weights, by the index of the argument.
     """
 
     loss: Any
@@ -65,6 +66,7 @@ class Measured(NamedTuple):
     backward: dict[str, Any]
     arguments: Any
     outputs: Any
+    weights: dict[int, Any]
 
 
 def largest(arrays: Sequence[Any]) -> list[Array]:

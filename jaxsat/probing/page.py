@@ -75,9 +75,10 @@ def _finding(finding: Finding, anchors: Mapping[str, str]) -> str:
     paths = list(dict.fromkeys(site.path for site in finding.sites))
     links = [f'<a href="#{anchors[path]}">{html.escape(path)}</a>' for path in paths[:SHOWN_LINKS] if path in anchors]
     more = f" and {len(paths) - SHOWN_LINKS} more" if len(paths) > SHOWN_LINKS else ""
+    cause = f"<p>Cause: {html.escape(finding.cause)} (confidence: {finding.confidence})</p>" if finding.cause else ""
     advice = f"<p>Try: {html.escape(finding.advice)}</p>" if finding.advice else ""
     return (
-        f'<li><span class="code">{finding.code}</span> <p>{html.escape(finding.message)}</p>{advice}'
+        f'<li><span class="code">{finding.code}</span> <p>{html.escape(finding.message)}</p>{cause}{advice}'
         f'<p class="links soft">{" ".join(links)}{more}</p></li>'
     )
 

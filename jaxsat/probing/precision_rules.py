@@ -46,7 +46,8 @@ def nonfinite(
     if bad_arguments:
         names = ", ".join(bad_arguments[:4]) + (" and others" if len(bad_arguments) > 4 else "")
         message = f"Not finite on the way in: {names}.{at_loss}"
-        return Finding("nonfinite", where, message, "Look at where these come from: the data, or the step before.")
+        advice = "Look at where these come from: the data, or the step before."
+        return Finding("nonfinite", where, message, advice, "what comes in", "high")
     seen = f" It is seen first at {where_of(where)}." if where else ""
     if not origins:
         return Finding("nonfinite", where, f"Something is not finite.{seen}{at_loss}", "")
@@ -56,7 +57,8 @@ def nonfinite(
     message = f"The first {what} comes from {first.primitive} at {line}{_during(first)}.{seen}{at_loss}"
     hints = HINTS_BACKWARD if first.backward else HINTS
     hint = hints.get(first.primitive, "")
-    return Finding("nonfinite", where, message, f"{hint[:1].upper()}{hint[1:]}." if hint else _of_dtype(sites))
+    advice = f"{hint[:1].upper()}{hint[1:]}." if hint else _of_dtype(sites)
+    return Finding("nonfinite", where, message, advice, f"{first.primitive} at {line}", "high")
 
 
 def _broken(site: Site) -> bool:
@@ -87,7 +89,7 @@ def underflow(sites: Sequence[Site]) -> list[Finding]:
     narrow = any(site.dtype == "float16" for site in lost)
     wider = ", or take a dtype of wider range (bfloat16, float32)" if narrow else ""
     advice = f"Multiply the loss by a power of two and divide the gradients by it in float32 (loss scaling){wider}."
-    return [Finding("underflow", tuple(lost), message, advice)]
+    return [Finding("underflow", tuple(lost), message, advice, f"the range of {_dtypes(lost)}", "high")]
 
 
 def lost_slopes(sites: Sequence[Site]) -> list[Finding]:
@@ -111,7 +113,8 @@ def _lost_slopes(kind: str, where: Sequence[Site]) -> Finding:
     )
     wider = f"Compute the {kind} in a wider dtype (cast before it and back after it), or keep pre-activations small."
     advice = "Keep pre-activations small: a wider dtype would not help much." if size > _LARGE else wider
-    return Finding("underflow", tuple(where), message, advice)
+    cause = "large pre-activations" if size > _LARGE else f"the precision of {dtype}"
+    return Finding("underflow", tuple(where), message, advice, cause, "medium")
 
 
 def _dtypes(sites: Sequence[Site]) -> str:

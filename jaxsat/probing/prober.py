@@ -33,6 +33,7 @@ from jaxsat.probing.program import ProbeProgram, kept_program
 from jaxsat.probing.report import Report
 from jaxsat.probing.sites import Site, site_records
 from jaxsat.probing.tracing import trace_function
+from jaxsat.probing.weight_rules import WeightGradient, disconnected, imbalanced, weight_gradients, zero_weights
 
 EXCESS = 0.01  # share of zero gradients beyond zero slopes that asks for a second look
 
@@ -135,17 +136,35 @@ class Prepared:
         found = site_records(described, measured.forward, measured.backward, multiplied, self._names)
         measured = measured._replace(loss=None if measured.loss is None else float(measured.loss))
         loss = math.nan if measured.loss is None else measured.loss
+        weights = weight_gradients(measured.weights, self._names, [leaf.shape for leaf in self._program.leaves])
         points = flow_of(self._program.survey.places, measured.backward, multiplied, self._names)
         if _is_nonfinite(measured, found):
             finding = self._nonfinite(measured, found, arrays)
-            return Report(found, (finding,), self._notes, loss, points)
+            return Report(found, (finding,), self._notes, loss, points, weights)
         stopped, notes = unreached(found) if measured.loss is not None else ([], [])
         zero = self._zero_weights(measured, found)
         if zero:
             notes.append(ZERO_WEIGHTS.format(" and ".join(zero)))
         paths = paths_of(self._program.graph, described, found, self._program.survey.places, points)
-        findings = (*diagnose(found, bool(zero), paths), *stopped)
-        return Report(found, findings, (*self._notes, *notes), loss, points)
+        findings = [*diagnose(found, bool(zero), paths), *stopped]
+        if not stopped and not zero:
+            findings += self._of_weights(findings, weights, notes)
+        return Report(found, tuple(findings), (*self._notes, *notes), loss, points, weights)
+
+    def _of_weights(
+        self, known: Sequence[Finding], weights: Sequence[WeightGradient], notes: list[str]
+    ) -> list[Finding]:
+        """Return findings on weights that others do not explain; notes are added to."""
+        made, codes = self._program, {finding.code for finding in known}
+        if codes & {"dead", "vanishing", "exploding", "saturated", "underflow"} or made.loss is None:
+            return []
+        found = imbalanced(weights)
+        if any(one.log_gradient_norm == -math.inf for one in weights):
+            why = zero_weights(made.jaxpr, made.survey.products, made.loss, weights, self._names)
+            cut_off, more = disconnected(why)
+            notes += more
+            found += cut_off
+        return found
 
     def _nonfinite(self, measured: Measured, found: Sequence[Site], arrays: Sequence[Any]) -> Finding:
         """Return the finding that something is not finite. Arguments that hold a NaN explain everything."""

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsat.jax_compat import ClosedJaxpr, Jaxpr, same_computation, same_numbers
+from jaxsat.linalg.magnitudes import log_norm
 from jaxsat.probing import measuring
 from jaxsat.probing.flow_graph import FlowGraph, graph_of
 from jaxsat.probing.measuring import Measured
@@ -119,18 +120,28 @@ def _computation(evaluate: Callable[..., Any], found: Survey, loss: int | None) 
         arguments = measuring.largest(leaves)
         if loss is None:
             outputs, results = evaluate(constants, leaves, {})
-            return Measured(None, results, {}, arguments, measuring.largest(outputs))
+            return Measured(None, results, {}, arguments, measuring.largest(outputs), {})
 
-        def objective(sinks):
-            outputs, results = evaluate(constants, leaves, sinks)
+        def objective(sinks, weights):
+            given = [weights.get(i, leaf) for i, leaf in enumerate(leaves)]
+            outputs, results = evaluate(constants, given, sinks)
             return outputs[loss], (results, measuring.largest(outputs))
 
         sinks = {one.root: measuring.sink(one) for one in (*found.places, *found.sites) if not one.in_while}
-        value, pull, (results, outputs) = jax.vjp(objective, sinks, has_aux=True)
-        (gradients,) = pull(jnp.asarray(factor).astype(value.dtype))
-        return Measured(value, results, gradients, arguments, outputs)
+        weights = {leaf: leaves[leaf] for leaf in _weights(found)}
+        value, pull, (results, outputs) = jax.vjp(objective, sinks, weights, has_aux=True)
+        gradients, of_weights = pull(jnp.asarray(factor).astype(value.dtype))
+        norms = {i: jnp.stack([log_norm(of_weights[i]), log_norm(weights[i])]) for i in weights}
+        return Measured(value, results, gradients, arguments, outputs, norms)
 
     return compute
+
+
+def _weights(found: Survey) -> list[int]:
+    """Return the arguments that are weights or scales. Where there is a while loop, none: gradients may not pass it."""
+    if any(name == "while" for name, _ in found.unread):
+        return []
+    return sorted({leaf for leaf in found.products.values() if leaf >= 0})
 
 
 def measurements(

@@ -17,6 +17,7 @@ from jaxsat.probing.flow_points import FlowPoint
 from jaxsat.probing.page import page_of
 from jaxsat.probing.report_table import codes_by_path, short_names, text_table
 from jaxsat.probing.sites import NUMBERS, Site
+from jaxsat.probing.weight_rules import WeightGradient
 
 HIDDEN = ("activation", "unit_axis", "attention", "in_while")  # fields of a site that tables leave out
 
@@ -31,6 +32,7 @@ class Report:
         notes: what the probe could not see, and why.
         loss: the scalar that gradients are taken of; NaN if there is none.
         flow: the gradient at residual streams, joins and linear maps without an activation, in program order.
+        weights: the gradient of each weight: of each argument that data are multiplied by.
     """
 
     sites: tuple[Site, ...]
@@ -38,6 +40,7 @@ class Report:
     notes: tuple[str, ...]
     loss: float
     flow: tuple[FlowPoint, ...] = ()
+    weights: tuple[WeightGradient, ...] = ()
 
     def __str__(self) -> str:
         found = [_in_words(finding) for finding in self.findings] or ["No findings."]
@@ -144,7 +147,8 @@ class Report:
 
 def _in_words(finding: Finding) -> str:
     advice = f"\n    Try: {finding.advice}" if finding.advice else ""
-    return f"[{finding.code}] {finding.message}{advice}"
+    cause = f"\n    Cause: {finding.cause} (confidence: {finding.confidence})" if finding.cause else ""
+    return f"[{finding.code}] {finding.message}{cause}{advice}"
 
 
 def _plain(site: Site) -> dict[str, Any]:

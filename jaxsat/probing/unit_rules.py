@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxsat.probing.advice import beside_critical, shifted_biases, smaller_weights
 from jaxsat.probing.finding import Finding, mean_of, where_of
+from jaxsat.probing.flow_graph import NO_GRADIENT
 from jaxsat.probing.sites import Site
 
 SATURATED = 0.3  # of the entries; a standard normal pre-activation gives tanh 0.03
@@ -57,7 +58,10 @@ def _saturated(kind: str, where: Sequence[Site], residual: bool) -> Finding:
         f"inputs; root mean square pre-activation {mean_of(where, 'pre_activation_rms'):.3g}"
         f"{biases or ('' if residual else beside_critical(where))}."
     )
-    return Finding("saturated", tuple(where), message, _against_saturation(kind, where, bool(biases), residual))
+    large = "" if residual else smaller_weights(where)
+    cause = "biases far from 0" if biases else "weights above the critical scale" if large else ""
+    advice = _against_saturation(kind, where, bool(biases), residual)
+    return Finding("saturated", tuple(where), message, advice, cause, "medium" if cause else "low")
 
 
 def _against_saturation(kind: str, where: Sequence[Site], biased: bool, residual: bool) -> str:
@@ -103,7 +107,9 @@ def dead(sites: Sequence[Site]) -> list[Finding]:
         "An activation without a flat side (leaky_relu, gelu) has none. If they died during training, a smaller learning "
         "rate keeps others alive."
     )
-    return [Finding("dead", tuple(where), message, advice)]
+    low = _off_centre(where)
+    reason = "biases far from 0" if biases else "pre-activations off centre" if low else ""
+    return [Finding("dead", tuple(where), message, advice, reason, "medium" if reason else "low")]
 
 
 def _off_centre(where: Sequence[Site]) -> str:
@@ -118,8 +124,8 @@ def _off_centre(where: Sequence[Site]) -> str:
 
 def _is_dead(site: Site) -> bool:
     """Return whether more units are dead than similar inputs explain. A site that nothing reaches is not dead itself."""
-    if not site.pre_activation_rms > 0:
-        return False
+    if not site.pre_activation_rms > 0 or NO_GRADIENT & set(site.kind.split("+")):
+        return False  # round and the like have no slope by nature
     if site.inputs < FEW:
         return site.dead_fraction >= DEAD_OVER_FEW
     chance = dead_by_chance(site.inputs, site.input_correlation)
@@ -159,4 +165,4 @@ def collapsed(sites: Sequence[Site]) -> list[Finding]:
         "Scores this large leave no gradient to the others: divide them by the square root of the head's width, normalise "
         "queries and keys, or initialise their weights smaller."
     )
-    return [Finding("collapsed", tuple(where), message, advice)]
+    return [Finding("collapsed", tuple(where), message, advice, "scores too large", "high")]
