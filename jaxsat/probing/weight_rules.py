@@ -15,7 +15,7 @@ from jaxsat.probing.values import Address
 
 FAR = math.log(1000)  # of gradient by weight, from the median of all weights
 LEAST = 4  # weights, for a median to mean something
-SHOWN = 4  # names in a message
+_SHOWN = 4  # names in a message
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,7 @@ def imbalanced(weights: Sequence[WeightGradient]) -> list[Finding]:
     far = [one for one in known if abs(one.log_ratio - middle) >= FAR]
     if not far or len(far) > len(known) // 4:
         return []
-    said = ", ".join(f"{one.name} {math.exp(min(one.log_ratio - middle, 700)):.1g}x" for one in far[:SHOWN])
+    said = ", ".join(f"{one.name} {math.exp(min(one.log_ratio - middle, 700)):.1g}x" for one in far[:_SHOWN])
     message = (
         f"The gradient divided by the weight's size is far from that of the median of {len(known)} weights: {said}."
     )
@@ -149,5 +149,5 @@ def imbalanced(weights: Sequence[WeightGradient]) -> list[Finding]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
