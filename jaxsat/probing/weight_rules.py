@@ -63,8 +63,7 @@ def weight_gradients(
 ) -> tuple[WeightGradient, ...]:
     """Return the records: `rows` has ln of the norms of gradient and weight, by the index of the argument."""
     return tuple(
-        WeightGradient(names[leaf], shapes[leaf], *map(float, np.asarray(row)[:2]))
-        for leaf, row in sorted(rows.items())
+        WeightGradient(names[leaf], shapes[leaf], float(row[0]), float(row[1])) for leaf, row in sorted(rows.items())
     )
 
 
@@ -102,7 +101,7 @@ def zero_weights(
 
 def _leading_to(before: Mapping[Node, Any], ends: set[Node]) -> set[Node]:
     found = set(ends)
-    for node in reversed(before):
+    for node in reversed(list(before)):
         if node in found:
             found |= before[node]
     return found
