@@ -78,7 +78,7 @@ def zero_weights(
         names: of the arguments.
     """
     gone = {one.name for one in weights if one.log_gradient_norm == -math.inf}
-    points = {(*address, 0): names[leaf] for address, leaf in products.items() if leaf >= 0}
+    points: dict[Address, str] = {(*address, 0): names[leaf] for address, leaf in products.items() if leaf >= 0}
     through, stopped = (graph_of(jaxpr, points, loss, cut) for cut in (False, True))
 
     def name(node: Node) -> str:
