@@ -57,8 +57,8 @@ def eliminated_by_logs(bt: Float[Array, "r m"], scale: Float[Array, " m"]) -> El
         xt = xt.at[j].set(small.at[row].set(1.0))
         u = u.at[j].set(jnp.where(jnp.arange(r) < j, 0.0, rest[:, row]))
         rest = jnp.where(used[None, :], rest, rest - rest[:, row][:, None] * share[None, :])
-        return rest, xt, u, rows.at[j].set(row), used
+        return rest, xt, u, rows.at[j].set(row.astype(rows.dtype)), used
 
-    start = bt, jnp.zeros((k, m)), jnp.zeros((k, r)), jnp.zeros(k, int), jnp.zeros(m, bool)
+    start = bt, jnp.zeros((k, m)), jnp.zeros((k, r)), jnp.zeros(k, jnp.int32), jnp.zeros(m, bool)
     _, xt, u, rows, _ = jax.lax.fori_loop(0, k, eliminate, start)
     return Elimination(xt, u, jnp.diagonal(u), rows)

@@ -43,7 +43,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxsat.linalg import graded_derivatives, graded_errors, graded_steps, graded_svd
+from jaxsat.linalg import graded_derivatives, graded_steps, graded_svd
 from jaxsat.linalg.double import within_float64
 from jaxsat.linalg.elimination import eliminated
 from jaxsat.linalg.graded_steps import Factor, Graded
@@ -130,45 +130,6 @@ def _in_float64(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]
         return jax.tree.map(lambda a: a.astype(dtype), values)
 
     return within_float64(work)(list(stacks))
-
-
-def log_singular_values_with_errors(stacks: Sequence[Factor]) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
-    """Return the values of :func:`log_values_of_factors`, and an estimate of the error of each (see graded_errors).
-
-    Always layer by layer, for single precision too. No derivative.
-    """
-    dtype, smaller = stacks[0].weight.dtype, min(stacks[-1].weight.shape[-2], stacks[0].weight.shape[-1])
-
-    def work(stacks):
-        values, errors = _with_errors(graded_steps.in_float64(stacks))
-        eps = 0.0 if dtype == jnp.float64 else float(jnp.finfo(dtype).eps)
-        rounding = eps * jnp.where(jnp.isfinite(values), jnp.abs(values), 0.0)
-        return values[:smaller].astype(dtype), (errors + rounding)[:smaller].astype(dtype)
-
-    values, errors = within_float64(work)(list(stacks))
-    lost = smaller - values.size
-    return jnp.pad(values, (0, lost), constant_values=-jnp.inf), jnp.pad(errors, (0, lost))
-
-
-@jax.jit
-def _with_errors(stacks: list[Factor]) -> tuple[Array, Array]:
-    square, start = graded_errors.made_square(stacks)
-    state, sound, records = graded_errors.product_with_records(square, start)
-    narrow = min(size for stack in stacks for size in stack.weight.shape[-2:])
-    zeros = functools.reduce(jnp.logical_or, [jnp.any(jnp.isneginf(s.log_abs_slopes)) for s in stacks])
-
-    def carefully(log_abs_slopes):
-        own = [s._replace(log_abs_slopes=logs) for s, logs in zip(stacks, log_abs_slopes, strict=True)]
-        return _values(graded_steps.narrowed(own), Steps(graded_steps.times_any_slopes, False))[0]
-
-    logs = [s.log_abs_slopes for s in stacks]
-    quick = graded_svd.log_values(*graded_steps.absorbed(state))[:narrow]
-    values = again_if(~sound | zeros, carefully, logs, -jnp.inf, quick)
-    padded = zeros | any(stack.weight.shape[-2:] != square.weight.shape[-2:] for stack in stacks)
-    records = jax.tree.map(lambda a: after(values, a) if jnp.issubdtype(a.dtype, jnp.floating) else a, records)
-    errors = graded_errors.error_estimates(state, records)[:narrow]
-    errors = jnp.where(sound & (~padded | graded_errors.stand_ins_stay_below(values)), errors, jnp.inf)
-    return values, graded_errors.shared(values, errors)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -8,9 +8,8 @@ first k - 1 steps make of v_i. Both vectors follow from triangles alone, without
     from the right    column i of U_k^{-1} .. U_L^{-1}, times the lengths of the columns of X_{k-1}
 
 where u_i is taken to be direction i of the last frame, with a share of the others that falls with their distance in ln s.
-|E_mj| <= eps |row m of D_k W_k| |column j of X_{k-1}|, for the
-product and for the elimination. Contributions of one step are added as independent, those of different steps as if they
-all had one sign.
+|E_mj| <= eps |row m of D_k W_k| |column j of X_{k-1}|, for the product and for the elimination. Contributions of one step
+are added as independent, those of different steps as if they all had one sign.
 
 Rows and columns are kept beside their largest entry, the size as a logarithm: nothing overflows. Values nearer to an
 uncertain value than its own error share its error: the frame does not tell them apart.
@@ -18,126 +17,194 @@ uncertain value than its own error share its error: the frame does not tell them
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jaxsat.linalg import graded_steps
 from jaxsat.linalg.elimination import Elimination
 from jaxsat.linalg.graded_steps import Factor, Graded
 
-TINY_SLOPE = -400.0  # stands for -inf, and for directions that a product does not have
+EPS = float(jnp.finfo(jnp.float64).eps)
+LAST_ROUNDING = 128  # eps for each column in the last decomposition: seen are up to 1000 at n = 8, 100 as a rule
 
 
 class LayerRecord(NamedTuple):
-    """What is kept of a step: its elimination, its order of columns, and lengths of rows and columns of its factors."""
+    """What is kept of a step X' diag(exp scale) U = D W X, columns in some order.
+
+    Attributes:
+        made: its elimination; `u` lacks exp(scale) on its rows.
+        scale: natural logarithms.
+        d: after the step; -inf where the product has lost a direction.
+        order: of the columns.
+        rows: ln of the lengths of the rows of D W, in the order of the pivots.
+        columns: lengths of the columns of X, as they were before they were put in order.
+    """
 
     made: Elimination
+    scale: Float[Array, " n"]
+    d: Float[Array, " n"]
     order: Int[Array, " n"]
     rows: Float[Array, " n"]
     columns: Float[Array, " n"]
 
 
-def made_square(stacks: Sequence[Factor]) -> tuple[Factor, Float[Array, " n"]]:
-    """Return all factors as a single stack of the largest width, of full rank, and the logarithms d it starts from.
+class Reach(NamedTuple):
+    """What an error between two steps does to each ln s: it is u^T E a for the vectors here.
 
-    Directions that a factor lacks, and slopes of 0, are made tiny: no other singular value is changed by that.
+    Attributes:
+        y: row i is u_i^T times all later steps.
+        z: column i is what the earlier steps make of v_i / s_i.
+        log_y, log_z: ln of their sizes, which `y` and `z` lack.
     """
-    n = max(size for stack in stacks for size in stack.weight.shape[-2:])
-    parts = []
-    for stack in stacks:
-        layers, rows, columns = stack.weight.shape
-        fill = jnp.asarray(np.random.default_rng(0).normal(size=(n, n)))
-        weight = jnp.broadcast_to(fill, (layers, n, n)).at[:, :rows, :columns].set(stack.weight)
-        logs = jnp.where(jnp.isneginf(stack.log_abs_slopes), -jnp.inf, stack.log_abs_slopes)
-        logs = jnp.pad(logs, ((0, 0), (0, n - rows)), constant_values=-jnp.inf)
-        top = jnp.max(logs, axis=1, keepdims=True)
-        top = jnp.where(jnp.isneginf(top), 0.0, top)
-        signs = jnp.pad(stack.signs, ((0, 0), (0, n - rows)), constant_values=1.0)
-        logs = jnp.where(jnp.isneginf(logs), top + TINY_SLOPE, logs)
-        parts.append(Factor(weight, logs, jnp.where(signs == 0, 1.0, signs)))
-    start = jnp.where(jnp.arange(n) < stacks[0].weight.shape[-1], 0.0, TINY_SLOPE)
-    return jax.tree.map(lambda *a: jnp.concatenate(a), *parts), start
+
+    y: Float[Array, "n n"]
+    log_y: Float[Array, " n"]
+    z: Float[Array, "n n"]
+    log_z: Float[Array, " n"]
 
 
-def product_with_records(stack: Factor, d: Float[Array, " n"]) -> tuple[Graded, Bool[Array, ""], LayerRecord]:
-    """Return the product of square factors, whether all slopes fit beside each other, and records of every step."""
+def recorded_product(stack: Factor, d: Float[Array, " n"], wide: bool) -> tuple[Graded, LayerRecord]:
+    """Return the product of square factors and diag(exp d), and records of every step.
+
+    Args:
+        wide: slopes of a layer may lie further apart than a double can hold. Slower.
+    """
 
     def step(state, factor):
-        slopes, shift, rest = graded_steps.relative_slopes(factor)
-        bt = jnp.einsum("rn,mn->rm", state.xt, factor.weight) * slopes[None, :]
-        order = graded_steps.column_order(bt, state.d)
-        new, made = graded_steps.decomposed_step(bt, state, shift)
-        rows = jnp.abs(slopes) * jnp.linalg.norm(factor.weight, axis=1)
-        columns = jnp.linalg.norm(state.xt, axis=1)[order]
-        return new, (jnp.all(rest == 0), LayerRecord(made, order, rows, columns))
+        product = jnp.einsum("rn,mn->rm", state.xt, factor.weight)
+        if wide:
+            new, made, order, scale = graded_steps.decomposed_by_logs(product, state, factor)
+            scale = scale[made.rows]
+        else:
+            slopes, shift, _ = graded_steps.relative_slopes(factor)
+            new, made, order = graded_steps.decomposed_step(product * slopes[None, :], state, shift)
+            scale = jnp.full_like(new.d, shift)
+        rows = factor.log_abs_slopes + jnp.log(jnp.linalg.norm(factor.weight, axis=1))
+        return new, LayerRecord(made, scale, new.d, order, rows[made.rows], jnp.linalg.norm(state.xt, axis=1))
 
     n = d.size
-    state, (sound, records) = jax.lax.scan(step, Graded(jnp.eye(n), d, jnp.eye(n)), stack)
-    return state, jnp.all(sound), records
+    return jax.lax.scan(step, Graded(jnp.eye(n), d, jnp.eye(n)), stack)
 
 
 def error_estimates(state: Graded, records: LayerRecord) -> Float[Array, " n"]:
-    """Return an estimate of the error of each ln s, largest s first; inf where it overflows."""
-    n = state.d.size
-    order = jnp.argsort(-state.d)
+    """Return an estimate of the error of each ln s, largest s first, for records that are not wide; inf where it overflows."""
+
+    def step(reach, record):
+        left, earlier = before(reach, record, wide=False)
+        return earlier, own_part(reach, left, earlier, record, wide=False)
+
+    _, parts = jax.lax.scan(step, reach_at_the_end(state), records, reverse=True)
+    return as_errors([parts], state.d)
+
+
+def reach_at_the_end(state: Graded) -> Reach:
+    """Return y and z after the last step: u_i is direction i of X by QR, d descending."""
+    order, n = jnp.argsort(-state.d), state.d.size
     back = jnp.argsort(order)
     r = jnp.linalg.qr(state.xt[order].T, mode="r")
     inverse = jax.scipy.linalg.solve_triangular(r, jnp.eye(n))
+    return Reach(r[:, back], jnp.zeros(n), inverse[back], jnp.zeros(n))
 
-    # A singular vector has a part in direction j of the frame of about exp(-|ln s_i - ln s_j|).
-    gaps = jnp.abs(state.d[order][:, None] - state.d[order][None, :])
 
-    def mixed(log_lengths):
-        return jax.nn.logsumexp(2 * log_lengths[None, :] - 2 * gaps, axis=1) / 2
+def before(reach: Reach, record: LayerRecord, wide: bool) -> tuple[Float[Array, "n n"], Reach]:
+    """Return what a step makes of them: rows y X'^-1 (as columns, in the order of the pivots), and both before the step."""
+    left = onto_rows(record.made, reach.y.T)
+    places = jnp.argsort(record.order)
+    yt, log_y = weighted(reach.y.T, record.scale, wide)
+    zt, log_z = weighted(reach.z, -record.scale, wide)
+    u = record.made.u + jnp.diag(jnp.where(record.made.pivots == 0, 1.0, 0.0))
+    y, log_y = _scaled(jnp.einsum("ji,jk->ik", yt, record.made.u), reach.log_y + log_y, 1)
+    z, log_z = _scaled(jax.scipy.linalg.solve_triangular(u, zt), reach.log_z + log_z, 0)
+    return left, Reach(y[:, places], log_y, z[places], log_z)
 
-    def step(carry, record):
-        (y, log_y), (z, log_z), total = carry
-        lower = record.made.xt.T[record.made.rows]
-        left = jax.scipy.linalg.solve_triangular(lower, y.T, trans=1, lower=True, unit_diagonal=True)
-        u = record.made.u + jnp.diag(jnp.where(record.made.pivots == 0, 1.0, 0.0))
-        z = jax.scipy.linalg.solve_triangular(u, z)
-        rows = record.rows[record.made.rows]
-        sizes = mixed(_log_lengths(left * rows[:, None]) + log_y)
-        sizes = sizes + mixed(_log_lengths(z * record.columns[:, None]) + log_z)
-        places = jnp.argsort(record.order)
-        y, log_y = _scaled((y @ u)[:, places], log_y, 1)
-        z, log_z = _scaled(z[places], log_z, 0)
-        return ((y, log_y), (z, log_z), jnp.logaddexp(total, sizes)), None
 
-    start = (r[:, back], jnp.zeros(n)), (inverse[back], jnp.zeros(n)), jnp.full(n, -jnp.inf)
-    (_, _, total), _ = jax.lax.scan(step, start, records, reverse=True)
-    errors = float(jnp.finfo(jnp.float64).eps) * jnp.exp(total)
+def own_part(
+    reach: Reach, left: Array, earlier: Reach, record: LayerRecord, wide: bool
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """Return ln of the lengths of u^T and of a for rounding in a step: their product counts."""
+    lengths = jnp.log(jnp.sum((earlier.z * record.columns[:, None]) ** 2, axis=0)) / 2
+    return log_lengths(left, record.rows, wide) + reach.log_y, lengths + earlier.log_z
+
+
+def onto_rows(made: Elimination, columns: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    """Return X^-T times columns, in the order of the pivots."""
+    lower = made.xt.T[made.rows]
+    return jax.scipy.linalg.solve_triangular(lower, columns, trans=1, lower=True, unit_diagonal=True)
+
+
+def log_lengths(columns: Float[Array, "n k"], log_weights: Float[Array, " n"], wide: bool) -> Float[Array, " k"]:
+    """Return ln of the lengths of columns whose rows are multiplied by exp(log_weights)."""
+    entries, logs = weighted(columns, log_weights, wide)
+    return logs + jnp.log(jnp.sum(entries**2, axis=0)) / 2
+
+
+def weighted(
+    columns: Float[Array, "n k"], log_weights: Float[Array, " n"], wide: bool
+) -> tuple[Float[Array, "n k"], Float[Array, " k"]]:
+    """Return columns with rows multiplied by exp(log_weights), up to factors, and ln of those. -inf makes a row zero.
+
+    Where weights are wide, a column may have nothing but rows far below the largest: each is kept beside its own largest.
+    """
+    lost = jnp.isneginf(log_weights)
+    top = jnp.max(log_weights)
+    if not wide:
+        middle = jnp.where(jnp.isfinite(top), top, 0.0) - 300.0
+        return columns * jnp.exp(log_weights - middle)[:, None], jnp.full(columns.shape[1], middle)
+    logs = jnp.log(jnp.abs(columns)) + jnp.where(lost, 0.0, log_weights)[:, None]
+    logs = jnp.where(lost[:, None], -jnp.inf, logs)
+    tops = jnp.max(logs, axis=0)
+    tops = jnp.where(jnp.isfinite(tops), tops, 0.0)
+    return jnp.sign(columns) * jnp.exp(logs - tops[None, :]), tops
+
+
+def as_errors(
+    parts: list[tuple[Float[Array, "L n"], Float[Array, "L n"]]], d: Float[Array, " n"]
+) -> Float[Array, " n"]:
+    """Return eps times the sum over all steps of the products of the lengths that are given as logarithms.
+
+    A singular vector has a part of about exp(-|ln s_i - ln s_j|) in direction j: lengths are mixed in that way first.
+    Distances add up along the spectrum, so a pass in each direction does it.
+    """
+    d = -jnp.sort(-d)
+    lost = jnp.isneginf(d)
+    steps = jnp.where(lost[1:], jnp.inf, jnp.where(lost[:-1], 0.0, d[:-1]) - jnp.where(lost[1:], 0.0, d[1:]))
+    lengths = 2 * jnp.concatenate([a for pair in zip(*parts, strict=True) for a in pair])
+
+    def share(so_far, given):
+        step, own = given
+        so_far = jnp.logaddexp(own, so_far - 2 * step)
+        return so_far, so_far
+
+    nothing, start = jnp.full(lengths.shape[0], -jnp.inf), jnp.zeros(1)
+    down = jax.lax.scan(share, nothing, (jnp.concatenate([start, steps]), lengths.T))[1]
+    up = jax.lax.scan(share, nothing, (jnp.concatenate([steps, start]), lengths.T), reverse=True)[1]
+    first, second = jnp.split(jnp.logaddexp(down, up), 2, axis=1)
+    errors = EPS * jnp.exp(jax.nn.logsumexp((first + second) / 2, axis=1))
     return jnp.where(jnp.isnan(errors), jnp.inf, errors)
 
 
-def shared(values: Float[Array, " k"], errors: Float[Array, " k"]) -> Float[Array, " k"]:
+def with_lost(values: Float[Array, " k"], errors: Float[Array, " k"], rank: Int[Array, ""]) -> Float[Array, " k"]:
+    """Return errors with those of values of -inf: 0 beyond the rank that zeros leave, else inf: rounding can make zeros."""
+    certain = jnp.arange(values.size) >= rank
+    return jnp.where(jnp.isneginf(values), jnp.where(certain, 0.0, jnp.inf), errors)
+
+
+def shared(values: Float[Array, " k"], errors: Float[Array, " k"], layers: int) -> Float[Array, " k"]:
     """Return errors with rounding of the last decomposition added, each at least that of the values it may be mixed with."""
-    eps = float(jnp.finfo(jnp.float64).eps)
-    sizes = jnp.where(jnp.isneginf(values), 0.0, jnp.abs(values))
-    errors = errors + eps * (64 * values.size + 2 * sizes)
-    near = jnp.abs(sizes[:, None] * jnp.sign(values)[:, None] - (sizes * jnp.sign(values))[None, :]) <= errors[None, :]
-    errors = jnp.max(jnp.where(near, errors[None, :], 0.0), axis=1)
-    return jnp.where(jnp.isneginf(values), 0.0, jnp.where(jnp.isnan(values), jnp.nan, errors))
-
-
-def _log_lengths(columns: Array) -> Array:
-    largest = jnp.max(jnp.abs(columns), axis=0)
-    safe = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
-    return jnp.log(safe) + jnp.log(jnp.sum((columns / safe[None, :]) ** 2, axis=0)) / 2
+    lost = jnp.isneginf(values)
+    sizes = jnp.where(lost, 0.0, values)
+    last = LAST_ROUNDING * (values.size + 2) + (2 + math.sqrt(layers)) * jnp.abs(sizes)  # the latter: d is a sum
+    errors = errors + jnp.where(lost, 0.0, EPS * last)
+    near = (jnp.abs(sizes[:, None] - sizes[None, :]) <= errors[None, :]) & ~lost[None, :] & ~lost[:, None]
+    errors = jnp.maximum(errors, jnp.max(jnp.where(near, errors[None, :], 0.0), axis=1))
+    return jnp.where(jnp.isnan(values), jnp.nan, errors)
 
 
 def _scaled(matrix: Array, logs: Array, axis: int) -> tuple[Array, Array]:
     largest = jnp.max(jnp.abs(matrix), axis=axis)
     largest = jnp.where(largest > 0, largest, 1.0)
     return matrix / jnp.expand_dims(largest, axis), logs + jnp.log(largest)
-
-
-def stand_ins_stay_below(values: Float[Array, " k"]) -> Bool[Array, ""]:
-    """Return whether tiny stand-ins for what is missing stay below every value that is not zero."""
-    lowest = jnp.min(jnp.where(jnp.isneginf(values), jnp.inf, values))
-    return values[0] - lowest < -TINY_SLOPE - 50.0

@@ -61,15 +61,10 @@ def times_any_slopes(state: Graded, factor: Factor) -> tuple[Graded, Bool[Array,
     new, sound = times(state, factor)
 
     def by_logs(log_abs_slopes):
-        return _times_by_logs(state, factor._replace(log_abs_slopes=log_abs_slopes))
+        product = jnp.einsum("rn,mn->rm", state.xt, factor.weight)
+        return decomposed_by_logs(product, state, factor._replace(log_abs_slopes=log_abs_slopes))[0]
 
     return again_if(~sound, by_logs, factor.log_abs_slopes, -jnp.inf, new), jnp.array(True)
-
-
-def _times_by_logs(state: Graded, factor: Factor) -> Graded:
-    log_abs, zero = factor.log_abs_slopes, jnp.isneginf(factor.log_abs_slopes)
-    bt = jnp.einsum("rn,mn->rm", state.xt, factor.weight) * jnp.where(zero, 0.0, factor.signs)[None, :]
-    return _decomposed_by_logs(bt, state, jnp.where(zero, 0.0, log_abs))
 
 
 def relative_slopes(factor: Factor) -> tuple[Array, Array, Array]:
@@ -98,7 +93,7 @@ def times_pair(state: Graded, pair: Factor) -> tuple[Graded, Bool[Array, ""], Be
     rank2 = jnp.minimum(rank1, _nonzero_row_count(second))
     bt = jnp.einsum("rn,mn->rm", state.xt, first.weight) * slopes1[None, :]
     dense = jnp.einsum("rn,mn->rm", bt, second.weight)
-    new, made = decomposed_step(dense * slopes2[None, :], state, shift1 + shift2, rank2)
+    new, made, _ = decomposed_step(dense * slopes2[None, :], state, shift1 + shift2, rank2)
     sizes = jnp.abs(slopes2[made.rows])
     sound = pivots_are_sound(made.pivots / jnp.where(sizes > 0, sizes, 1.0), rank2, dense)
     return new, sound, Between(bt, state.d, rank1, shift1)
@@ -119,8 +114,8 @@ def _nonzero_row_count(factor: Factor) -> Array:
 
 def decomposed_step(
     bt: Float[Array, "r m"], state: Graded, shift: Float[Array, ""], rank: Int[Array, ""] | None = None
-) -> tuple[Graded, Elimination]:
-    """Return exp(shift) B diag(exp d) T as X' diag(exp d') T', and the elimination of B.
+) -> tuple[Graded, Elimination, Int[Array, " r"]]:
+    """Return exp(shift) B diag(exp d) T as X' diag(exp d') T', the elimination of B, and the order of its columns.
 
     The rank ends where d' is -inf: at a pivot that is exactly zero, or where the caller knows it to end.
     """
@@ -130,7 +125,7 @@ def decomposed_step(
     if rank is not None:
         alive &= jnp.arange(made.pivots.size) < rank
     d, t = _graded_out(made, ordered, alive)
-    return Graded(made.xt, d + shift, t), made
+    return Graded(made.xt, d + shift, t), made, order
 
 
 def column_order(bt: Float[Array, "r m"], d: Float[Array, " r"]) -> Int[Array, " r"]:
@@ -138,13 +133,21 @@ def column_order(bt: Float[Array, "r m"], d: Float[Array, " r"]) -> Int[Array, "
     return jnp.argsort(-d - jnp.log(jnp.max(jnp.abs(bt), axis=1)))
 
 
-def _decomposed_by_logs(bt: Float[Array, "r m"], state: Graded, scale: Float[Array, " m"]) -> Graded:
-    """Return diag(exp scale) B diag(exp d) T as X' diag(exp d') T', however far apart the scales are."""
-    sizes = jnp.max(jnp.log(jnp.abs(bt)) + scale[None, :], axis=1)
-    order = jnp.argsort(-state.d - sizes)
+def decomposed_by_logs(
+    product: Float[Array, "r m"], state: Graded, factor: Factor
+) -> tuple[Graded, Elimination, Int[Array, " r"], Float[Array, " m"]]:
+    """Return D (W X) diag(exp d) T decomposed, however far apart slopes are, from W X transposed.
+
+    Returns: the product; the elimination, in which slopes only choose the pivots; the order of the columns; ln |D|, with
+        0 for slopes of 0, whose rows are zeros.
+    """
+    zero = jnp.isneginf(factor.log_abs_slopes)
+    bt = product * jnp.where(zero, 0.0, factor.signs)[None, :]
+    scale = jnp.where(zero, 0.0, factor.log_abs_slopes)
+    order = jnp.argsort(-state.d - jnp.max(jnp.log(jnp.abs(bt)) + scale[None, :], axis=1))
     made, ordered = eliminated_by_logs(bt[order], scale), Graded(state.xt, state.d[order], state.t[order])
     d, t = _graded_out(made, ordered, _alive(made, ordered.d))
-    return Graded(made.xt, d + scale[made.rows], t)
+    return Graded(made.xt, d + scale[made.rows], t), made, order, scale
 
 
 def _alive(made: Elimination, d: Array) -> Array:

@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxsat import checks
 from jaxsat.jax_compat import Tracer
-from jaxsat.linalg import graded, product_input
+from jaxsat.linalg import graded, graded_passes, product_input
 from jaxsat.linalg.exact import exact_log_singular_values_of_product
 from jaxsat.linalg.krylov import largest_singular_values
 from jaxsat.linalg.lapack import after
@@ -182,7 +182,7 @@ def log_singular_values_of_product(
         where, rule = "log_singular_values_of_product", "be False with every_depth=True"
         raise ValueError(checks.refusal(where, "with_error", rule, True))
     if with_error:
-        return graded.log_singular_values_with_errors(stacks)
+        return graded_passes.log_singular_values_with_errors(stacks)
     if not every_depth:
         return graded.log_values_of_factors(stacks)
     if len({stack.weight.shape[-2] for stack in stacks}) > 1:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import checks
-from jaxsat.linalg import graded, spectrum
+from jaxsat.linalg import graded, graded_passes, spectrum
 from jaxsat.linalg.graded_steps import Factor
 from jaxsat.measures import by_scan
 from jaxsat.networks import normalization
@@ -147,7 +147,7 @@ def log_singular_values(
         return by_scan.state_log_singular_values(net, params, x, every_step=every_depth, with_error=with_error)
     stacks = _graded_factors(net, params, x, readout=not every_depth)
     if with_error:
-        return graded.log_singular_values_with_errors(stacks)
+        return graded_passes.log_singular_values_with_errors(stacks)
     if every_depth:
         return jnp.concatenate(graded.log_singular_values_of_every_layer(stacks))
     return graded.log_values_of_factors(stacks)
