@@ -162,7 +162,7 @@ def weighted(
 
 
 def as_errors(
-    parts: list[tuple[Float[Array, "L n"], Float[Array, "L n"]]], d: Float[Array, " n"]
+    parts: list[tuple[Float[Array, "_ n"], Float[Array, "_ n"]]], d: Float[Array, " n"]
 ) -> Float[Array, " n"]:
     """Return eps times the sum over all steps of the products of the lengths that are given as logarithms.
 
@@ -189,7 +189,7 @@ def as_errors(
 
 def with_lost(values: Float[Array, " k"], errors: Float[Array, " k"], rank: Int[Array, ""]) -> Float[Array, " k"]:
     """Return errors with those of values of -inf: 0 beyond the rank that zeros leave, else inf: rounding can make zeros."""
-    certain = jnp.arange(values.size) >= rank
+    certain = jnp.arange(values.size, dtype=rank.dtype) >= rank
     return jnp.where(jnp.isneginf(values), jnp.where(certain, 0.0, jnp.inf), errors)
 
 

@@ -107,7 +107,7 @@ def _balanced(stack: Factor, start: Float[Array, " n"]) -> tuple[Factor, Float[A
     """
     largest = jnp.max(jnp.abs(stack.weight), axis=1)
     _, exponents = jnp.frexp(largest)
-    sizes = jnp.where(largest > 0, exponents * jnp.log(2.0), -jnp.inf)
+    sizes = jnp.where(largest > 0, exponents.astype(largest.dtype) * jnp.log(2.0), -jnp.inf)
     logs = stack.log_abs_slopes + jnp.concatenate([sizes[1:], jnp.zeros_like(sizes[:1])])
     return Factor(jnp.ldexp(stack.weight, -exponents[:, None, :]), logs, stack.signs), start + sizes[0]
 

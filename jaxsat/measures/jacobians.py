@@ -149,7 +149,8 @@ def log_singular_values(
     if with_error:
         return graded_passes.log_singular_values_with_errors(stacks)
     if every_depth:
-        return jnp.concatenate(graded.log_singular_values_of_every_layer(stacks))
+        values = jnp.concatenate(graded.log_singular_values_of_every_layer(stacks))
+        return values[1::2] if _loses_directions(net) else values  # two factors a layer
     return graded.log_values_of_factors(stacks)
 
 
@@ -209,7 +210,12 @@ def _normalised(weight: Float[Array, "n m"], h: Float[Array, " n"]) -> Float[Arr
 def _graded_factors(net: MLP, params: Params, x: ArrayLike, *, readout: bool) -> list[Factor]:
     first, hidden, logs, signs, last = _layers(net, params, x)
     logs = jnp.where(signs == 0, -jnp.inf, logs)
-    if first.shape == hidden.shape[1:]:
+    if _loses_directions(net):
+        h = net.trace(params, x).pre_activations
+        stacks = [Factor(first[None], logs[:1], signs[:1]), Factor(hidden, logs[1:], signs[1:])]
+        stacks = [_with_zeros(*pair) for pair in zip(stacks, (h[:1], h[1:]), strict=True) if len(pair[1])]
+        stacks = [stack for pair in stacks for stack in pair]
+    elif first.shape == hidden.shape[1:]:
         stacks = [Factor(jnp.concatenate([first[None], hidden]), logs, signs)]
     else:
         stacks = [Factor(first[None], logs[:1], signs[:1])]
@@ -219,3 +225,26 @@ def _graded_factors(net: MLP, params: Params, x: ArrayLike, *, readout: bool) ->
         ones = jnp.ones((1, last.shape[0]), logs.dtype)
         stacks.append(Factor(last[None], jnp.log(params.weight_scale) * ones, ones))
     return stacks
+
+
+def _loses_directions(net: MLP) -> bool:
+    """Return whether layers take away the parts along (1, .., 1) and h, and no skip connection keeps them."""
+    return net.normalization is not None and net.residual_scale is None
+
+
+def _with_zeros(stack: Factor, h: Float[Array, "layers n"]) -> list[Factor]:
+    """Return D N W, N the derivative of layer normalisation, as D Q times Q^T N W, whose first two rows are zeros.
+
+    Without that, rounding would leave something of the directions that are lost.
+    """
+    turns = jax.vmap(normalization.lost_directions_first)(h)
+    n = h.shape[1]
+    turned = jnp.einsum("lnm,lnk->lmk", turns, stack.weight)
+    kept = jnp.arange(n) >= normalization.LOST
+    logs, signs = jnp.where(kept, 0.0, -jnp.inf).astype(h.dtype), kept.astype(h.dtype)
+    rows = Factor(turned, jnp.broadcast_to(logs, h.shape), jnp.broadcast_to(signs, h.shape))
+    back = stack._replace(weight=turns)
+    if turned.shape[1] != turned.shape[2]:
+        return [rows, back]
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b], axis=1).reshape(-1, *a.shape[1:]), rows, back)
+    return [both]

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+LOST = 2  # directions that each normalisation takes away
+
 
 def layer_normalized(a: Float[Array, " n"]) -> tuple[Float[Array, " n"], Float[Array, ""]]:
     """Return the normalised units, of mean 0 and mean square 1, and the standard deviation s that divided them.
@@ -45,6 +47,28 @@ def projected(v: Float[Array, "*batch n"], h: Float[Array, " n"]) -> Float[Array
     h = jnp.broadcast_to(h, v.shape)
     rest = v - jnp.mean(v, axis=-1, keepdims=True)
     return rest - jnp.mean(rest * h, axis=-1, keepdims=True) * h
+
+
+def lost_directions_first(h: Float[Array, " n"]) -> Float[Array, "n n"]:
+    """Return an orthogonal matrix whose first two columns lie along (1, .., 1) and h: what the derivative takes away.
+
+    Args:
+        h: the normalised units; all 0 if all units were equal. Then the second column is any direction.
+
+    >>> h, s = layer_normalized(jnp.array([1.0, 2.0, 4.0]))
+    >>> bool(jnp.abs(projected(lost_directions_first(h).T, h)[:2]).max() < 1e-6)
+    True
+    """
+    n = h.shape[0]
+    q = jnp.eye(n, dtype=h.dtype)
+    for k, direction in enumerate((jnp.ones_like(h), h)[:n]):
+        # Householder: what the direction has left below row k turns onto row k.
+        rest = jnp.where(jnp.arange(n) >= k, q.T @ direction, 0)
+        length = jnp.sqrt(jnp.sum(rest * rest))
+        normal = rest.at[k].add(jnp.where(rest[k] < 0, -length, length))
+        squared = jnp.sum(normal * normal)
+        q = q - 2 / jnp.where(squared > 0, squared, 1) * jnp.outer(q @ normal, normal)
+    return q
 
 
 def log_reciprocal(s: Float[Array, "*batch"]) -> Float[Array, "*batch"]:

@@ -5,7 +5,6 @@ import pytest
 
 import jaxsat
 from jaxsat import addresses
-from jaxsat.linalg import spectrum
 from jaxsat.linalg.exact import exact_log_singular_values_of_product
 
 pytest.importorskip("flint", reason="python-flint is not installed: pip install python-flint")
@@ -40,37 +39,6 @@ def test_slopes_given_as_logarithms():
 def test_a_wrong_count_of_digits():
     with pytest.raises(ValueError, match="`digits` must be an integer from 1 to 10000; got 0"):
         exact_log_singular_values_of_product([np.eye(2)], digits=0)
-
-
-def products():
-    """Forty layers each: independent, tied, triangular, defective, undone again, exactly singular."""
-    rng = np.random.default_rng(0)
-    drawn = rng.normal(size=(40, N, N)) / np.sqrt(N)
-    base = rng.normal(size=(N, N))
-    toeplitz = sum(0.5**k * np.eye(N, k=k) for k in range(3))
-    return {
-        "independent": drawn,
-        "tied": np.stack([drawn[0]] * 40),
-        "toeplitz": np.stack([toeplitz] * 40),
-        "triangular": np.triu(drawn),
-        "defective": np.stack([base @ (np.eye(N) + np.eye(N, k=1)) @ np.linalg.inv(base)] * 40),
-        "undone": np.concatenate([drawn[:20], np.linalg.inv(drawn[:20])[::-1]]),
-        "orthogonal": np.linalg.qr(drawn)[0],
-    }
-
-
-@pytest.mark.parametrize("name", products())
-def test_no_error_is_above_its_estimate(name):
-    weights = products()[name]
-    exact = exact_log_singular_values_of_product(weights)
-    values, errors = spectrum.log_singular_values_of_product(weights, with_error=True)
-    assert np.all(np.abs(values - exact.values) <= errors + exact.errors)
-    if name in ("independent", "tied", "orthogonal"):
-        assert spectrum.is_log_resolved(errors).all()
-        assert np.all(errors < 1e-9)
-        assert np.median(errors / np.maximum(np.abs(values - exact.values), 1e-16)) < 3000
-    if name == "undone":
-        assert np.all(errors > 1e-6), "rounding is seen through the condition of both halves"
 
 
 def test_networks_are_resolved_and_lost_directions_have_no_error():

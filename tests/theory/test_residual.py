@@ -119,6 +119,19 @@ def test_spectra_are_those_of_the_jacobian(form):
     np.testing.assert_allclose(product if f.readout is None else f.readout @ product, j, rtol=1e-11, atol=1e-13)
 
 
+def test_directions_that_normalisation_takes_away_are_lost_exactly():
+    net, params, x = example({"normalization": "layer"})
+    logs, errors = log_singular_values(net, params, x, with_error=True)
+    assert np.isneginf(logs[-2:]).all()
+    assert (errors[-2:] == 0).all()
+    dense = np.log(np.linalg.svd(jacobian(net, params, x), compute_uv=False))[:-2]
+    np.testing.assert_allclose(logs[:-2], dense, rtol=0, atol=1e-9)  # spread exp(10): eps exp(10) is 1e-11
+    every = log_singular_values(net, params, x, every_depth=True)
+    assert every.shape == (net.depth, net.width)
+    np.testing.assert_allclose(every[-1, :-2], logs[:-2], rtol=0, atol=1e-11)
+    assert np.isneginf(every[:, -2:]).all()
+
+
 def test_no_skip_is_not_a_skip_of_zero():
     """a = 0 passes the input on; no skip connection is a plain network."""
     net, params, x = example({"residual_scale": 0.0})
