@@ -71,7 +71,7 @@ def _pair(push: Push, reverse: bool, carry: Place, xs: Any) -> tuple[Place, None
     for i in (1, 0) if reverse else (0, 1):
         place, bt = push(place, jax.tree.map(lambda a, i=i: a[i], xs), bt)
         rank = jnp.minimum(rank, jnp.sum(jnp.any(bt != 0, axis=0)))
-    new, made = graded_steps.decomposed_step(bt, state, jnp.zeros(()), rank)
+    new, made, _ = graded_steps.decomposed_step(bt, state, jnp.zeros(()), rank)
     singly = functools.partial(_singly, push, xs, 2, reverse)
     return again_if(~_is_sound(bt, made, rank), singly, carry, 0.0, (place, new)), None
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxsat import addresses, checks
-from jaxsat.linalg import graded, graded_flow, graded_steps, krylov
+from jaxsat.linalg import graded, graded_flow, graded_passes, graded_steps, krylov
 from jaxsat.linalg.double import within_float64
 from jaxsat.linalg.graded_steps import Factor
 from jaxsat.measures.scans import (
@@ -188,7 +188,7 @@ def _log_values(step: ScanStep, carry: Any, xs: Any, length: int, kind: str) -> 
 def _with_errors(stack: Factor) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Return values and errors, for factors that are known to the eps of their dtype."""
     dtype = stack.weight.dtype
-    values, errors = graded.log_singular_values_with_errors([graded_steps.in_float64(stack)])
+    values, errors = graded_passes.log_singular_values_with_errors([graded_steps.in_float64(stack)])
     eps = float(jnp.finfo(dtype).eps)
     if dtype != jnp.float64:
         finite = jnp.where(jnp.isfinite(values), jnp.abs(values), 0)

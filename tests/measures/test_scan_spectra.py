@@ -74,13 +74,14 @@ def test_lstm_against_many_digits(scale):
     values, errors, every, last = everything(weights, start, xs)
     with mpmath.workdps(1500):
         true, early = (log_values(exact_product(weights, start, xs, steps)) for steps in (STEPS, 7))
-    known = errors < 1e-3
-    assert known[: 2 if scale > 5 else 4].all()
+    assert (errors < 1e-7).all()
     # The estimate counts one rounding of each row of a step's derivative; each entry has some ten of them.
-    assert (np.abs(values - true) <= 10 * errors + 1e-11)[known].all()
-    assert (np.abs(last - true) <= 10 * errors + 1e-11)[known].all()
-    assert (np.abs(every[-1] - true) <= 10 * errors + 1e-11)[known].all()
-    assert (np.abs(every[6] - early) <= 10 * errors + 1e-11)[known].all()
+    assert (np.abs(values - true) <= 10 * errors + 1e-11).all()
+    # Without an estimate there is no careful way. At a scale of 9 the same weights at every step cost four more digits.
+    quick = 1e-6 if scale > 5 else 1e-10
+    np.testing.assert_allclose(last, true, rtol=0, atol=quick)
+    np.testing.assert_allclose(every[-1], true, rtol=0, atol=quick)
+    np.testing.assert_allclose(every[6], early, rtol=0, atol=quick)
 
 
 def test_the_product_of_derivatives_is_exact_for_hundreds_of_nats():
