@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -54,7 +55,7 @@ class Measured(NamedTuple):
 
     Attributes:
         loss: the scalar that gradients are taken of; None if there is none.
-        forward: statistics of each site, by the key of its end.
+        forward: statistics of each site, by the key of its end; stacked along the last axis as they leave a program.
         backward: rows of :class:`Backward`, by the key of a site's pre-activation.
         arguments: largest magnitude in each argument; NaN if there is a NaN in it, 0 if it is no floating array.
         outputs: the same of the function's outputs.
@@ -62,11 +63,18 @@ class Measured(NamedTuple):
     """
 
     loss: Any
-    forward: dict[str, Forward]
+    forward: dict[str, Any]
     backward: dict[str, Any]
     arguments: Any
     outputs: Any
     weights: dict[int, Any]
+
+
+def on_host(measured: Measured) -> Measured:
+    """Return what a program measured as NumPy arrays, its statistics by name."""
+    measured = jax.device_get(measured)
+    named = {key: Forward(*np.moveaxis(np.asarray(rows), -1, 0)) for key, rows in measured.forward.items()}
+    return measured._replace(forward=named)
 
 
 def largest(arrays: Sequence[Any]) -> list[Array]:
@@ -91,8 +99,8 @@ class Backward(NamedTuple):
     subnormal_gradient_fraction: Any
 
 
-def forward(site: SiteDescription, root: Value, end: Value) -> Forward:
-    """Return statistics of pre-activations, slopes and parameters at a site."""
+def forward(site: SiteDescription, root: Value, end: Value) -> Array:
+    """Return the :class:`Forward` of a site, stacked: each array that leaves a program costs time."""
     x, y = lax.stop_gradient((root.array, end.array))
     to = wide(x.dtype)
     numbers = dict.fromkeys(Forward._fields, jnp.full((), jnp.nan, to))
@@ -111,7 +119,8 @@ def forward(site: SiteDescription, root: Value, end: Value) -> Forward:
     if site.role in ("activation", "gate"):
         numbers |= _slopes(site, replayed_slope(root, end, x), to)
         numbers["input_correlation"] = _alike(h, inputs_of(site, h.ndim))
-    return Forward(**(numbers | _parameters(root, to)))
+    numbers |= _parameters(root, to)
+    return jnp.stack([numbers[name] for name in Forward._fields])
 
 
 def _parameters(root: Value, to: Any) -> dict[str, Array]:

@@ -62,9 +62,18 @@ def identify(value: Value, root: Value) -> Identity:
 @functools.cache
 def _catalogue() -> tuple[tuple[Activation, ...], np.ndarray]:
     records = tuple(activations.get(name) for name in activations.names() if name != "identity")
-    with jax.ensure_compile_time_eval():
-        values = jax.jit(lambda x: jnp.stack([record(x) for record in records]))(jnp.asarray(POINTS, jnp.float32))
-    return records, np.asarray(values, float)
+    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
+        return records, np.stack([_values_of(record) for record in records])
+
+
+def _values_of(record: Activation) -> np.ndarray:
+    """Return an activation's values on the grid: in NumPy, which compiles nothing, wherever that can evaluate it."""
+    points = jnp.asarray(POINTS, jnp.float32)
+    try:
+        (values,) = _jaxpr(jax.make_jaxpr(record)(points), [POINTS])
+    except Unknown:
+        values = jax.jit(record)(points)
+    return np.broadcast_to(np.asarray(values, float), POINTS.shape)
 
 
 def _in_catalogue(y: np.ndarray, tolerance: float) -> Activation | None:

@@ -26,7 +26,7 @@ from jaxsat.probing.finding import Finding
 from jaxsat.probing.flow_points import flow_of
 from jaxsat.probing.gradient_paths import paths_of
 from jaxsat.probing.gradient_rules import unreached, with_gradient
-from jaxsat.probing.measuring import Measured
+from jaxsat.probing.measuring import Measured, on_host
 from jaxsat.probing.origins import origins_of
 from jaxsat.probing.precision_rules import nonfinite
 from jaxsat.probing.program import ProbeProgram, kept_program
@@ -126,7 +126,7 @@ class Prepared:
 
     def _report(self, arrays: Sequence[Any]) -> Report:
         run = self._program.compiled
-        measured = jax.device_get(run(self._constants, arrays, 1.0))
+        measured = on_host(run(self._constants, arrays, 1.0))
         multiplied = None
         factor = _factor(self._program, measured)
         if factor is not None:

@@ -36,7 +36,7 @@ class ProbeProgram:
         leaves: shapes and dtypes of what it takes.
         compiled: (constants, leaves, factor) -> :class:`Measured`, gradients being those of the loss multiplied by the
             factor. The constants are the arrays that the function closes over.
-        evaluate: (constants, leaves, sinks) -> outputs, {end: Forward}: what is compiled, before it is differentiated.
+        evaluate: (constants, leaves, sinks) -> outputs, {end: stacked Forward}: what is compiled, before it is differentiated.
     """
 
     jaxpr: Jaxpr
