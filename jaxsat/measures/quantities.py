@@ -165,6 +165,10 @@ QUANTITIES: dict[str, Quantity] = {
         lambda subject: root_mean_square_of_logs(subject.log_weight_gradients),
         needs="MLP",
     ),
+    "log_singular_values_error": Quantity(
+        Variable(("index",), "estimated error of log_singular_values, mean over inputs"),
+        lambda subject: jnp.mean(subject.log_singular_values_and_errors[1], axis=0),
+    ),
     "singular_values": Quantity(
         Variable(("index",), "singular values of dy/dx, descending, dense, mean over inputs"),
         lambda subject: jnp.mean(subject.singular_values, axis=0),
@@ -224,4 +228,9 @@ EVERY_DEPTH: dict[str, Quantity] = {
         general="ln of the singular values of d carry_t / d carry_0, descending, mean over inputs",
     ),
 }
-BRINGS = {"singular_values": ("singular_values_resolved",)}  # not to be read without it
+# What is not to be read without something else.
+BRINGS = {
+    "singular_values": ("singular_values_resolved",),
+    "log_singular_values_error": ("log_singular_values",),
+}
+BEFORE_OTHERS = ("log_singular_values_error",)  # the values are then those that it speaks of

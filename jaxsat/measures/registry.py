@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxsat import checks
-from jaxsat.measures.quantities import BRINGS, EVERY_DEPTH, QUANTITIES, Quantity, Variable
+from jaxsat.measures.quantities import BEFORE_OTHERS, BRINGS, EVERY_DEPTH, QUANTITIES, Quantity, Variable
 from jaxsat.measures.subject import subject_of
 
 Compute = Callable[..., Mapping[str, Array]]  # (net, key, x), or (net, key, x, params)
@@ -86,6 +86,7 @@ def get(measure: Any, every_depth: bool = False, net: Any = None) -> Measure:
     asked = [part for part in parts if isinstance(part, str)]
     named = {part: _catalogued(part, every_depth) for part in asked}
     named |= {extra: QUANTITIES[extra] for part in asked for extra in BRINGS.get(part, ())}
+    named = dict(sorted(named.items(), key=lambda entry: entry[0] not in BEFORE_OTHERS))
     for name, entry in named.items() if net is not None else ():
         entry.check("sweep", "measure", f"{name} of every depth" if every_depth else name, net)
     own = [_of_function(part, every_depth) for part in parts if not isinstance(part, str)]

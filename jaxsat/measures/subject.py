@@ -117,9 +117,18 @@ class Subject:
 
     @functools.cached_property
     def log_singular_values(self) -> Array:
-        """(inputs, k)"""
+        """(inputs, k), with the care that an estimate of errors brings if it has been asked for before."""
+        if "log_singular_values_and_errors" in vars(self):
+            return self.log_singular_values_and_errors[0]
         params = self._params_after("singular_values")
         return jax.vmap(lambda x: jacobians.log_singular_values(self.net, params, x))(self.inputs[: self._few])
+
+    @functools.cached_property
+    def log_singular_values_and_errors(self) -> tuple[Array, Array]:
+        """Two arrays (inputs, k)."""
+        params = self._params_after("singular_values")
+        both = lambda x: jacobians.log_singular_values(self.net, params, x, with_error=True)  # noqa: E731
+        return jax.vmap(both)(self.inputs[: self._few])
 
     @functools.cached_property
     def log_singular_values_of_every_depth(self) -> Array:

@@ -6,6 +6,7 @@ import pytest
 import jaxsat
 from jaxsat import addresses, measures
 from jaxsat.measures import saturation
+from jaxsat.networks import gaussian_input
 
 
 def test_every_catalogued_measure_has_the_shape_it_says():
@@ -71,3 +72,17 @@ def test_correlation_of_pre_activations():
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     with pytest.raises(ValueError, match="at least 2 inputs; got 1"):
         measures.get("correlation")(net, addresses.root(0), x[0])
+
+
+def test_spectra_come_with_their_errors_and_their_care_on_request():
+    net = jaxsat.MLP(depth=3, width=4, activation="identity")
+    key = addresses.root(5)
+    found = measures.get(["log_singular_values", "log_singular_values_error"])(net, key, None)
+    values, errors = jaxsat.log_singular_values(net, net.init(key), gaussian_input(net, key), with_error=True)
+    np.testing.assert_allclose(found["log_singular_values"], values, rtol=0, atol=1e-12)  # batched: other last bits
+    np.testing.assert_allclose(found["log_singular_values_error"], errors, rtol=0.1)
+    assert np.all(errors < 1e-8)
+    assert set(measures.get("log_singular_values_error").variables) == {
+        "log_singular_values",
+        "log_singular_values_error",
+    }
