@@ -42,6 +42,8 @@ class Options(command.Output):
     """Units."""
     seeds: int = 100
     """Networks for each setting."""
+    spectrum_cells: tuple[Literal["tanh", "minimal", "gru", "lstm"], ...] = ("tanh", "minimal", "gru", "lstm")
+    """Cells whose spectrum is taken."""
     spectrum_width: int = 24
     """Units of the networks whose spectrum is taken."""
     spectrum_seeds: int = 8
@@ -52,7 +54,7 @@ class Options(command.Output):
     """Root of all randomness."""
 
 
-QUICK = {"cells": ("tanh", "lstm"), "dtypes": ("float32", "float16"), "scales": (0.5, 1.0, 2.0), "gate_biases": (0.0, 3.0), "lags": 120, "before": 60, "width": 32, "seeds": 12,
+QUICK = {"cells": ("tanh", "lstm"), "dtypes": ("float16",), "spectrum_cells": ("lstm",), "scales": (0.5, 1.0, 2.0), "gate_biases": (0.0, 3.0), "lags": 120, "before": 60, "width": 32, "seeds": 12,
          "spectrum_width": 8, "spectrum_seeds": 3, "plain_seeds": 4}  # fmt: skip
 
 
@@ -61,7 +63,7 @@ def check(options: Options) -> None:
     from jaxsat import checks
 
     command.check_output(options, NAME)
-    for name in ("cells", "dtypes"):
+    for name in ("cells", "dtypes", "spectrum_cells"):
         if not getattr(options, name):
             raise ValueError(checks.refusal(command.flag(name), "", "have at least one name", checks.Shown("none")))
     command.check_numbers(options, "scales", above=0)

@@ -63,14 +63,16 @@ def finding(options: Options, dataset: xarray.Dataset) -> str:
 def _steps(growth: float) -> str:
     """Steps in which a gradient shrinks by e, in words."""
     if growth >= 0:
-        return "no end"
+        return "no limit"
     return f"{-1 / growth:.1f}" if growth < -0.1 else f"{-1 / growth:.0f}"
 
 
 def _growth(dataset: xarray.Dataset, cell: str, scale: float, bias: float) -> np.ndarray:
     """Growth of ln ||dE/dh|| per step back over the second half of the lags, for each seed; the first half settles."""
     norms = (
-        dataset.log_gradient_norms.sel(cell=cell, weight_scale=scale, gate_bias=bias).transpose("seed", "lag").values
+        dataset.log_gradient_norms.sel(cell=cell, weight_scale=scale, gate_bias=bias)
+        .transpose("seed", "steps_back")
+        .values
     )
     half, last = (norms.shape[1] - 1) // 2, norms.shape[1] - 1
     with np.errstate(invalid="ignore"):
@@ -83,10 +85,10 @@ def _draw_curves(ax, options: Options, of: xarray.Dataset, cell: str) -> None:
         of, name, letter = of.sel(gate_bias=min(options.gate_biases)), "weight_scale", "weight scale"
     else:
         of, name, letter = of.sel(weight_scale=options.shown_scale), "gate_bias", "gate bias"
-    lags = of.lag.values
+    lags = of.steps_back.values
     for i, value in enumerate(of[name].values):
         setting = of.sel({name: value})
-        quantiles = estimates.band(setting.log_gradient_norms.transpose("seed", "lag").values, axis=0)
+        quantiles = estimates.band(setting.log_gradient_norms.transpose("seed", "steps_back").values, axis=0)
         plotting.median_band(ax, lags, quantiles, panels.color(i))
         half = len(lags) // 2
         # theory is for the settled rate: it starts where the measurement is at half of the lags
@@ -99,14 +101,19 @@ def _draw_curves(ax, options: Options, of: xarray.Dataset, cell: str) -> None:
     ax.legend(title=letter, title_fontsize=6.5, loc="lower left", ncols=2)
 
 
+def _color(options: Options, cell: str) -> str:
+    """Return the colour of a cell, the same in all panels that compare cells."""
+    return panels.color([*options.cells, *options.spectrum_cells].index(cell))
+
+
 def _draw_spectra(ax, options: Options, dataset: xarray.Dataset) -> None:
     """Largest, median and smallest singular value of the state's Jacobian, at the largest gate bias."""
-    for i, cell in enumerate(options.cells):
-        of = dataset.log_singular_values.sel(cell=cell)
+    for cell in options.spectrum_cells:
+        of, color = dataset.log_singular_values.sel(spectrum_cell=cell), _color(options, cell)
         for quantile, line in ((1.0, "-"), (0.5, "--"), (0.0, ":")):
             median = of.sel(quantile=quantile).median("spectrum_seed").values
-            ax.plot(dataset.spectrum_lag.values, median, line, color=panels.color(i))
-        ax.plot([], [], color=panels.color(i), label=cell)
+            ax.plot(dataset.spectrum_lag.values, median, line, color=color)
+        ax.plot([], [], color=color, label=cell)
     for line, label in (("-", "largest"), ("--", "median"), (":", "smallest")):
         ax.plot([], [], color="k", ls=line, label=label)
     ax.set(title=f"spectrum, weight scale {options.shown_scale:g}, gate bias {max(options.gate_biases):g}")
@@ -123,23 +130,28 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
 
 def _draw_zeros(ax, options: Options, dataset: xarray.Dataset) -> None:
     """Shares of networks whose gradient is exactly 0 at a lag, in each dtype."""
-    for i, cell in enumerate(options.cells):
+    for cell in options.cells:
         for dtype in options.dtypes:
             share = dataset.plain_gradient_is_zero.sel(cell=cell, dtype=dtype).mean("plain_seed").values
-            ax.plot(dataset.plain_lag.values, share, LINES[dtype], color=panels.color(i))
-        ax.plot([], [], color=panels.color(i), label=cell)
+            ax.plot(dataset.plain_lag.values, share, LINES[dtype], color=_color(options, cell))
+    for cell in options.cells:
+        if cell not in options.spectrum_cells:  # the others are in the legend of the panel beside it
+            ax.plot([], [], color=_color(options, cell), label=cell)
     for dtype in options.dtypes:
         ax.plot([], [], color="k", ls=LINES[dtype], label=dtype)
     setting = f"weight scale {options.shown_scale:g}, gate bias {min(options.gate_biases):g}"
-    ax.set(title=f"gradient exactly 0, {setting}", xlabel="steps back", ylabel="share of networks", ylim=(-0.04, 1.04))
-    ax.legend(loc="center", bbox_to_anchor=(0.52, 0.5))
+    ax.set(title=f"exactly 0: {setting}", xlabel="steps back", ylabel="share of networks", ylim=(-0.04, 1.04))
+    ax.legend(loc="best")
 
 
 def _footer(options: Options, dataset: xarray.Dataset) -> str:
+    last = len(options.cells)  # letters: a panel for each cell, then the spectra, then the zeros
+    curves, spectra, zeros = f"a-{'abcd'[last - 1]}", "abcdef"[last], "abcdef"[last + 1]
     return (
-        f"{options.seeds} seeds (root {options.root_seed}), {options.width} units (e: {options.spectrum_width}), gaussian weights, fresh inputs of scale "
-        f"{options.input_scale:g}, {options.before} steps before. a-d: median, 5-95 % of seeds;\nblack dots: slope in theory "
-        f"with untied weights; grey: smallest normal float32. e: the state of an lstm is (h, c); median of seeds. f: {options.plain_seeds} seeds. {words.made(dataset)}"
+        f"{options.seeds} seeds (root {options.root_seed}), {options.width} units ({spectra}: {options.spectrum_width}), gaussian weights, fresh inputs of scale "
+        f"{options.input_scale:g}, {options.before} steps before. {curves}: median, 5-95 % of seeds;\nblack dots: slope in theory "
+        f"with untied weights; grey: smallest normal float32. {spectra}: the state of an lstm is (h, c); median of seeds. "
+        f"{zeros}: {options.plain_seeds} seeds. {words.made(dataset)}"
     )
 
 

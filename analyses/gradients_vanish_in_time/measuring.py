@@ -52,7 +52,9 @@ def _gradients(options: Options) -> xarray.Dataset:
         found = jaxsat.log_gradient_norms_of_scan(*settled(net, key, options.before), cotangent_of(net, key))
         return {"log_gradient_norms": found[::-1]}
 
-    label = Variable(("lag",), "ln ||dE/dh_t||, with the inner state of an lstm", "1", {"lag": range(options.lags + 1)})
+    label = Variable(
+        ("steps_back",), "ln ||dE/dh_t||, with the inner state of an lstm", "1", {"steps_back": range(options.lags + 1)}
+    )
     over = {
         "cell": list(options.cells), "weight_scale": sorted(options.scales), "gate_bias": sorted(options.gate_biases),
     }  # fmt: skip
@@ -64,8 +66,7 @@ def _gradients(options: Options) -> xarray.Dataset:
 
 def _spectra(options: Options) -> xarray.Dataset:
     def spectra(net, key, x):
-        found = jaxsat.log_singular_values_of_scan(*settled(net, key, options.before), every_step=True)
-        logs = jnp.asarray(found)
+        logs = jaxsat.log_singular_values_of_scan(*settled(net, key, options.before), every_step=True)
         kept = [round((1 - quantile) * (logs.shape[1] - 1)) for quantile in QUANTILES]
         return {"log_singular_values": logs[:, np.array(kept)]}
 
@@ -75,10 +76,10 @@ def _spectra(options: Options) -> xarray.Dataset:
     )  # fmt: skip
     found = jaxsat.sweep(
         _net(options, options.spectrum_width, weight_scale=options.shown_scale, gate_bias=max(options.gate_biases)),
-        Measure("spectra_in_time", spectra, {"log_singular_values": label}), {"cell": list(options.cells)},
+        Measure("spectra_in_time", spectra, {"log_singular_values": label}), {"cell": list(options.spectrum_cells)},
         seeds=options.spectrum_seeds, root_seed=options.root_seed, store=command.part(options, NAME, "spectra"),
     )  # fmt: skip
-    return found.rename(seed="spectrum_seed")
+    return found.rename(cell="spectrum_cell", seed="spectrum_seed")
 
 
 def _plain_zeros(options: Options) -> xarray.Dataset:

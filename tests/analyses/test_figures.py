@@ -24,7 +24,7 @@ TINY = {
     ],
     "gradients_vanish_in_time": [
         "--cells", "tanh", "minimal", "--dtypes", "float16", "--scales", "1.0", "--gate-biases", "0.0", "2.0", "--lags", "40",
-        "--before", "5", "--width", "8", "--seeds", "3", "--spectrum-width", "4", "--spectrum-seeds", "2", "--plain-seeds", "2",
+        "--before", "5", "--width", "8", "--seeds", "3", "--spectrum-cells", "tanh", "--spectrum-width", "4", "--spectrum-seeds", "2", "--plain-seeds", "2",
     ],
     "memory_of_cells": [
         "--cells", "tanh", "minimal", "--scales", "1.0", "--gate-biases", "0.0", "--lags", "2", "4", "--width", "8",
@@ -112,8 +112,8 @@ SHOWN = {
     "gradients_vanish_in_time": (
         4,
         {
-            "log_gradient_norms": "cell weight_scale gate_bias seed lag", "theory_growth": "cell weight_scale gate_bias",
-            "log_singular_values": "cell spectrum_seed spectrum_lag quantile",
+            "log_gradient_norms": "cell weight_scale gate_bias seed steps_back", "theory_growth": "cell weight_scale gate_bias",
+            "log_singular_values": "spectrum_cell spectrum_seed spectrum_lag quantile",
             "plain_gradient_is_zero": "cell plain_seed dtype plain_lag",
         },
     ),

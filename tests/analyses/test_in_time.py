@@ -27,13 +27,13 @@ def test_gradients_of_an_orthogonal_linear_network_go_back_as_powers():
 def test_growth_is_that_of_the_second_half_of_the_lags():
     lags = np.arange(11.0)
     norms = np.where(lags < 5, -3 * lags, -15 - 0.5 * (lags - 5))  # settles, then loses half a nat a step
-    dims = ("cell", "weight_scale", "gate_bias", "lag", "seed")
+    dims = ("cell", "weight_scale", "gate_bias", "steps_back", "seed")
     dataset = xarray.Dataset(
         {"log_gradient_norms": (dims, np.tile(norms[None, None, None, :, None], (1, 1, 1, 1, 3)))},
-        {"cell": ["gru"], "weight_scale": [1.0], "gate_bias": [2.0], "lag": lags},
+        {"cell": ["gru"], "weight_scale": [1.0], "gate_bias": [2.0], "steps_back": lags},
     )
     assert figure._growth(dataset, "gru", 1.0, 2.0).tolist() == [-0.5] * 3
-    assert [figure._steps(growth) for growth in (-0.5, -0.025, 0.1)] == ["2.0", "40", "no end"]
+    assert [figure._steps(growth) for growth in (-0.5, -0.025, 0.1)] == ["2.0", "40", "no limit"]
 
 
 def test_the_largest_lag_is_the_end_of_an_unbroken_row():
