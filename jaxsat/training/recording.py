@@ -64,13 +64,15 @@ def names() -> tuple[str, ...]:
     return (*_OWN, *QUANTITIES)
 
 
-def get(record: Sequence[str] | str | None, tested: bool, net: Any = None, real: bool = False) -> dict[str, Record]:
+def get(
+    record: Sequence[str] | str | None, tested: bool, networks: Sequence[Any] = (), real: bool = False
+) -> dict[str, Record]:
     """Return records by name; None gives those that are cheap and defined for this network.
 
     Args:
         record: names, or None.
         tested: whether there are test data.
-        net: the network, whose labels the records have; None: an MLP.
+        networks: that are trained; the records have the labels of the first. None: an MLP.
         real: whether targets are real numbers.
 
     Raises:
@@ -79,9 +81,11 @@ def get(record: Sequence[str] | str | None, tested: bool, net: Any = None, real:
     >>> list(get(["loss", "dead_fraction"], tested=False))
     ['loss', 'dead_fraction']
     """
-    net = MLP(depth=1, width=1) if net is None else net
+    net = networks[0] if networks else MLP(depth=1, width=1)
     if record is None:
         chosen = [n for n in _DEFAULT if (tested or not n.startswith("test_")) and not (real and "accuracy" in n)]
+        if len({tuple(label_of_ratio(one).coordinates.get("parameter", ())) for one in networks}) > 1:
+            chosen.remove("update_ratio")  # cells of different kinds have different parameters
         return {n: _record(n, net, real) for n in chosen if n not in QUANTITIES or _is_had(QUANTITIES[n], net)}
     asked = [record] if isinstance(record, str) else list(record)
     if not asked:

@@ -82,7 +82,7 @@ class TrainingRequest:
         make = optimizer_of(optimizer, LEARNING_RATE in grid.over)
         for one in networks:
             check_weights(one)
-        records = recording.get(record, tested is not None, networks[0], given.real)
+        records = recording.get(record, tested is not None, networks, given.real)
         at = recorded_steps(record_every, lengths.epochs * (len(given.x) // lengths.batch_size))
         return cls(grid, given, tested, make, identity_of(optimizer), records, at, lengths, root_seed)
 

@@ -6,12 +6,12 @@ import pytest
 import xarray
 
 import jaxsat
-from jaxsat import __main__, addresses
+from jaxsat import __main__, addresses, measures
 from jaxsat.networks import as_network, gaussian_input
 
 NET = jaxsat.Recurrent(steps=5, width=3, cell="gru", inputs=2)
 OVER = {"gate_bias": [-1.0, 2.0], "weight_scale": [0.5, 1.5]}
-MEASURES = ["log_gradient_norms", "log_singular_values", "gate_saturated_fraction", "activation_std"]
+MEASURES = ["log_gradient_norms", "gate_saturated_fraction", "activation_std"]
 
 
 @as_network(swept=["scale", "gate"])
@@ -59,7 +59,6 @@ def test_numbers_of_a_recurrent_network_are_those_of_the_functions(compilations)
     assert ds.gate_saturated_fraction.dims[-2:] == ("time", "gate")
     assert ds.gate.values.tolist() == ["keep", "reset"]
     assert ds.time.values.tolist() == [1, 2, 3, 4, 5]
-    assert ds.log_singular_values.sizes["index"] == 3
     net = jaxsat.Recurrent(steps=5, width=3, cell="gru", inputs=2, gate_bias=2.0, weight_scale=0.5)
     key = addresses.network(addresses.root(4), 1)
     params, x = net.init(key), gaussian_input(net, key)
@@ -67,12 +66,11 @@ def test_numbers_of_a_recurrent_network_are_those_of_the_functions(compilations)
     @jax.jit
     def alone(params, x):
         norms = jaxsat.log_gradient_norms(net, params, x, key=key)
-        return norms, jaxsat.log_singular_values(net, params, x), net.trace(params, x)
+        return norms, net.trace(params, x)
 
-    norms, values, trace = alone(params, x)
+    norms, trace = alone(params, x)
     found = ds.sel(gate_bias=2.0, weight_scale=0.5, seed=1)
     np.testing.assert_allclose(found.log_gradient_norms, norms[1:], atol=1e-12)
-    np.testing.assert_allclose(found.log_singular_values, values, atol=1e-11)
     np.testing.assert_allclose(found.activation_std, np.std(trace.activations, axis=1), rtol=1e-12)
     u = 1 / (1 + np.exp(-np.asarray(trace.gates)))
     np.testing.assert_allclose(found.gate_saturated_fraction, (u * (1 - u) <= 0.05 / 4).mean(2), atol=1e-15)
@@ -84,19 +82,22 @@ def test_numbers_of_a_recurrent_network_are_those_of_the_functions(compilations)
 
 def test_a_job_file_runs_a_recurrent_network_into_a_store(tmp_path, capsys):
     file, store = tmp_path / "job.toml", tmp_path / "s.zarr"
-    text = 'measure = "log_singular_values"\nevery_depth = true\nseeds = 2\n[network]\nkind = "Recurrent"\nsteps = 4\nwidth = 3\n'
-    file.write_text(f'{text}cell = "lstm"\n[over]\ngate_bias = [0.0, 2.0]\n')
+    text = 'measure = "singular_values"\nseeds = 2\n[network]\nkind = "Recurrent"\nsteps = 4\nwidth = 3\n'
+    file.write_text(f'{text}cell = "minimal"\n[over]\ngate_bias = [0.0, 2.0]\n')
     __main__.main(["run", str(file), "--dry-run"])
     assert "networks  4" in capsys.readouterr().out
     __main__.main(["run", str(file), "--store", str(store), "--quiet"])
-    found = xarray.open_zarr(store, chunks=None).log_singular_values
-    assert found.dims == ("gate_bias", "seed", "lag", "index")
-    assert found.shape == (2, 2, 4, 6)
-    net, over = jaxsat.Recurrent(steps=4, width=3, cell="lstm"), {"gate_bias": [0.0, 2.0]}
-    again = jaxsat.sweep(net, "log_singular_values", over, seeds=2, every_depth=True, store=store, progress=False)
-    xarray.testing.assert_equal(again.log_singular_values, found.load())
+    found = xarray.open_zarr(store, chunks=None).singular_values
+    assert found.dims == ("gate_bias", "seed", "index")
+    assert found.shape == (2, 2, 3)
+    net, over = jaxsat.Recurrent(steps=4, width=3, cell="minimal"), {"gate_bias": [0.0, 2.0]}
+    key = addresses.network(addresses.root(0), 1)
+    values = jaxsat.singular_values(net, net.init(key), gaussian_input(net, key))
+    np.testing.assert_allclose(found.sel(gate_bias=0.0, seed=1), values, rtol=1e-11)
+    again = jaxsat.sweep(net, "singular_values", over, seeds=2, store=store, progress=False)
+    xarray.testing.assert_equal(again.singular_values, found.load())
     with pytest.raises(ValueError, match=r"holds another sweep \(network.*"):
-        jaxsat.sweep(jaxsat.Recurrent(4, 3, cell="gru"), "log_singular_values", over, every_depth=True, store=store)
+        jaxsat.sweep(jaxsat.Recurrent(4, 3, cell="gru"), "singular_values", over, store=store)
     file.write_text(text.replace("Recurrent", "Recurent"))
     with pytest.raises(SystemExit):
         __main__.main(["run", str(file), "--dry-run"])
@@ -107,6 +108,15 @@ def test_a_job_file_runs_a_recurrent_network_into_a_store(tmp_path, capsys):
     with pytest.raises(SystemExit):
         __main__.main(["run", str(file), "--dry-run"])
     assert "[network] must have `steps`" in capsys.readouterr().err
+
+
+def test_axes_have_the_names_of_the_network():
+    spectra = measures.get("log_singular_values", every_depth=True, net=NET).variables["log_singular_values"]
+    assert spectra.dims == ("lag", "index")
+    assert measures.get("log_singular_values", True, Gated(2, 3)).variables["log_singular_values"].dims[0] == "depth"
+    assert measures.get("gate_saturated_fraction", net=NET).variables["gate_saturated_fraction"].coordinates == {
+        "gate": ["keep", "reset"]
+    }
 
 
 def test_a_network_of_ones_own_is_swept_over_any_field():

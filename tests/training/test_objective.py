@@ -10,7 +10,7 @@ import jaxsat
 from jaxsat import addresses
 from jaxsat.networks import as_network
 from jaxsat.networks.protocol import with_swept
-from jaxsat.training import datasets
+from jaxsat.training import datasets, recording
 
 RATE, STEPS = 0.3, 3
 
@@ -31,9 +31,13 @@ class Blocks:
         return lambda x, w: x + self.gate * jnp.tanh(w @ x), x, params
 
 
-def sequences():
-    (x, y), _ = datasets.copying(lag=2, recalled=2, symbols=3, count=6, test=1)
-    return jaxsat.Recurrent(x.shape[1], 4, cell="gru", inputs=5, outputs=3, gate_bias=1.0), x, y
+def sequences(cell="tanh"):
+    (x, y), _ = datasets.copying(lag=1, recalled=2, symbols=3, count=6, test=1)
+    return jaxsat.Recurrent(x.shape[1], 4, cell=cell, inputs=5, outputs=3, gate_bias=1.0), x, y
+
+
+def gated():
+    return sequences("gru")
 
 
 def sums():
@@ -81,7 +85,7 @@ def by_hand(net, x, y, seed):
 
 
 @pytest.mark.parametrize(
-    "task", [sequences, pytest.param(sums, marks=pytest.mark.slow), pytest.param(own, marks=pytest.mark.slow)]
+    "task", [sequences, *(pytest.param(task, marks=pytest.mark.slow) for task in (gated, sums, own))]
 )
 def test_full_batches_are_gradient_descent_written_by_hand(task, compilations):
     net, x, y = task()
@@ -114,7 +118,7 @@ def test_full_batches_are_gradient_descent_written_by_hand(task, compilations):
 
 
 def test_recorded_gradients_of_a_sequence_are_those_of_each_examples_loss():
-    net, x, y = sequences()
+    net, x, y = gated()
     data, record = (x, y[:, -1]), ["log_gradient_norms", "gate_saturated_fraction"]
     ds = jaxsat.train(
         net, data, optimizer=optax.sgd(0.1), epochs=1, batch_size=6, record=record, record_every=[0], progress=False
@@ -138,6 +142,12 @@ def test_recorded_gradients_of_a_sequence_are_those_of_each_examples_loss():
 
     np.testing.assert_allclose(ds.log_gradient_norms, norms(params), atol=1e-10)
     assert ds.gate.values.tolist() == ["keep", "reset"]
+
+
+def test_cells_with_other_parameters_have_no_common_update_ratio():
+    same, other = (jaxsat.Recurrent(3, 2, cell=cell, outputs=2) for cell in ("gru", "minimal"))
+    assert "update_ratio" in recording.get(None, False, [same, same])
+    assert "update_ratio" not in recording.get(None, False, [same, other])
 
 
 @pytest.mark.parametrize(
