@@ -1,8 +1,8 @@
-"""Where a dtype stops seeing an activation's slope.
+"""Find where a dtype loses an activation's slope.
 
-The functions meant here are the true ones, on real numbers: what is asked is from which x on the *exact* slope is
-too small for a dtype, or the exact value indistinguishable from its limit, however carefully they are computed.
-Autodiff can lose the slope much earlier (see ``activations``).
+This module speaks of exact functions of real numbers. It finds the x from which on the *exact* slope is too small for a
+dtype, or the exact value rounds to its limit. No computation in that dtype can do better. Autodiff can lose the slope much
+earlier (see ``activations``).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class UnderflowPoints:
 def underflow_points(
     activation: str | Activation | Callable[[Array], Array], dtype: Any, side: Literal["right", "left"] = "right"
 ) -> UnderflowPoints:
-    """Where, going outwards from 0, a dtype stops seeing an activation's slope and its distance from the limit.
+    """Return where, going outwards from 0, a dtype loses an activation's slope and its distance from the limit.
 
     Args:
         activation: a catalogue name or record, or a callable. A derived callable has no stated limit, and its slope
@@ -104,7 +104,7 @@ def _limit_point(phi: Activation, side: str, limit: Fraction, info: Any) -> floa
 
 
 def _rounding_distance(limit: Fraction, direction: int, info: Any) -> Fraction:
-    """How near to `limit`, coming from below (-1) or above (+1), a real number must be to round as `limit` does."""
+    """Return how near to `limit`, from below (-1) or above (+1), a real number must be to round as `limit` does."""
     if limit == 0:
         return Fraction(float(info.smallest_subnormal)) / 2
     rounded = np.asarray(float(limit)).astype(info.dtype)
@@ -125,7 +125,7 @@ def _compiled(phi: Activation, name: str) -> Callable[[Array], Array]:
 
 
 def _beyond(log_size: Callable[[np.ndarray], np.ndarray], log_threshold: float, *, strictly: bool) -> float:
-    """Smallest x > 0 from which on log_size(x) stays below the threshold, by bisection; inf if there is none."""
+    """Return the smallest x > 0 from which on log_size(x) stays below the threshold, by bisection; inf if there is none."""
 
     def sizes(x):
         with np.errstate(divide="ignore"):
@@ -153,7 +153,7 @@ def _beyond(log_size: Callable[[np.ndarray], np.ndarray], log_threshold: float, 
 
 
 def _log(x: Fraction) -> float:
-    """ln of a positive fraction that may be too small for a float."""
+    """Return ln of a positive fraction that may be too small for a float."""
     return float(
         np.log(float(x.numerator))
         - x.denominator.bit_length() * np.log(2.0)

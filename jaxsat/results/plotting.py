@@ -1,4 +1,4 @@
-"""From arrays and Axes to marks. No JAX, no computation, saves nothing."""
+"""Draw arrays on axes. Nothing is computed or saved here, and JAX is not needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.colors import LogNorm
 
 COLUMN, PAGE = 3.35, 6.9  # widths of a paper's column and page, in inches
 
-# Okabe and Ito (2008): told apart with any colour vision; yellow left out for want of contrast on white.
+# Okabe and Ito (2008): different for every kind of colour vision. Yellow is left out: it is hard to see on white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -43,13 +43,13 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The style of all figures, inside a with block; nothing global stays changed."""
+    """Set the style of all figures inside a with block. Nothing stays changed after it."""
     with mpl.rc_context(STYLE):
         yield
 
 
 def row_of_panels(count: int) -> tuple[Any, list[Axes]]:
-    """A figure of so many panels, three in a row."""
+    """Return a figure and its panels, three in a row."""
     columns = min(count, 3)
     rows = -(-count // columns)
     fig, axes = plt.subplots(
@@ -67,38 +67,38 @@ def panel_letters(axes: Sequence[Axes], start: str = "a") -> None:
 
 
 def median_band(ax: Axes, x: np.ndarray, low_median_high: np.ndarray, color, label: str | None = None) -> None:
-    """A median line over the band between two quantiles; -inf and NaN are left blank."""
+    """Draw a median line over the band between two quantiles. -inf and NaN are left blank."""
     low, median, high = (np.where(np.isfinite(q), q, np.nan) for q in low_median_high)
     ax.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
     ax.plot(x, median, color=color, label=label)
 
 
 def ridge(ax: Axes, x: np.ndarray, low: np.ndarray, middle: np.ndarray, high: np.ndarray, base: float, color) -> None:
-    """A curve with its band, standing on a base line, over whatever stands behind it."""
+    """Draw a curve with its band on a base line, in front of what is there already."""
     ax.fill_between(x, base, base + middle, color=color, alpha=0.35, linewidth=0)
     ax.fill_between(x, base + low, base + high, color=color, alpha=0.5, linewidth=0)
     ax.plot(x, base + middle, color=color, lw=0.6)
 
 
 def noise_region(ax: Axes, x: np.ndarray, low, high, label: str, hatch: str) -> None:
-    """A hatched region between two curves: what lies in it is rounding noise."""
+    """Hatch the region between two curves: what lies in it is rounding noise."""
     ax.fill_between(x, low, high, facecolor="none", edgecolor="0.78", hatch=hatch, linewidth=0, label=label)
 
 
 def scale_colors(scales: np.ndarray) -> ScalarMappable:
-    """A sequential, colour-blind safe map of positive scales, logarithmic."""
+    """Return a logarithmic colour map of positive scales, safe for every kind of colour vision."""
     return ScalarMappable(LogNorm(float(np.min(scales)), float(np.max(scales))), plt.get_cmap("viridis_r"))
 
 
 def footnote(fig, text: str) -> None:
-    """Definitions, sizes, seeds and date, small, below the figure."""
+    """Write definitions, sizes, seeds and the date below the figure, in small letters."""
     fig.text(0.01, -0.005, text, ha="left", va="top", fontsize=5.5, color="0.35", wrap=False)
 
 
 def sites_figure(
     labels: Sequence[str], saturated: np.ndarray, dead: np.ndarray, log_norms: np.ndarray, flagged: Sequence[bool] = ()
 ):
-    """Two panels over the sites of a network: shares of saturated and dead units; ln of the gradient norm.
+    """Return a figure of two panels over the sites of a network: shares of saturated and dead units; ln of the gradient norm.
 
     The labels of flagged sites are red. Where there is no room for all labels, these are kept.
     """
@@ -131,7 +131,7 @@ def sites_figure(
 
 
 def coordinates_figure(widths: Sequence[int], names: Sequence[str], panels: Mapping[str, Sequence[np.ndarray]]):
-    """One panel for each quantity: a line for each layer against the width, both logarithmic."""
+    """Return a figure with a panel for each quantity: a line for each layer against the width, both logarithmic."""
     with style():
         fig, axes = row_of_panels(len(panels))
         for ax, (title, lines) in zip(axes, panels.items(), strict=True):

@@ -1,10 +1,10 @@
-"""Gaussian integrals E[f(sqrt(q) z)] and E[f(u) g(v)], the building blocks of signal propagation.
+"""Compute gaussian integrals E[f(sqrt(q) z)] and E[f(u) g(v)], the building blocks of signal propagation.
 
 Gauss-Hermite quadrature does not see that tanh(sqrt(q) z) turns into a step as q grows: with 160 nodes the squared
-slope is wrong by 0.07 % at q = 7.5 and by 70 % at q = 100. Here the line is cut into panels, wherever the function asks for it (at kinks, and adaptively until sixteen
-Legendre coefficients describe it on each panel) and wherever the normal density does, and each panel gets a Gauss-Legendre
-rule. The function's cuts are found once, on the host; scaling them to q and merging them with those of the density is
-ordinary traced arithmetic, so that one compilation serves every q.
+slope is wrong by 0.07 % at q = 7.5 and by 70 % at q = 100. Here the line is cut into panels, and each panel gets a
+Gauss-Legendre rule. The function decides some cuts: at its kinks, and until sixteen Legendre coefficients describe it on each
+panel. The normal density decides the others. The function's cuts are computed once, on the host. They are scaled to q and
+merged with those of the density in traced arithmetic, so that one compilation serves every q.
 
 Derivatives in q act on the density, not on f: d/dq N(0, q) = N(0, q) (x^2 / q - 1) / (2 q), the heat equation. So they
 are right for functions that jump, such as the slope of a hard activation.
@@ -45,7 +45,7 @@ class Mesh(NamedTuple):
 
 
 def expectation(f: Any, q: ArrayLike, *, kinks: Sequence[float] = ()) -> Float[Array, ""]:
-    """E[f(sqrt(q) z)] for a standard normal z.
+    """Return E[f(sqrt(q) z)] for a standard normal z.
 
     Args:
         f: elementwise: a name, a record of ``activations`` or any JAX function of an array.
@@ -84,7 +84,7 @@ def expectation(f: Any, q: ArrayLike, *, kinks: Sequence[float] = ()) -> Float[A
 def expectation_of_pair(
     f: Any, g: Any, q_f: ArrayLike, q_g: ArrayLike, c: ArrayLike, *, kinks: Sequence[float] = ()
 ) -> Float[Array, ""]:
-    """E[f(u) g(v)] for jointly normal u and v of mean 0, variances q_f and q_g and correlation c.
+    """Return E[f(u) g(v)] for jointly normal u and v of mean 0, variances q_f and q_g and correlation c.
 
     Args:
         f, g, kinks: as :func:`expectation`; the kinks of both.
@@ -122,7 +122,7 @@ def expectation_of_pair(
 
 
 def rule(mesh: Mesh, q: Float[Array, ""], finer: int = 1) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
-    """Nodes x and weights w with E[f(sqrt(q) z)] = sum w f(x) for every f that the mesh resolves.
+    """Return nodes x and weights w with E[f(sqrt(q) z)] = sum w f(x) for every f that the mesh resolves.
 
     The derivatives of w in q are those of the density; x is held fixed (below q = 1e-8: w is, and x moves). `finer`
     times as many panels for the density resolve polynomials in z too. Within ``jax.enable_x64(True)``.
@@ -133,14 +133,14 @@ def rule(mesh: Mesh, q: Float[Array, ""], finer: int = 1) -> tuple[Float[Array, 
 
 
 def centred_sum(values: Array, w: Array) -> Array:
-    """sum w values; its derivative in w is that of sum w (values - mean): what sum w = 1 takes out is not rounded."""
+    """Return sum w values, with the derivative in w of sum w (values - mean): what sum w = 1 takes out is not rounded."""
     mean = jax.lax.stop_gradient(jnp.sum(values * w))
     return jnp.sum(values * w) - mean * (jnp.sum(w) - jax.lax.stop_gradient(jnp.sum(w)))
 
 
 @functools.lru_cache(maxsize=256)
 def mesh_of(activation: Activation) -> Mesh:
-    """Cuts that resolve an activation and its slope together."""
+    """Return cuts that resolve an activation and its slope together."""
     return _mesh((activation, activation.slope), activation.kinks)
 
 
@@ -148,7 +148,7 @@ def mesh_of(activation: Activation) -> Mesh:
 
 
 def _integral(f: Function, mesh: Mesh, q: Array) -> tuple[Array, Array, Array]:
-    """The integral, that of |f|, and the part of the latter in the outermost panels of the density."""
+    """Return the integral of f, that of |f|, and the part of the latter in the outermost panels of the density."""
     x, w = rule(mesh, q)
     values = f(x)
     sizes = jax.lax.stop_gradient(jnp.abs(values) * w)
@@ -191,7 +191,7 @@ def _pair_integral(
 
 
 def _density_ratio(z1: Array, z_v: Array, z2: Array, q_f: Array, q_g: Array, c: Array) -> Array:
-    """The density of (u, v) beside itself: 1, with the derivatives in the variances and in c."""
+    """Return the density of (u, v) divided by itself: 1, with the derivatives in the variances and in c."""
     frozen = jax.lax.stop_gradient
     a, b = (jnp.sqrt(frozen(q) / jnp.where(q > 0, q, 1.0)) for q in (q_f, q_g))
     a, b = jnp.where(q_f > 0, a, 1.0), jnp.where(q_g > 0, b, 1.0)
@@ -209,7 +209,7 @@ def panels(cuts: Float[Array, " cuts"]) -> tuple[Float[Array, "panels 16"], Floa
 
 
 def scaled(cuts: Sequence[float] | ArrayLike, q: Array) -> Array:
-    """Cuts in units of the standard deviation, those beyond its reach at the ends."""
+    """Return cuts in units of the standard deviation; those beyond its reach are put at the ends."""
     root = jax.lax.stop_gradient(jnp.sqrt(q))
     return jnp.clip(jnp.asarray(cuts, jnp.float64) / jnp.maximum(root, 1e-300), -REACH, REACH)
 
@@ -240,7 +240,7 @@ def _resolved(what: str, f: Any, kinks: Sequence[float]) -> tuple[Function, Mesh
 
 
 def _mesh(functions: Sequence[Function], kinks: Sequence[float], what: str = "gaussian: `f`") -> Mesh:
-    """Cuts at kinks, at powers of two, and where a function asks for more."""
+    """Return cuts at kinks, at powers of two, and where a function asks for more."""
     powers = 2.0 ** np.arange(-2, np.log2(FURTHEST) + 1)
     cuts = np.unique(np.concatenate([-powers, [0.0], powers, np.asarray(kinks, float)]))
     for f in functions:
@@ -249,7 +249,7 @@ def _mesh(functions: Sequence[Function], kinks: Sequence[float], what: str = "ga
 
 
 def _refined(f: Function, cuts: np.ndarray, what: str) -> np.ndarray:
-    """More cuts, until the last Legendre coefficients on each panel are rounding beside the function's size."""
+    """Return more cuts, until the last Legendre coefficients on each panel are rounding beside the function's size."""
     low, high = cuts[:-1], cuts[1:]
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         for _ in range(12):
