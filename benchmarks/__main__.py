@@ -13,7 +13,7 @@ import sys
 
 from jaxsat import checks
 
-NAMES = ("gradient_sweep", "jacobian_spectra", "stored_sweep", "training", "compilation", "imports", "probe")
+NAMES = ("gradient_sweep", "jacobian_spectra", "stored_sweep", "training", "compilation", "imports", "probe", "scans")
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks.md"
 PACKAGES = ("jax", "jaxlib", "numpy", "optax", "zarr", "torch")
 

@@ -13,35 +13,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxsat.activations.full_slopes import with_full_slopes
 from jaxsat.checks import Shown, refusal
+from jaxsat.measures.scaled_arrays import (
+    Powered,
+    ScaledArrays,
+    added,
+    log_norm,
+    renormalised,
+    size_and_log_norm,
+    with_log_scale,
+    zeros_like,
+)
 from jaxsat.measures.scans import as_static, check_floating, checked_length, vector_of, vector_scan
 from jaxsat.networks.protocol import ScanStep
-
-_OF_ZEROS = -(2**30)  # exponent of a sum that is zero
-
-
-class ScaledArrays(NamedTuple):
-    """Arrays direction * exp(log_scale), for each step where there are several; the largest entry of direction is +-1.
-
-    Attributes:
-        direction: a pytree. Integers, which have no gradient, have None in it.
-        log_scale: natural logarithms; -inf where all entries are zero, with a direction of zeros.
-    """
-
-    direction: Any
-    log_scale: Float[Array, "*steps"]
-
-    @property
-    def log_norms(self) -> Float[Array, "*steps"]:
-        """ln of the Euclidean norm of all entries together."""
-        steps = self.log_scale.ndim
-        dtype, total = self.log_scale.dtype, jnp.zeros_like(self.log_scale)
-        for leaf in jax.tree.leaves(self.direction):
-            total += jnp.sum(_wide(leaf) ** 2, axis=tuple(range(steps, leaf.ndim))).astype(dtype)
-        return self.log_scale + jnp.log(jnp.maximum(total, 1)) / 2
 
 
 class ScanGradients(NamedTuple):
@@ -150,17 +137,18 @@ def _cotangent(where: str, carry: Any, cotangent: Any) -> Any:
 @functools.partial(jax.jit, static_argnums=(0, 4))
 def _log_norms(step: ScanStep, carry: Any, xs: Any, cotangent: Any, length: int) -> Float[Array, " steps_and_start"]:
     scan = vector_scan(step, carry, xs, length)
+    dtype = scan.state.dtype
 
     def back(signal, at):
         state, x = at
-        (pulled,) = jax.vjp(lambda state: scan.step(state, x), state)[1](signal.vector)
-        new = _renormalised(pulled, signal.exponent)
-        return new, _log_norm(new)
+        (pulled,) = jax.vjp(lambda state: scan.step(state, x), state)[1](signal.tree)
+        new = renormalised(Powered(pulled, signal.exponent))
+        return new, log_norm(new, dtype)
 
     states = _states(scan.step, scan.state, xs, length)
-    last = _renormalised(vector_of(jax.tree.map(jnp.asarray, cotangent), scan.state.dtype), jnp.zeros((), jnp.int32))
+    last = _last_signal(cotangent, dtype)
     norms = jax.lax.scan(back, last, (states, xs), length=length, reverse=True)[1]
-    return jnp.append(norms, _log_norm(last))
+    return jnp.append(norms, log_norm(last, dtype))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 6))
@@ -170,11 +158,12 @@ def _gradients(
     params = jax.tree.map(jnp.asarray, params)
     scan = vector_scan(functools.partial(step, params) if uses else step, carry, xs, length)
     floating, others = _split(jax.tree.map(jnp.asarray, xs))
+    dtype = scan.state.dtype
 
     def whole(params, state, floating, others):
         own = functools.partial(step, params) if uses else step
         x = jax.tree.map(lambda a, b: b if a is None else a, floating, others, is_leaf=lambda a: a is None)
-        return vector_of(own(scan.carry_of(state), x), state.dtype)
+        return vector_of(own(scan.carry_of(state), x), dtype)
 
     full = with_full_slopes(whole)
 
@@ -182,19 +171,24 @@ def _gradients(
         signal, total = carry
         state, floating, others = at
         pull = jax.vjp(lambda p, s, x: full(p, s, x, others), params, state, floating)[1]
-        of_params, of_state, of_x = pull(signal.vector)
-        added, of_x = _scaled(of_params, signal.exponent), _scaled(of_x, signal.exponent)
-        new = _renormalised(of_state, signal.exponent)
-        return (new, _sum(total, added)), (new, of_x, _log_size(added))
+        of_params, of_state, of_x = (Powered(pulled, signal.exponent) for pulled in pull(signal.tree))
+        size, log_size = size_and_log_norm(of_params, dtype)
+        new = renormalised(of_state)
+        return (new, added(total, of_params, size)), (new, renormalised(of_x), log_size)
 
-    dtype = scan.state.dtype
-    last = _renormalised(vector_of(jax.tree.map(jnp.asarray, cotangent), dtype), jnp.zeros((), jnp.int32))
-    start = last, _Scaled(jax.tree.map(jnp.zeros_like, params), jnp.full((), _OF_ZEROS, jnp.int32))
+    last = _last_signal(cotangent, dtype)
     at = _states(scan.step, scan.state, xs, length), floating, others
-    (_, total), (signals, of_xs, sizes) = jax.lax.scan(back, start, at, length=length, reverse=True)
+    (_, total), (signals, of_xs, sizes) = jax.lax.scan(
+        back, (last, zeros_like(params)), at, length=length, reverse=True
+    )
     signals = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), signals, last)
-    carries = _arrays(_Scaled(jax.vmap(scan.carry_of)(signals.vector), signals.exponent), dtype)
-    return ScanGradients(carries, _arrays(of_xs, dtype), _arrays(total, dtype), sizes)
+    carries = Powered(jax.vmap(scan.carry_of)(signals.tree), signals.exponent)
+    return ScanGradients(*(with_log_scale(part, dtype) for part in (carries, of_xs, total)), sizes)
+
+
+def _last_signal(cotangent: Any, dtype: Any) -> Powered:
+    vector = vector_of(jax.tree.map(jnp.asarray, cotangent), dtype)
+    return renormalised(Powered(vector, jnp.zeros((), jnp.int32)))
 
 
 def _states(step: Callable[[Array, Any], Array], state: Array, xs: Any, length: int) -> Float[Array, "steps n"]:
@@ -208,81 +202,3 @@ def _split(xs: Any) -> tuple[Any, Any]:
     parts = ([a if f is wanted else None for a, f in zip(leaves, is_floating, strict=True)] for wanted in (True, False))
     floating, others = (jax.tree.unflatten(tree, part) for part in parts)
     return floating, others
-
-
-# --- arrays beside a power of two --------------------------------------------------------------------------------
-
-
-class _Signal(NamedTuple):
-    """vector 2^exponent, the largest entry in [1/2, 1)."""
-
-    vector: Float[Array, "*steps n"]
-    exponent: Int[Array, "*steps"]
-
-
-class _Scaled(NamedTuple):
-    """A pytree times 2^exponent, the largest entry in [1/2, 1); _OF_ZEROS where all are zeros."""
-
-    tree: Any
-    exponent: Int[Array, "*steps"]
-
-
-def _renormalised(vector: Array, exponent: Array) -> _Signal:
-    shift = jnp.frexp(jnp.max(jnp.abs(vector)))[1]
-    return _Signal(jnp.ldexp(vector, -shift), exponent + shift)
-
-
-def _log_norm(signal: _Signal) -> Array:
-    return _log_of_power(signal.exponent, signal.vector.dtype) + jnp.log(jnp.sum(signal.vector**2)) / 2
-
-
-def _log_of_power(exponent: Array, dtype: Any) -> Array:
-    return exponent.astype(dtype) * float(np.log(2))
-
-
-def _scaled(tree: Any, exponent: Array) -> _Scaled:
-    largest = _largest(tree, 0)
-    shift = jnp.frexp(largest)[1]
-    moved = jax.tree.map(lambda a: jnp.ldexp(a, -shift), tree)
-    return _Scaled(moved, jnp.where(largest == 0, _OF_ZEROS, exponent + shift))
-
-
-def _sum(a: _Scaled, b: _Scaled) -> _Scaled:
-    exponent = jnp.maximum(a.exponent, b.exponent)
-    low, high = (jnp.maximum(part.exponent - exponent, -5000) for part in (a, b))
-    total = jax.tree.map(lambda x, y: jnp.ldexp(x, low) + jnp.ldexp(y, high), a.tree, b.tree)
-    return _scaled(total, exponent)
-
-
-def _log_size(scaled: _Scaled) -> Array:
-    leaves = [_wide(a) for a in jax.tree.leaves(scaled.tree)]
-    dtype = max((leaf.dtype for leaf in leaves), key=lambda d: d.itemsize, default=jnp.dtype(jnp.float32))
-    squares = sum((jnp.sum(a**2).astype(dtype) for a in leaves), jnp.zeros((), dtype))
-    return _log_of_power(scaled.exponent, dtype) + jnp.log(squares) / 2
-
-
-def _arrays(scaled: _Scaled, dtype: Any) -> ScaledArrays:
-    """Return the same with the largest entry 1."""
-    steps = scaled.exponent.ndim
-    largest = _largest(scaled.tree, steps)
-    safe = jnp.where(largest == 0, 1, largest)
-    log_scale = _log_of_power(scaled.exponent, dtype) + jnp.log(largest).astype(dtype)
-
-    def divided(a):
-        return a / safe.astype(a.dtype).reshape(safe.shape + (1,) * (a.ndim - steps))
-
-    return ScaledArrays(jax.tree.map(divided, scaled.tree), log_scale)
-
-
-def _largest(tree: Any, steps: int) -> Float[Array, "*steps"]:
-    """Return the largest |entry| over all leaves, at each step; 0 for a tree without leaves."""
-    leaves = jax.tree.leaves(tree)
-    sizes = [jnp.max(jnp.abs(_wide(a)), axis=tuple(range(steps, a.ndim)), initial=0) for a in leaves]
-    if not sizes:
-        return jnp.zeros(())
-    widest = max((size.dtype for size in sizes), key=lambda dtype: dtype.itemsize)
-    return functools.reduce(jnp.maximum, [size.astype(widest) for size in sizes])
-
-
-def _wide(a: Array) -> Array:
-    return a if a.dtype.itemsize >= 4 else a.astype(jnp.float32)

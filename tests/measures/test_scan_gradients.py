@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxsat
-from jaxsat.measures.scan_gradients import ScaledArrays
+from jaxsat.measures.scaled_arrays import ScaledArrays
 
 
 def arrays_of(scaled):
