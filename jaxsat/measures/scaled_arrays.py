@@ -75,10 +75,10 @@ def added(total: Powered, more: Powered, size: Int[Array, ""]) -> Powered:
 def size_and_log_norm(powered: Powered, dtype: Any) -> tuple[Int[Array, ""], Float[Array, ""]]:
     """Return the exponent that :func:`renormalised` would give, and ln of the Euclidean norm."""
     scaled = renormalised(powered)
-    return scaled.exponent, log_norm(scaled, dtype)
+    return scaled.exponent, log_norm_of_powered(scaled, dtype)
 
 
-def log_norm(powered: Powered, dtype: Any) -> Float[Array, ""]:
+def log_norm_of_powered(powered: Powered, dtype: Any) -> Float[Array, ""]:
     """Return ln of the Euclidean norm of what is renormalised."""
     return _log_of_power(powered.exponent, dtype) + jnp.log(_sum_of_squares(powered.tree, 0)).astype(dtype) / 2
 

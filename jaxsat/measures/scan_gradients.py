@@ -21,7 +21,7 @@ from jaxsat.measures.scaled_arrays import (
     Powered,
     ScaledArrays,
     added,
-    log_norm,
+    log_norm_of_powered,
     renormalised,
     size_and_log_norm,
     with_log_scale,
@@ -143,12 +143,12 @@ def _log_norms(step: ScanStep, carry: Any, xs: Any, cotangent: Any, length: int)
         state, x = at
         (pulled,) = jax.vjp(lambda state: scan.step(state, x), state)[1](signal.tree)
         new = renormalised(Powered(pulled, signal.exponent))
-        return new, log_norm(new, dtype)
+        return new, log_norm_of_powered(new, dtype)
 
     states = _states(scan.step, scan.state, xs, length)
     last = _last_signal(cotangent, dtype)
     norms = jax.lax.scan(back, last, (states, xs), length=length, reverse=True)[1]
-    return jnp.append(norms, log_norm(last, dtype))
+    return jnp.append(norms, log_norm_of_powered(last, dtype))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 6))

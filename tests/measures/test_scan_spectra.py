@@ -99,6 +99,22 @@ def test_the_product_of_derivatives_is_exact_for_hundreds_of_nats():
     np.testing.assert_allclose(got, true.values, rtol=0, atol=1e-9)  # what `graded` promises for random factors
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "triangular"])
+def test_tied_weights_beside_exact_powers(kind):
+    """Powers of one matrix: a triangular Toeplitz matrix, almost defective, is the hard case."""
+    n, steps = 4, 60
+    w = np.random.default_rng(2).normal(size=(n, n)) / 2
+    w = w if kind == "gaussian" else np.tril(np.ones((n, n)) / 2)
+    true = exact_log_singular_values_of_product(np.array([w] * steps))
+    values, errors = jaxsat.log_singular_values_of_scan(
+        lambda h, _: w @ h, np.ones(n), None, length=steps, with_error=True
+    )
+    assert (np.abs(values - true.values) <= errors + true.errors + 1e-14 * np.abs(true.values)).all()
+    assert errors.max() < 1e-3
+    quick = jaxsat.log_singular_values_of_scan(lambda h, _: w @ h, np.ones(n), None, length=steps)
+    np.testing.assert_allclose(quick, true.values, rtol=0, atol=1e-6)
+
+
 def test_single_precision_batched_and_jitted():
     weights, start, xs = lstm_case(1.0)
     both = np.stack([weights, 1.5 * weights])
