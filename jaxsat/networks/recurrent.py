@@ -145,9 +145,8 @@ class Recurrent:
         if self.outputs is not None:
             weight_key, bias_key = addresses.layer(key, addresses.READOUT)
             readout, readout_bias = draw(weight_key, self.outputs, n), draw(bias_key, self.outputs, 1)[:, 0]
-        chrono = self.gate_bias == CHRONO if isinstance(self.gate_bias, str) else False
         keep_bias = None
-        if chrono and "keep" in rows:
+        if isinstance(self.gate_bias, str) and "keep" in rows:  # 'chrono'
             share = jax.random.uniform(jax.random.fold_in(biases["keep"], 1), (n,))
             keep_bias = jnp.log1p(max(self.steps - 2, 0) * share)
         inputs = [draw(jax.random.fold_in(weights[name], _INPUTS), n, self.input_shape[1]) for name in fed]

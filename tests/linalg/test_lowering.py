@@ -19,7 +19,9 @@ from jaxsat.measures import gradients, jacobians, scan_exponents, scan_gradients
 
 SCANS = (scan_exponents, scan_gradients, scan_spectra)
 PLATFORMS = ["cuda", "rocm", "tpu"]
+KEY = jax.eval_shape(lambda: jaxsat.addresses.root(0))
 NET = jaxsat.MLP(depth=3, width=4, inputs=3, outputs=2, bias_scale=0.1)
+LSTM = jaxsat.Recurrent(steps=4, width=2, cell="lstm", inputs=3, outputs=2)
 
 
 def of(*shape):
@@ -30,6 +32,11 @@ def with_network(function, *rest, **options):
     """A function of a network's parameters and one input; the parameters are abstract."""
     params = jax.eval_shape(lambda: NET.init(jaxsat.addresses.root(0)))
     return functools.partial(function, NET, **options), params, of(3), *rest
+
+
+def with_recurrent(function, *rest):
+    """The same for a recurrent network, whose parameters are drawn inside."""
+    return lambda key, x, *rest: function(LSTM, LSTM.init(key), x, *rest), KEY, of(4, 3), *rest
 
 
 def map_of(x):
@@ -57,7 +64,6 @@ def over_time(function, *rest, **options):
 
 
 STATE, XS = of(3), of(4, 3)
-KEY = jax.eval_shape(lambda: jaxsat.addresses.root(0))
 QUADRATURE = krylov.Quadrature(of(2, 4), of(2, 4), 6)
 
 CASES = {
@@ -105,6 +111,9 @@ CASES = {
     "plain_gradient_is_zero": with_network(gradients.plain_gradient_is_zero, of(2)),
     "unit_cotangent": (lambda key: gradients.unit_cotangent(NET, key), KEY),
     "log_norms": (lambda *a: gradients.log_norms(gradients.Signal(*a)), of(3, 4), of(3)),
+    "jacobian, of a recurrent network": with_recurrent(jacobians.jacobian),
+    "log_singular_values, of a recurrent network": with_recurrent(jacobians.log_singular_values),
+    "log_gradient_norms, of a recurrent network": with_recurrent(gradients.log_gradient_norms, of(2)),
     "saturated_fraction": (lambda h: saturation.saturated_fraction("tanh", h), of(5, 4)),
     "dead_fraction": (lambda h: saturation.dead_fraction("relu", h), of(5, 4)),
     "always_saturated_fraction": (lambda h: saturation.always_saturated_fraction("tanh", h), of(5, 4)),
