@@ -202,28 +202,23 @@ def draw(options: Options, dataset: xarray.Dataset):
 
 def finding(options: Options, dataset: xarray.Dataset) -> str:
     """Return what the figure shows, in a sentence made from the data."""
-    lags = largest_lag(dataset, options.wanted)
-    best = max(_settings(options, dataset), key=lambda of: float(lags.sel(of)))
-    longest = {
-        cell: int(max(lags.sel(of) for of in _settings(options, dataset) if of["cell"] == cell))
-        for cell in options.cells
-    }
-    each = ", ".join(f"{cell} {lag}" for cell, lag in longest.items())
-    ranks = [_rank_correlation(options, dataset, scale) for scale in time_scales(dataset).values()]
-    setting = "" if best["cell"] == "tanh" else f", gate bias {best['gate_bias']:g}"
-    learned = (
-        f"Largest lag learned: {each} steps (best: {best['cell']}, weight scale {best['weight_scale']:g}{setting})"
-    )
+    lags, most = largest_lag(dataset, options.wanted), int(dataset.lag.values[-1])
+
+    def longest(cell: str) -> str:
+        lag = int(max(lags.sel(of) for of in _settings(options, dataset) if of["cell"] == cell))
+        return f"{cell} at least {lag}" if lag == most else f"{cell} {lag}"
+
+    learned = f"Largest lag that a cell learns, at its best setting: {', '.join(map(longest, options.cells))} steps"
     if len(_settings(options, dataset)) < FEWEST_SETTINGS:
         return learned
-    return (
-        f"{learned};\nrank correlation with the time scale at the start: theory {ranks[0]:.2f}, measured {ranks[1]:.2f}"
-    )
+    ranks = [_rank_correlation(options, dataset, scale) for scale in time_scales(dataset).values()]
+    return f"{learned};\nrank correlation over settings with the time scale at the start: theory {ranks[0]:.2f}, measured {ranks[1]:.2f}"
 
 
 def _draw_accuracy(ax, options: Options, dataset: xarray.Dataset) -> None:
     """Accuracy against the lag, mean over seeds, at the weight scale nearest to 1: least and largest gate bias."""
     of = dataset.accuracy.sel(weight_scale=1.0, method="nearest").mean("seed")
+    ax.set_title(f"weight scale {float(of.weight_scale):g}")
     for i, cell in enumerate(options.cells):
         for bias, line in ((min(options.gate_biases), "--"), (max(options.gate_biases), "-")):
             if cell == "tanh" and line == "--":
@@ -270,7 +265,7 @@ def _footer(options: Options, dataset: xarray.Dataset) -> str:
     return (
         f"{runs} runs: {options.seeds} seeds (root {options.root_seed}), {options.width} units, {options.symbols} symbols, Adam at {options.learning_rate:g}, "
         f"{options.epochs} epochs of {options.examples} sequences. a: dotted, chance. Learned: accuracy {options.wanted:g} in half of\n"
-        f"the seeds, at all shorter lags too. b, c: a mark for each weight scale and gate bias; without end: at {BEYOND:g}. {words.made(dataset)}"
+        f"the seeds, at all shorter lags too. b, c: a mark for each weight scale and gate bias; without end: at {BEYOND:g}; the largest lag: that or more. {words.made(dataset)}"
     )
 
 
