@@ -20,6 +20,7 @@ from jaxsat.probing.sites import Site
 Form = Literal["plain", "residual", "gated"]
 SHIFTED = 0.5  # mean of the biases
 ALIVE = (0.8, 1.25)  # a factor of the gradient per layer that deep networks train with
+NO_BIAS = 1e-5  # below, critical scales change by about a hundredth at most
 CLOSE = 1.15  # a weight scale within this factor of the critical one is taken as critical
 
 # Critical weight scales without biases, of jaxsat.theory.critical_weight_scale; None: there is none.
@@ -41,7 +42,7 @@ def critical_scale(phi: Activation | None, bias_scale: float) -> float:
     """Return sigma_w at the edge of chaos; NaN where there is none or the activation is not known."""
     if phi is None:
         return math.nan
-    if not bias_scale > 0 and phi.name in WITHOUT_BIASES:
+    if not bias_scale > NO_BIAS and phi.name in WITHOUT_BIASES:
         known = WITHOUT_BIASES[phi.name]
         return math.nan if known is None else known
     return quick_edge(phi, bias_scale if bias_scale > 0 else 0.0)

@@ -11,6 +11,7 @@ from jaxsat.probing.flow_points import FlowPlace, FlowPoint
 from jaxsat.probing.sites import Site
 from jaxsat.probing.survey import SiteDescription
 
+RESCALED = math.log(30)  # of a root mean square before a normalisation
 Measurement = Site | FlowPoint
 Chain = Sequence[Measurement]
 
@@ -55,11 +56,32 @@ def paths_of(
     at = _by_node(descriptions, sites, places, points)
     weights = {one.path: one.weights for one in descriptions if min(one.weights, default=-1) >= 0}
     kept = frozenset(node for node, place in at.items() if math.isfinite(place.log_gradient_norm))
-    small = among(graph, kept)
+    small = among(graph, kept - _rescaled(among(graph, kept), at))
     chains = [[at[node] for node in chain] for chain in chains_of(small) if len(chain) > 1]
     again = [[at[node] for node in chain] for chain in _repeated(small, at, weights) if len(chain) > 1]
     residual = any(isinstance(place, FlowPoint) and place.kind == "sum" for place in at.values())
     return GradientPaths([*chains, *again], residual, any(site.role == "normalization" for site in sites))
+
+
+def _rescaled(graph: FlowGraph, at: Mapping[Node, Measurement]) -> frozenset[Node]:
+    """Return the nodes whose size nothing but normalisations see, where it is far from 1: gradients there say nothing."""
+    after: dict[Node, list[Node]] = {node: [] for node in graph.before}
+    for node, sources in graph.before.items():
+        for one in sources:
+            after[one].append(node)
+
+    def far(node: Node) -> bool:
+        place = at[node]
+        rms = place.pre_activation_rms if isinstance(place, Site) and place.role == "normalization" else math.nan
+        return bool(rms > 0) and abs(math.log(rms)) > RESCALED
+
+    def only_for_normalisation(node: Node, following: Sequence[Node]) -> bool:
+        place = at[node]
+        linear = isinstance(place, FlowPoint) and place.kind == "linear"  # its variance goes another way
+        return any(map(far, following)) and (linear or all(map(far, following)))
+
+    before = {node for node, following in after.items() if only_for_normalisation(node, following)}
+    return frozenset(before | {node for node, following in after.items() if far(node) and len(following) == 1})
 
 
 def _by_node(

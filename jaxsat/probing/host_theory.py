@@ -21,7 +21,7 @@ _REACH = 9.0  # standard deviations: beyond, a Gaussian average of slopes and sq
 _PANELS = 36
 _NEAR = 2.0 ** np.arange(-2, 6)  # pre-activations up to which activations bend
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
-_LENGTHS = np.geomspace(1e-6, 1e6, 97)  # where a mean squared pre-activation is looked for
+_LENGTHS = np.geomspace(1e-8, 1e6, 113)  # where a mean squared pre-activation is looked for
 _ROUNDING = 3e-5  # relative: values are those of float32
 
 

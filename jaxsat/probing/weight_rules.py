@@ -87,8 +87,8 @@ def zero_weights(
     reached = _leading_to(stopped.before, set(stopped.last))
     to_alive = _leading_to(through.before, {node for node in reached if name(node) not in gone})
     to_loss = _leading_to(through.before, set(through.last))
-    sorts: tuple[list[str], ...] = ([], [], [], [])
-    for one in sorted(gone):
+    sorts: tuple[list[str], ...] = ([], [], [], sorted(gone - {name(node) for node in through.before}))
+    for one in dict.fromkeys(name(node) for node in through.before if name(node) in gone):  # in program order
         nodes = {node for node in through.before if name(node) == one}
         if nodes & reached:
             sorts[1].append(one)
@@ -122,9 +122,10 @@ def disconnected(zero: ZeroWeights) -> tuple[list[Finding], list[str]]:
         notes.append(f"the loss does not depend on {_listed(zero.unused)}.")
     if not zero.cut_off:
         return [], notes
+    last = f", {zero.cut_off[-1]} the last of them" if len(zero.cut_off) > _SHOWN else ""
     message = (
-        f"The gradient is exactly 0 for {_listed(zero.cut_off)}, though weights after them get one: stop_gradient, or a "
-        "function without a derivative (round, sign, argmax), stands in between."
+        f"The gradient is exactly 0 for {_listed(zero.cut_off)}{last}, though weights after them get one: stop_gradient, or "
+        "a function without a derivative (round, sign, argmax), stands in between."
     )
     advice = "If these weights are to be trained, remove it, or pass the gradient straight through."
     return [Finding("disconnected", (), message, advice, cause="no derivative on the way", confidence="high")], notes
