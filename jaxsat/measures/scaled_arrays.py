@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxsat.linalg.lapack import again_if
+
 _OF_ZEROS = -(2**30)  # the exponent where all entries are zero
 
 
@@ -60,12 +62,12 @@ def zeros_like(tree: Any) -> Powered:
 
 
 def added(total: Powered, more: Powered, size: Int[Array, ""]) -> Powered:
-    """Return a sum of many terms, its exponent that of the largest term.
+    """Return a sum of many terms, its exponent about that of the largest term.
 
     Args:
         total: the sum so far.
         more: the next term, its entries of any size.
-        size: the exponent that :func:`renormalised` would give it.
+        size: about the exponent that :func:`renormalised` would give it.
     """
     exponent = jnp.maximum(total.exponent, size)
     low = _times_power(total.tree, total.exponent - exponent)
@@ -73,9 +75,22 @@ def added(total: Powered, more: Powered, size: Int[Array, ""]) -> Powered:
 
 
 def size_and_log_norm(powered: Powered, dtype: Any) -> tuple[Int[Array, ""], Float[Array, ""]]:
-    """Return the exponent that :func:`renormalised` would give, and ln of the Euclidean norm."""
-    scaled = renormalised(powered)
-    return scaled.exponent, log_norm_of_powered(scaled, dtype)
+    """Return an exponent within some powers of two of the norm's, _OF_ZEROS for zeros, and ln of the Euclidean norm.
+
+    Squares are summed as they are, which is fast, and again beside the largest entry only if they left the range of numbers.
+    """
+    leaves = _wide(powered.tree)
+    squares = functools.reduce(jnp.add, [jnp.vdot(a, a) for a in leaves]) if leaves else jnp.zeros(())
+    info = jnp.finfo(squares.dtype)
+    safe = (squares > float(info.tiny / info.eps**2)) & (squares < float(info.max * info.eps))
+    size = powered.exponent + jnp.frexp(jnp.sqrt(jnp.where(safe, squares, 1)))[1]
+    log = _log_of_power(powered.exponent, dtype) + jnp.log(squares).astype(dtype) / 2
+
+    def carefully(tree):
+        scaled = renormalised(Powered(tree, powered.exponent))
+        return scaled.exponent, log_norm_of_powered(scaled, dtype)
+
+    return again_if(~safe, carefully, powered.tree, 0.0, (size, log)) if leaves else carefully(powered.tree)
 
 
 def log_norm_of_powered(powered: Powered, dtype: Any) -> Float[Array, ""]:
