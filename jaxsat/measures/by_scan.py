@@ -67,6 +67,26 @@ def state_log_gradient_norms(
         ValueError: a cotangent of another shape than the output; a network whose ``apply`` does not return its last carry,
             and that has no ``read_out``.
     """
+    top = _top(net, params, x, cotangent, key)
+    step, carry, xs = net.scan(params, x)
+    return scan_gradients.log_gradient_norms_of_scan(step, carry, xs, top)
+
+
+@jax.jit
+def state_log_input_gradient_norms(
+    net: Any, params: Any, x: Any, cotangent: Any = None, key: Key[Array, ""] | None = None
+) -> Float[Array, " steps"]:
+    """Return ln ||dE/d xs_t|| for t = 1 .. T, of what step t reads; arguments as of :func:`state_log_gradient_norms`.
+
+    For a recurrent network this is its input at step t, for a deep one, whose scan runs over weights, the weights of layer t.
+    """
+    top = _top(net, params, x, cotangent, key)
+    step, carry, xs = net.scan(params, x)
+    return scan_gradients.gradients_of_scan(step, carry, xs, top).inputs.log_norms
+
+
+def _top(net: Any, params: Any, x: Any, cotangent: Any, key: Key[Array, ""] | None) -> Any:
+    """Return dE/d carry_T from dE/dy."""
     output, pulled = jax.vjp(lambda carry: output_of_carry(net, params, carry), last_carry(net, params, x))
     _check_read_out(net, params, x, output)
     if cotangent is None:
@@ -75,8 +95,7 @@ def state_log_gradient_norms(
         rule = f"have the output's shape {_shapes(output)}"
         raise ValueError(checks.refusal("gradients", "cotangent", rule, checks.Shown(_shapes(cotangent))))
     (top,) = pulled(jax.tree.map(lambda u, y: jnp.asarray(u, y.dtype), cotangent, output))
-    step, carry, xs = net.scan(params, x)
-    return scan_gradients.log_gradient_norms_of_scan(step, carry, xs, top)
+    return top
 
 
 def drawn_cotangent(key: Key[Array, ""], output: Any) -> Any:

@@ -52,6 +52,7 @@ _NEEDS = {
     "trace": "be of a network with trace(params, x) and a field `activation`",
     "gates": "be of a network with gates, as jaxsat.Recurrent(cell='lstm', ...)",
     "MLP": "be of an MLP",
+    "no MLP": "be of a network that is no MLP (there: log_weight_gradient_norms)",
 }
 
 
@@ -62,7 +63,8 @@ class Quantity:
     Attributes:
         variable: its labels.
         of: the array.
-        needs: what a network that is no MLP must have: "scan", "trace" or "gates"; "MLP": it must be an MLP.
+        needs: what a network that is no MLP must have: "scan", "trace" or "gates"; "MLP": it must be an MLP; "no MLP": it
+            must be none.
         general: its long name for a network that is no MLP; empty: the same.
     """
 
@@ -78,6 +80,7 @@ class Quantity:
             "trace": callable(getattr(net, "trace", None)) and hasattr(net, "activation"),
             "gates": bool(getattr(net, "gates", ())),
             "MLP": isinstance(net, MLP),
+            "no MLP": not isinstance(net, MLP),
         }
         if not met[self.needs]:
             came = checks.Shown(f"{name!r} for {type(net).__name__}")
@@ -168,6 +171,11 @@ QUANTITIES: dict[str, Quantity] = {
     "log_singular_values_error": Quantity(
         Variable(("index",), "estimated error of log_singular_values, mean over inputs"),
         lambda subject: jnp.mean(subject.log_singular_values_and_errors[1], axis=0),
+    ),
+    "log_input_gradient_norms": Quantity(
+        Variable(("layer",), "ln ||dE/d xs_t||, of what step t of the scan reads, root mean square over inputs"),
+        lambda subject: root_mean_square_of_logs(subject.log_input_gradients),
+        needs="no MLP",
     ),
     "singular_values": Quantity(
         Variable(("index",), "singular values of dy/dx, descending, dense, mean over inputs"),

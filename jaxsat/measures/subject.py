@@ -110,6 +110,11 @@ class Subject:
         return self._over_inputs(of_trace, self.trace) + jnp.log(jnp.concatenate([first, below], axis=1))
 
     @functools.cached_property
+    def log_input_gradients(self) -> Array:
+        """Of networks that are no MLP, see :class:`ScanSubject`."""
+        raise NotImplementedError
+
+    @functools.cached_property
     def singular_values(self) -> Array:
         """Dense, (inputs, k)."""
         params = self._params_after("log_singular_values")
@@ -169,6 +174,15 @@ class ScanSubject(Subject):
 
         norms = self._over_inputs(of_input, self.inputs)
         return norms, norms
+
+    @functools.cached_property
+    def log_input_gradients(self) -> Array:
+        """ln ||dE/d xs_t||, of what step t = 1 .. T reads, (inputs, T)."""
+
+        def of_input(x, u):
+            return by_scan.state_log_input_gradient_norms(self.net, self.params, x, u)
+
+        return self._over_inputs(of_input, self.inputs)
 
     @property
     def larger_side(self) -> int:

@@ -1,6 +1,7 @@
 """Sweeps over networks that are no MLP: recurrent ones, and a user's own."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
@@ -11,7 +12,7 @@ from jaxsat.networks import as_network, gaussian_input
 
 NET = jaxsat.Recurrent(steps=5, width=3, cell="gru", inputs=2)
 OVER = {"gate_bias": [-1.0, 2.0], "weight_scale": [0.5, 1.5]}
-MEASURES = ["log_gradient_norms", "gate_saturated_fraction", "activation_std"]
+MEASURES = ["log_gradient_norms", "log_input_gradient_norms", "gate_saturated_fraction", "activation_std"]
 
 
 @as_network(swept=["scale", "gate"])
@@ -66,11 +67,14 @@ def test_numbers_of_a_recurrent_network_are_those_of_the_functions(compilations)
     @jax.jit
     def alone(params, x):
         norms = jaxsat.log_gradient_norms(net, params, x, key=key)
-        return norms, net.trace(params, x)
+        u = jax.random.normal(jax.random.fold_in(key, addresses.COTANGENT), (3,))
+        of_x = jax.grad(lambda x: jnp.dot(net.apply(params, x), u / jnp.linalg.norm(u)))(x)
+        return norms, net.trace(params, x), jnp.linalg.norm(of_x, axis=1)
 
-    norms, trace = alone(params, x)
+    norms, trace, of_x = alone(params, x)
     found = ds.sel(gate_bias=2.0, weight_scale=0.5, seed=1)
     np.testing.assert_allclose(found.log_gradient_norms, norms[1:], atol=1e-12)
+    np.testing.assert_allclose(found.log_input_gradient_norms, np.log(of_x), atol=1e-12)
     np.testing.assert_allclose(found.activation_std, np.std(trace.activations, axis=1), rtol=1e-12)
     u = 1 / (1 + np.exp(-np.asarray(trace.gates)))
     np.testing.assert_allclose(found.gate_saturated_fraction, (u * (1 - u) <= 0.05 / 4).mean(2), atol=1e-15)
@@ -143,6 +147,7 @@ def test_a_network_of_ones_own_is_swept_over_any_field():
         (Gated(2, 3), "log_gradient_norms", {}, "sweep: `x` must be given.*Gated, which has no `input_shape`"),
         (Gated(2, 3), "dead_fraction", {}, r"`measure` must be of a network with trace\(params, x\).*'dead_fraction' for Gated"),
         (NET, "log_weight_gradient_norms", {}, "`measure` must be of an MLP; got 'log_weight_gradient_norms' for Recurrent"),
+        (jaxsat.MLP(2, 3), "log_input_gradient_norms", {}, "`measure` must be of a network that is no MLP"),
         (jaxsat.Recurrent(2, 3), "gate_saturated_fraction", {}, "`measure` must be of a network with gates"),
         (jaxsat.MLP(2, 3), "gate_saturated_fraction", {}, "`measure` must be of a network with gates"),
         (NET, "log_gradient_norms", {"depth": [1]}, "`over` must name fields of Recurrent; got 'depth'"),
