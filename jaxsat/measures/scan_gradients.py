@@ -96,6 +96,8 @@ def gradients_of_scan(
         right where the gradient is below the smallest number of its dtype, or above the largest.
 
     Accuracy: as :func:`log_gradient_norms_of_scan`.
+    Cost: about twice that of ``jax.grad`` with respect to carries, inputs and parameters (measured for an LSTM of 64 units, on a
+        CPU).
 
     A function E of all carries, a sum of losses, goes in as a carry of its own: carry = (h, total), and a cotangent of 0 for
     h and 1 for total. Then ``carries`` has the gradient of the losses to come.
