@@ -284,6 +284,18 @@ def test_batches_under_jit_and_no_derivatives():
             derivative(chi)(1.0, 0.0)
 
 
+@pytest.mark.parametrize("cell", ["minimal", pytest.param("lstm", marks=pytest.mark.slow)])
+def test_nan_gives_nan(cell):
+    def numbers(w, gate_bias):
+        found = theory.recurrent_mean_field(cell, w, 0.1, 1.0, gate_bias)
+        return jnp.stack([found.square, found.chi, found.c, found.xi])
+
+    given = jnp.array([[np.nan, 0.0], [1.0, np.nan], [1.0, 2000.0], [1.0, 0.0]])
+    found = np.asarray(jax.jit(jax.vmap(numbers))(given[:, 0], given[:, 1]))
+    assert np.isnan(found).all(axis=1).tolist() == [True, True, True, False]
+    assert not np.isnan(found[3]).any()
+
+
 @pytest.mark.parametrize(
     ("args", "options", "error", "message"),
     [
