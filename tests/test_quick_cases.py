@@ -10,6 +10,7 @@ EXCUSED: dict[str, str] = {
     "test_processes_share_a_store": "two processes, one killed",
     "test_hosts_of_jax_distributed_share_a_store": "three processes of jax.distributed",
     "test_jobs_through_submitit": "starts jobs through submitit",
+    "test_processes_compute_it_and_a_killed_pool_leaves_a_store_that_goes_on": "starts and kills processes",
     "test_killed_for_good_and_resumed_equals_the_undisturbed_run": "kills processes",
     # They draw full figures, train, or run whole pages.
     "test_doubling_is_linear_until_float32_underflows": "an experiment of the claims",

@@ -23,7 +23,7 @@ from jaxsat.activations import callables
 from jaxsat.activations.bounded import BOUNDED
 from jaxsat.activations.formulas import log_abs, log_sigmoid, sigmoid, step
 from jaxsat.activations.gated import GATED
-from jaxsat.activations.record import Activation, Elementwise
+from jaxsat.activations.record import Activation, Elementwise, sendable
 from jaxsat.activations.rectifiers import RECTIFIERS, celu, elu, leaky_relu
 
 __all__ = ["celu", "elu", "get", "leaky_relu", "names"]
@@ -141,13 +141,13 @@ def _by_name(name: str) -> Activation:
         near = difflib.get_close_matches(name, [*_CATALOGUE, *_ALIASES], n=3)
         hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "See jaxsat.activations.names()."
         raise ValueError(f"activation: must be a name of the catalogue; got {name!r}. {hint}")
-    return _CATALOGUE[name]()
+    return sendable(_CATALOGUE[name](), get, name)
 
 
 @functools.lru_cache(maxsize=256)
 def _derive(fn: Elementwise) -> Activation:
     found = callables.facts(fn)
-    return Activation(
+    record = Activation(
         name=found.name,
         formula="derived from a callable",
         value_of=fn,
@@ -160,3 +160,4 @@ def _derive(fn: Elementwise) -> Activation:
         slope_sign_of=lambda x: jnp.sign(found.slope_of(x)),
         derived=True,
     )
+    return sendable(record, get, fn)

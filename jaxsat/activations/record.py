@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,7 @@ class Activation:
             the limit is reached (hard saturation).
         reference: where the function was introduced.
         derived: True when slope, kinks and classes were found by autodiff and probing rather than by formula.
+        made_by: the function and the arguments that make this record, for other processes; None: it cannot be sent there.
 
     Dtype: float16, bfloat16, float32 and float64 go in and come out unchanged; integers become the default float.
 
@@ -65,6 +67,7 @@ class Activation:
     log_right_gap: Elementwise | None = dataclasses.field(default=None, repr=False)
     reference: str = ""
     derived: bool = False
+    made_by: tuple[Callable[..., Activation], tuple[Any, ...]] | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         plain, slope = self.value_of, self.slope_of
@@ -79,6 +82,15 @@ class Activation:
             return value(x), slope(x) * t
 
         object.__setattr__(self, "value_of", value)
+
+    def __reduce__(self) -> tuple[Callable[..., Activation], tuple[Any, ...]]:
+        """Return how another process makes the same record. Its own functions cannot be pickled."""
+        if self.made_by is None:
+            raise TypeError(
+                f"activation: a record that is sent to another process must be one of the catalogue or of a function; got "
+                f"{self.name!r}. Make it in a function that the other process can import."
+            )
+        return self.made_by
 
     def __call__(self, x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
         """phi(x), elementwise."""
@@ -98,6 +110,12 @@ class Activation:
         if self.slope_sign_of is not None:
             return self.slope_sign_of(x)
         return jnp.where(jnp.isnan(x), x, (self.log_abs_slope_of(x) > -jnp.inf).astype(x.dtype))
+
+
+def sendable(record: Activation, make: Callable[..., Activation], *arguments: Any) -> Activation:
+    """Return the record, which other processes can make by this call from now on."""
+    object.__setattr__(record, "made_by", (make, arguments))
+    return record
 
 
 def _floating(x: ArrayLike) -> Array:

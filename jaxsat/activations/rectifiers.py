@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsat.activations.formulas import LOG_2, box, log_abs, log_sigmoid, sigmoid, step
-from jaxsat.activations.record import Activation
+from jaxsat.activations.record import Activation, sendable
 
 
 def _relu() -> Activation:
@@ -55,7 +55,8 @@ def leaky_relu(negative_slope: float = 0.01) -> Activation:
     >>> leaky_relu(0.25).name, float(leaky_relu(0.25)(-1.0))
     ('leaky_relu(0.25)', -0.25)
     """
-    return _leaky_relu(_parameter("leaky_relu", "negative_slope", negative_slope))
+    a = _parameter("leaky_relu", "negative_slope", negative_slope)
+    return sendable(_leaky_relu(a), leaky_relu, a)
 
 
 @functools.cache
@@ -110,13 +111,15 @@ def _exponential_left(name: str, scale: Fraction, alpha: Fraction, width: Fracti
 def elu(alpha: float = 1.0) -> Activation:
     """ELU: x for x > 0, alpha (exp(x) - 1) below (Clevert, Unterthiner & Hochreiter 2016)."""
     a = _parameter("elu", "alpha", alpha, positive=True)
-    return _exponential_left(_named("elu", a, 1.0), Fraction(1), Fraction(a), Fraction(1), "Clevert et al. 2016")
+    record = _exponential_left(_named("elu", a, 1.0), Fraction(1), Fraction(a), Fraction(1), "Clevert et al. 2016")
+    return sendable(record, elu, a)
 
 
 def celu(alpha: float = 1.0) -> Activation:
     """CELU: x for x > 0, alpha (exp(x / alpha) - 1) below (Barron 2017)."""
     a = _parameter("celu", "alpha", alpha, positive=True)
-    return _exponential_left(_named("celu", a, 1.0), Fraction(1), Fraction(a), Fraction(a), "Barron 2017")
+    record = _exponential_left(_named("celu", a, 1.0), Fraction(1), Fraction(a), Fraction(a), "Barron 2017")
+    return sendable(record, celu, a)
 
 
 def _selu() -> Activation:

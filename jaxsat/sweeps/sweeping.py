@@ -7,6 +7,7 @@ disk (``worker``).
 
 from __future__ import annotations
 
+import functools
 import math
 import pathlib
 import time
@@ -21,7 +22,8 @@ from jaxsat.measures.registry import Compute, Measure
 from jaxsat.networks.protocol import Network
 from jaxsat.results import progress as progress_
 from jaxsat.results import provenance
-from jaxsat.sweeps import worker
+from jaxsat.sweeps import handing_out, worker
+from jaxsat.sweeps.handing_out import Executor
 from jaxsat.sweeps.pipeline import Pipeline
 from jaxsat.sweeps.plan import Plan, Task
 from jaxsat.sweeps.sweep_request import SweepRequest, labelled_sweep
@@ -40,6 +42,7 @@ def sweep(
     x: Float[ArrayLike, ...] | None = None,
     every_depth: bool = False,
     store: str | pathlib.Path | None = None,
+    executor: Executor | None = None,
     progress: bool = True,
     memory_budget: int = 2**30,
 ) -> xarray.Dataset:
@@ -61,6 +64,10 @@ def sweep(
             existing store is resumed: what is done is not computed again, whatever ended the run before, and missing
             values and seeds are added. Any number of processes and hosts may work on one store at once, each on its own
             chunks; each returns when everything that it asked for is done.
+        executor: whose workers compute the chunks, instead of this process: anything with the ``submit`` of PEP 3148, such as
+            ``concurrent.futures.ProcessPoolExecutor`` (with the context "spawn"), ``Client(...).get_executor()`` of Dask, or
+            submitit's. Needs a `store` in a folder that the workers reach by the same path. A task whose worker dies is
+            submitted again. Results are the same bits.
         progress: show networks done, rate and time left on stderr: a bar in a terminal, elsewhere a line now and then.
         memory_budget: bytes that the sweep may hold on each device at a time. The returned dataset comes on top; with a
             store it is read from there when it is used.
@@ -97,8 +104,15 @@ def sweep(
     request = SweepRequest.of(net, measure, over, seeds=seeds, root_seed=root_seed, x=x, every_depth=every_depth)
     memory_budget = checks.integer("sweep", "memory_budget", memory_budget)
     request.check_size(memory_budget)
+    if executor is not None:
+        handing_out.check_executor(executor, store)
     if store is not None:
-        return worker.sweep_into_store(request, pathlib.Path(store), progress, memory_budget)
+        arguments = {"net": net, "measure": measure, "over": over, "seeds": seeds, "root_seed": root_seed, "x": x}
+        arguments["every_depth"] = every_depth
+        finish = None
+        if executor is not None:
+            finish = functools.partial(handing_out.hand_out, executor, arguments, memory_budget)
+        return worker.sweep_into_store(request, pathlib.Path(store), progress, memory_budget, finish)
     plan = Plan.of(request)
     dataset = _in_memory(plan, progress, memory_budget)
     tiles = [programs.tile for programs in plan.programs.values()]

@@ -37,8 +37,15 @@ class Extended(Exception):
     """The store has more values or seeds than the plan at hand: somebody has extended it."""
 
 
-def sweep_into_store(request: SweepRequest, path: pathlib.Path, progress: bool, memory_budget: int) -> xarray.Dataset:
-    """Make, extend or resume a store; return when all that is asked for is there."""
+def sweep_into_store(
+    request: SweepRequest, path: pathlib.Path, progress: bool, memory_budget: int,
+    finish: Callable[[Plan, Store, bool], None] | None = None,
+) -> xarray.Dataset:  # fmt: skip
+    """Make, extend or resume a store; return when all that is asked for is there.
+
+    Args:
+        finish: computes what the plan asks for and the store lacks; None: this process does.
+    """
     plan = None if stores.exists(path) else _make(request, path)
     opened = Store(path)
     while True:
@@ -55,11 +62,24 @@ def sweep_into_store(request: SweepRequest, path: pathlib.Path, progress: bool, 
             with opened.leases() as leases:
                 if wanted != opened.header:
                     opened.extend(wanted, leases)
-                if plan.layout == opened.layout:
-                    _Worker(plan, opened, leases, memory_budget).finish(progress)
+                if plan.layout == opened.layout and finish is None:
+                    _Worker(plan, opened, leases, memory_budget).finish(progress, plan.wanted())
                     return opened.dataset(request.grid.labels(), request.seeds)
+            if plan.layout == opened.layout and finish is not None:
+                finish(plan, opened, progress)
+                return opened.dataset(request.grid.labels(), request.seeds)
         except Extended:
             opened = Store(path)
+
+
+def work_on_units(request: SweepRequest, path: pathlib.Path, units: Sequence[Unit], memory_budget: int) -> int:
+    """Compute some chunks of a store that has its size already; return how many they were."""
+    opened = Store(path)
+    plan = Plan.of(request, opened.header)
+    _check_same(opened, differences_of(opened.header, request.identity(), list(request.grid.over), plan.fingerprints))
+    with opened.leases() as leases:
+        _Worker(plan, opened, leases, memory_budget).finish(False, {tuple(unit) for unit in units})
+    return len(units)
 
 
 def _make(request: SweepRequest, path: pathlib.Path) -> Plan:
@@ -161,9 +181,9 @@ class _Worker:
         self._mine: set[Unit] = set()
         self._record = _Record(opened)
 
-    def finish(self, progress: bool) -> None:
-        """Return when everything wanted is there, computed here or by others."""
-        layout, wanted = self._plan.layout, self._plan.wanted()
+    def finish(self, progress: bool, wanted: set[Unit]) -> None:
+        """Return when these chunks are there, computed here or by others."""
+        layout = self._plan.layout
         done = self._opened.done() & wanted
         before = sum(map(layout.networks, done))
         total = sum(map(layout.networks, wanted))
