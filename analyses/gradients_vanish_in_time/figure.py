@@ -52,7 +52,7 @@ def finding(options: Options, dataset: xarray.Dataset) -> str:
     lines.insert(0, f"tanh cell {_steps(plain)}")
     with_gates, with_bias = (max(rate(cell, bias) for cell in gated) for bias in (low, high))
     says = {
-        (True, True): "Not a gate but a gate that is biased to keep the state lets gradients last",
+        (True, True): "A gate alone does not let gradients last; a gate that is biased to keep the state does",
         (False, True): "Gates let gradients last, and a bias to keep the state lets them last longer",
         (True, False): "Neither gates nor their bias let gradients last",
         (False, False): "Gates let gradients last, and their bias adds little",
