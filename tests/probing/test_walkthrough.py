@@ -21,7 +21,9 @@ def test_the_walk_through_runs_and_says_what_is_so():
     assert float(names["norms"][-1][0][0] - names["norms"][0][0][0]) > 8
     (finding,) = names["report"].findings
     assert finding.code == "vanishing"
-    assert "weights are 0.099x the critical scale 10.1" in finding.message
+    assert "weights are 0.1x the critical scale 10.1" in finding.message
+    assert "With skip connections, x + sigmoid(h), theory gives 1.0" in finding.advice
+    assert "Layer normalisation would not help: 0.39x a layer" in finding.advice
     assert names["healthy"].findings == ()
     norms = [site.log_gradient_norm for site in names["healthy"].sites]
     assert max(norms) - min(norms) < 2.3  # within a factor of ten
