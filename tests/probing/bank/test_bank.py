@@ -1,6 +1,9 @@
 """Every model of the bank: nothing is found in the healthy ones, and each planted fault is named with its place or cause."""
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
+import optax
 import pytest
 
 import jaxsat
@@ -39,3 +42,36 @@ def test_a_report_names_what_is_wrong_and_nothing_else(name, fault):
         return
     assert codes & set(fault.codes) if fault.codes else not codes, str(report)
     assert fault.said in said, str(report)
+
+
+TRAINED = (
+    "cnn",
+    "sigmoid_mlp",
+    "residual",
+    "gru",
+    "equinox_mlp",
+    "variational_autoencoder",
+    "actor_critic",
+    "transformer",
+)
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "cnn" else pytest.mark.slow) for n in TRAINED])
+def test_nothing_is_found_in_a_healthy_model_after_training(name):
+    fn, (params, *rest) = MODELS[name].build(None)
+    moving, still = eqx.partition(
+        jax.tree.map(lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, params), eqx.is_inexact_array
+    )
+    tx = optax.adam(3e-3)
+
+    def step(carry, _):
+        moving, state = carry
+        value, gradients = jax.value_and_grad(lambda p: fn(eqx.combine(p, still), *rest))(moving)
+        updates, state = tx.update(gradients, state)
+        return (optax.apply_updates(moving, updates), state), value
+
+    train = jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), None, length=300))
+    (moving, _), values = train(moving)
+    assert values[-1] < 0.7 * values[0]
+    report = jaxsat.probe(fn, eqx.combine(moving, still), *rest)
+    assert not report.findings, str(report)
