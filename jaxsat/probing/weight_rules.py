@@ -133,12 +133,13 @@ def disconnected(zero: ZeroWeights) -> tuple[list[Finding], list[str]]:
 
 def imbalanced(weights: Sequence[WeightGradient]) -> list[Finding]:
     """Return a finding for weights whose gradient, divided by their size, is far from the others'."""
-    known = [one for one in weights if not math.isnan(one.log_ratio)]
+    known = [one for one in weights if not math.isnan(one.log_ratio) and len(one.shape) > 1]  # scales may start small
     if len(known) < LEAST:
         return []
     middle = float(np.median([one.log_ratio for one in known]))
     far = [one for one in known if abs(one.log_ratio - middle) >= FAR]
-    if not far or len(far) > len(known) // 4:
+    near = [one.log_ratio for one in known if one not in far]
+    if not far or len(far) > len(known) // 4 or max(near) - min(near) >= FAR:  # the others are alike
         return []
     said = ", ".join(f"{one.name} {math.exp(min(one.log_ratio - middle, 700)):.1g}x" for one in far[:_SHOWN])
     message = (
