@@ -20,7 +20,7 @@ from jaxsat.probing.sites import Site
 Form = Literal["plain", "residual", "gated"]
 SHIFTED = 0.5  # mean of the biases
 ALIVE = (0.8, 1.25)  # a factor of the gradient per layer that deep networks train with
-NO_BIAS = 1e-5  # below, critical scales change by about a hundredth at most
+NO_BIAS = 1e-3  # float32 resolves the edge of chaos from here on; below, critical scales are up to 5 % off (softsign)
 CLOSE = 1.15  # a weight scale within this factor of the critical one is taken as critical
 
 # Critical weight scales without biases, of jaxsat.theory.critical_weight_scale; None: there is none.
