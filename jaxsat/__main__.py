@@ -10,6 +10,7 @@ jaxsat plot PATH                   draw the default figure of what is stored
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import pathlib
 import sys
@@ -19,7 +20,7 @@ import jax
 
 from jaxsat.results.store import Store, unit_name
 from jaxsat.results.verify import damages, repair
-from jaxsat.sweeps import cost, job_file
+from jaxsat.sweeps import cost, engines, job_file
 from jaxsat.sweeps.plan import Plan
 from jaxsat.sweeps.sweep_request import SweepRequest
 from jaxsat.sweeps.sweeping import sweep
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, TypeError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         "--distributed", action="store_true",
         help="join jax.distributed first, which finds SLURM, Open MPI and Kubernetes itself: one process for each GPU",
     )  # fmt: skip
+    run.add_argument("--engine", help="who computes: processes:N, dask://HOST:PORT or slurm; default: this process")
     run.add_argument("--quiet", action="store_true", help="show no progress")
     run.set_defaults(do=_run)
     status = commands.add_parser("status", help="done, missing, failed, rate", description=_status.__doc__)
@@ -89,7 +91,9 @@ def _run(chosen: argparse.Namespace) -> None:
         request.check_size(wanted.memory_budget)
         print(_costs(Plan.of(request)))
         return
-    sweep(**given, store=chosen.store, progress=not chosen.quiet, memory_budget=wanted.memory_budget)
+    with engines.executor_of(chosen.engine) if chosen.engine else contextlib.nullcontext() as executor:
+        options = {"executor": executor, "progress": not chosen.quiet, "memory_budget": wanted.memory_budget}
+        sweep(**given, store=chosen.store, **options)
     print(chosen.store)
 
 

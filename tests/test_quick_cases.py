@@ -9,6 +9,7 @@ EXCUSED: dict[str, str] = {
     "test_devices_do_not_matter": "a process with eight simulated devices",
     "test_processes_share_a_store": "two processes, one killed",
     "test_hosts_of_jax_distributed_share_a_store": "three processes of jax.distributed",
+    "test_an_engine_gives_the_same_numbers": "starts processes",
     "test_jobs_through_submitit": "starts jobs through submitit",
     "test_processes_compute_it_and_a_killed_pool_leaves_a_store_that_goes_on": "starts and kills processes",
     "test_killed_for_good_and_resumed_equals_the_undisturbed_run": "kills processes",

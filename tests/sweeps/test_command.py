@@ -137,6 +137,14 @@ def test_mistakes_in_a_configuration_are_one_line(change, message, file, tmp_pat
         (["status", "nowhere"], "nowhere is something else or unreadable"),
         (["plot", "nowhere"], "nowhere is something else or unreadable"),
         (["run", "FILE"], "--store PATH is needed, or --dry-run"),
+        (
+            ["run", "FILE", "--store", "s", "--engine", "mpi"],
+            "`--engine` must be processes:N, dask://HOST:PORT or slurm; got 'mpi'",
+        ),
+        (
+            ["run", "FILE", "--store", "s", "--engine", "processes:0"],
+            "`--engine` must be an integer of at least 1; got 0",
+        ),
         (["rum"], "invalid choice: 'rum'"),
     ],
 )
@@ -161,6 +169,14 @@ def test_the_example_is_a_sweep():
     given = job_file.read_job(ROOT / "jobs" / "example.toml").arguments(ROOT / "jobs")
     assert len(given["over"]["weight_scale"]) == 6
     SweepRequest.of(**given)
+
+
+@pytest.mark.slow
+def test_an_engine_gives_the_same_numbers(file, tmp_path):
+    for store, engine in (("here", []), ("there", ["--engine", "processes:2"])):
+        __main__.main(["run", str(file), "--store", str(tmp_path / store), "--quiet", *engine])
+    here, there = (xarray.open_zarr(tmp_path / name, chunks=None).load() for name in ("here", "there"))
+    xarray.testing.assert_identical(there.drop_attrs(), here.drop_attrs())
 
 
 @pytest.mark.slow

@@ -1,0 +1,58 @@
+"""Executors by name, for the command line.
+
+processes:8            eight processes of this machine
+dask://HOST:PORT       a Dask cluster, by the address of its scheduler
+slurm                  jobs of SLURM, through submitit
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import importlib
+import multiprocessing
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from jaxsat import checks
+from jaxsat.sweeps.handing_out import Executor
+
+FORMS = "be processes:N, dask://HOST:PORT or slurm"
+LOGS = pathlib.Path("jaxsat-logs")  # of jobs
+
+
+@contextlib.contextmanager
+def executor_of(engine: str) -> Iterator[Executor]:
+    """Give the executor that a name stands for; let it go afterwards.
+
+    Raises:
+        ValueError: another name.
+        ImportError: the library of the engine is not installed.
+
+    >>> with executor_of("processes:1") as executor:
+    ...     executor.submit(abs, -3).result()
+    3
+    """
+    if found := re.fullmatch(r"processes:(\d+)", engine):
+        count = checks.integer("run", "--engine", int(found[1]), remedy="Give the number of processes.")
+        spawn = multiprocessing.get_context("spawn")  # a fork of a process in which JAX has started threads can hang
+        with concurrent.futures.ProcessPoolExecutor(count, mp_context=spawn) as pool:
+            yield pool
+    elif found := re.fullmatch(r"dask://(.+:\d+)", engine):
+        with _library("distributed", engine).Client(f"tcp://{found[1]}") as client:
+            yield client.get_executor()
+    elif engine == "slurm":
+        executor = _library("submitit", engine).AutoExecutor(folder=LOGS, cluster="slurm")
+        executor.update_parameters(timeout_min=240)
+        yield executor
+    else:
+        raise ValueError(checks.refusal("run", "--engine", FORMS, engine))
+
+
+def _library(name: str, engine: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise ImportError(f"run: `--engine` {engine} needs {name}; install it with: pip install {name}") from None
