@@ -44,14 +44,18 @@ def facts(fn: Callable[[Array], Array]) -> CallableFacts:
         return jax.jvp(fn, (x,), (jnp.ones_like(x),))[1]
 
     name = getattr(fn, "__name__", type(fn).__name__)
+    if isinstance(fn, np.ufunc):
+        raise ValueError(f"activation: must be made of operations of JAX; got NumPy's {name}. Use jax.numpy.{name}.")
     inside = np.arange(3000, 900, -7)  # backwards and without the ends: a sorting or a maximum shows
     with jax.ensure_compile_time_eval():
         probe = jnp.linspace(-10.0, 10.0, 4001)
         try:
             shape = jnp.shape(fn(probe))
+            jax.eval_shape(lambda x: fn(x), probe)  # NumPy's functions take numbers, but nothing that JAX traces
         except Exception as error:
             raise ValueError(
-                f"activation: {name} must map an array to an array elementwise; it failed on shape {probe.shape}: {error}"
+                f"activation: {name} must map an array to an array elementwise; it failed on shape {probe.shape}: "
+                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
             ) from error
         if shape != probe.shape or not np.allclose(fn(probe)[inside], fn(probe[inside]), rtol=1e-4, equal_nan=True):
             raise ValueError(

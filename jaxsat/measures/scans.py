@@ -180,10 +180,20 @@ def checked_length(where: str, step: ScanStep, carry: Any, xs: Any, length: int 
     """
     if not callable(step):
         raise TypeError(refusal(where, "step", "be a function (carry, x) -> carry", Shown(type(step).__name__)))
-    check_floating(where, "carry", carry, "Integers have no gradient; give them in `xs`.")
+    _refuse_modules(where, step)
+    check_floating(where, "carry", carry, "Integers have no gradient: make them floats, or give them in `xs`.")
     length = _length(where, xs, length)
     _check_step(where, step, carry, xs)
     return length
+
+
+def _refuse_modules(where: str, step: Any) -> None:
+    """Raise for a cell of a library itself: its arguments have another order, or it needs its parameters."""
+    library = type(step).__module__.partition(".")[0]
+    given = {"flax": "lambda carry, x: cell.apply(params, carry, x)[0]", "equinox": "lambda h, x: cell(x, h)"}
+    if library in given:
+        rule, remedy = "be a function (carry, x) -> carry", f"Write {given[library]}."
+        raise TypeError(refusal(where, "step", rule, Shown(f"{type(step).__name__} of {library}"), remedy))
 
 
 def check_floating(where: str, name: str, tree: Any, remedy: str = "") -> None:

@@ -163,7 +163,8 @@ def _check_numbers(what: str, net: Any, name: str, values: list[Any], own: bool)
     if not own:
         return check_scale(what, np.asarray(values))
     for value in values:
-        checks.number(what, "", value)
+        remedy = "A name goes into the network itself: sweep it apart." if isinstance(value, str) else ""
+        checks.number(what, "", value, remedy=remedy)
         dataclasses.replace(net, **{name: value})
     return None
 

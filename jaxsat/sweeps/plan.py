@@ -13,6 +13,7 @@ from jaxtyping import Array
 
 from jaxsat import addresses, checks
 from jaxsat.networks.grid import Choice, Grid
+from jaxsat.networks.mlp import MLP
 from jaxsat.results.layout import Layout, Unit
 from jaxsat.results.marks import COUNTS
 from jaxsat.sweeps.choices import ChoicePrograms
@@ -172,6 +173,6 @@ def _check_same_shapes(grid: Grid, programs: Mapping[Choice, ChoicePrograms]) ->
         if got != expected:
             raise ValueError(
                 f"sweep: `measure` must return the same shapes and dtypes for every network; got {expected} for "
-                f"{grid.label(first)} and {got} for {grid.label(choice)}. Sweep them apart, or use every_depth=True for "
-                "depths."
+                f"{grid.label(first)} and {got} for {grid.label(choice)}. Sweep them apart"
+                + (", or use every_depth=True for depths." if isinstance(grid.base, MLP) else ".")
             )

@@ -747,3 +747,13 @@ def test_callables_that_fail_are_named():
 
     with pytest.raises(ValueError, match=r"square_matrix_only must map an array to an array elementwise; it failed on"):
         activations.get(square_matrix_only)
+    with pytest.raises(ValueError, match=r"must be made of operations of JAX; got NumPy's tanh. Use jax.numpy.tanh"):
+        activations.get(np.tanh)
+    with pytest.raises(
+        ValueError, match=r"through_numpy must map .*; it failed on shape \(4001,\): The numpy.ndarray conv"
+    ):
+        activations.get(through_numpy)
+
+
+def through_numpy(x):
+    return np.exp(np.asarray(x))

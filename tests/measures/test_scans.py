@@ -1,5 +1,7 @@
 """What a scan must be: each wrong argument is refused in one line, before anything is compiled."""
 
+import equinox as eqx
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +35,18 @@ WRONG = {
     "no steps": ((plain, STATE, XS[:0]), {}, ValueError, "`xs` must have at least one step"),
     "no axis": ((plain, STATE, 1.0), {}, ValueError, "`xs` must have the steps as its first axis"),
     "no length": ((plain, STATE, None), {}, ValueError, "`length` must be given"),
+    "a Flax cell": (
+        (nn.LSTMCell(2), STATE, XS),
+        {},
+        TypeError,
+        "got LSTMCell of flax. Write lambda carry, x: cell.apply",
+    ),
+    "an Equinox cell": (
+        (eqx.nn.Identity(), STATE, XS),
+        {},
+        TypeError,
+        r"got Identity of equinox. Write lambda h, x: cell\(x, h\)",
+    ),
     "other length": (
         (plain, STATE, XS),
         {"length": 4},

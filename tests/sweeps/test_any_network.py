@@ -153,6 +153,7 @@ def test_a_network_of_ones_own_is_swept_over_any_field():
         (NET, "log_gradient_norms", {"depth": [1]}, "`over` must name fields of Recurrent; got 'depth'"),
         (NET, "log_gradient_norms", {"weight_scale": [-1.0]}, "Recurrent: `weight_scale` must be at least 0; got -1.0"),
         (NET, "log_gradient_norms", {"gate_bias": [np.inf]}, "must be a finite number; got inf"),
+        (NET, "log_gradient_norms", {"steps": [4, 5]}, r"and .* for steps=5. Sweep them apart\.$"),
         (NET, "log_gradient_norms", {"steps": [0]}, "Recurrent: `steps` must be an integer of at least 1; got 0"),
     ],
 )  # fmt: skip
