@@ -150,7 +150,7 @@ def recurrent_trajectory(
     Raises: as :func:`recurrent_mean_field`.
 
     >>> found = recurrent_trajectory("tanh", 2, 1.0, activation="identity", start=2.0)  # M' = M + 1, K' = K + 1
-    >>> found.square.tolist(), [round(float(c), 4) for c in found.c]
+    >>> [round(float(q), 4) for q in found.square], [round(float(c), 4) for c in found.c]
     ([3.0, 4.0], [0.3333, 0.5])
     """
     where = "recurrent_trajectory"
