@@ -17,13 +17,13 @@ import numpy as np
 from jaxsat.jax_compat import scopes_of, source_line
 from jaxsat.probing import primitives as kinds
 from jaxsat.probing.reader import Reader, Step
-from jaxsat.probing.values import Address, Loop, Value, key_of
+from jaxsat.probing.values import Address, InsideLoops, Loop, Value, key_of
 
 FlowKind = Literal["sum", "cell", "join", "linear"]
 
 
 @dataclasses.dataclass(frozen=True)
-class FlowPlace:
+class FlowPlace(InsideLoops):
     """A value at which the gradient is measured, whatever the numbers.
 
     Attributes:
@@ -46,15 +46,6 @@ class FlowPlace:
     loops: tuple[Loop, ...]
     weight: int = -1
     maps: frozenset[Address] = frozenset()
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Numbers of iterations of the scans around it, outermost first."""
-        return tuple(loop.length for loop in self.loops if loop.length is not None)
-
-    @property
-    def in_while(self) -> bool:
-        return any(loop.length is None for loop in self.loops)
 
     @property
     def root(self) -> str:

@@ -22,14 +22,14 @@ from jaxsat.probing.flow_points import FlowCollector, FlowPlace, chosen_places
 from jaxsat.probing.naming import Identity
 from jaxsat.probing.reader import Context, Use
 from jaxsat.probing.reading import read, rule_of
-from jaxsat.probing.values import Address, Arrays, Loop, Value, key_of
+from jaxsat.probing.values import Address, Arrays, InsideLoops, Loop, Value, key_of
 
 Role = Literal["activation", "gate", "softmax", "normalization"]
 GATES = ("sigmoid", "hard_sigmoid")
 
 
 @dataclasses.dataclass(frozen=True)
-class SiteDescription:
+class SiteDescription(InsideLoops):
     """What a nonlinear site is and where it stands, whatever the numbers.
 
     Attributes:
@@ -67,16 +67,6 @@ class SiteDescription:
     axes: tuple[int, ...]
     attention: bool
     maps: tuple[Address, ...]
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Numbers of iterations of the scans around it, outermost first."""
-        return tuple(loop.length for loop in self.loops if loop.length is not None)
-
-    @property
-    def in_while(self) -> bool:
-        """Whether it is inside a while loop, of which only the last iteration is seen."""
-        return any(loop.length is None for loop in self.loops)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,22 @@ class Loop(NamedTuple):
     backwards: bool
 
 
+class InsideLoops:
+    """What lies inside loops: a base for records with a field `loops`, outermost first."""
+
+    loops: tuple[Loop, ...]
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Numbers of iterations of the scans around it, outermost first."""
+        return tuple(loop.length for loop in self.loops if loop.length is not None)
+
+    @property
+    def in_while(self) -> bool:
+        """Whether it is inside a while loop, of which only the last iteration is seen."""
+        return any(loop.length is None for loop in self.loops)
+
+
 @dataclasses.dataclass(frozen=True)
 class Position:
     """Where in the program the reading is.

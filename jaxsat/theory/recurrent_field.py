@@ -102,12 +102,7 @@ def recurrent_mean_field(
     """
     where = "recurrent_mean_field"
     checks.one_of(where, "cell", cell, RECURRENT_CELLS)
-    given = {"weight_scale": weight_scale, "bias_scale": bias_scale, "input_scale": input_scale,
-             "mean_square": mean_square, "start": start}  # fmt: skip
-    for name, number in given.items():
-        check_number(where, name, number)
-    check_number(where, "gate_bias", gate_bias, signed=True)
-    check_correlation(where, input_correlation, "input_correlation")
+    _check_settings(where, weight_scale, bias_scale, input_scale, gate_bias, mean_square, input_correlation, start)
     phi = activations.get(activation)
     solve = functools.partial(_recurrent_field, cell)
     numbers = weight_scale, bias_scale, input_scale, gate_bias, mean_square, input_correlation, start
@@ -155,16 +150,24 @@ def recurrent_trajectory(
     """
     where = "recurrent_trajectory"
     checks.one_of(where, "cell", cell, STATE_MAPS)
-    given = {"weight_scale": weight_scale, "bias_scale": bias_scale, "input_scale": input_scale,
-             "mean_square": mean_square, "start": start}  # fmt: skip
-    for name, number in given.items():
-        check_number(where, name, number)
-    check_number(where, "gate_bias", gate_bias, signed=True)
-    check_correlation(where, input_correlation, "input_correlation")
+    _check_settings(where, weight_scale, bias_scale, input_scale, gate_bias, mean_square, input_correlation, start)
     check_correlation(where, start_correlation, "start_correlation")
     solve = functools.partial(_trajectory, cell, checks.integer(where, "steps", steps))
     numbers = weight_scale, bias_scale, input_scale, gate_bias, mean_square, input_correlation, start, start_correlation
     return in_double(solve, activations.get(activation), *numbers)
+
+
+def _check_settings(
+    where: str, weight_scale: ArrayLike, bias_scale: ArrayLike, input_scale: ArrayLike, gate_bias: ArrayLike,
+    mean_square: ArrayLike, input_correlation: ArrayLike, start: ArrayLike,
+) -> None:  # fmt: skip
+    """Raise unless the numbers are those of a recurrent network."""
+    at_least_0 = {"weight_scale": weight_scale, "bias_scale": bias_scale, "input_scale": input_scale,
+                  "mean_square": mean_square, "start": start}  # fmt: skip
+    for name, number in at_least_0.items():
+        check_number(where, name, number)
+    check_number(where, "gate_bias", gate_bias, signed=True)
+    check_correlation(where, input_correlation, "input_correlation")
 
 
 @functools.partial(jax.jit, static_argnames=("cell", "steps", "phi"))
