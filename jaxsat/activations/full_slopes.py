@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxsat import checks
 from jaxsat.activations.catalogue import get
 from jaxsat.jax_compat import Jaxpr, JaxprEqn, Literal, called_jaxpr, eval_jaxpr, evaluate_equation, opened
 
@@ -27,6 +28,9 @@ def with_full_slopes(fn: Callable[..., Any]) -> Callable[..., Any]:
         fn: of arrays, or pytrees of arrays. Calls of other jitted functions are looked into; loops, branches and custom
             derivatives inside keep the slopes that they have.
 
+    Raises:
+        TypeError: `fn` is no function.
+
     Accuracy: slopes are right to some eps, down to the smallest normal number: exp(-708) in float64, exp(-87) in float32.
         Slopes below that are 0.
 
@@ -35,6 +39,8 @@ def with_full_slopes(fn: Callable[..., Any]) -> Callable[..., Any]:
     >>> print(f"{jax.grad(with_full_slopes(jax.nn.sigmoid))(40.0):.3e}")
     4.248e-18
     """
+    if not callable(fn):
+        raise TypeError(checks.refusal("with_full_slopes", "fn", "be a function", checks.Shown(type(fn).__name__)))
 
     def replaced(*args: Any) -> Any:
         flat, tree = jax.tree.flatten(args)

@@ -48,6 +48,9 @@ def as_network(*, swept: Sequence[str] = ()) -> Callable[[Class], Class]:
     ((2,), [0.5])
     """
 
+    if isinstance(swept, str) or not isinstance(swept, Sequence):
+        raise TypeError(checks.refusal("as_network", "swept", "be a list of names of fields", swept))
+
     def decorated(cls: Class) -> Class:
         for name in ("init", "scan"):
             if not callable(getattr(cls, name, None)):

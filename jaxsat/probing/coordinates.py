@@ -159,6 +159,8 @@ def coordinate_check(make: Callable[[int], Any], widths: Sequence[int], steps: i
     References: Yang & Hu (2021), "Feature learning in infinite-width neural networks", ICML; Yang et al. (2022), "Tensor
         programs V: tuning large neural networks via zero-shot hyperparameter transfer".
     """
+    if not callable(make):
+        raise TypeError(refusal("coordinate_check", "make", "be a function of a width", Shown(type(make).__name__)))
     steps = integer("coordinate_check", "steps", steps)
     widths = [integer("coordinate_check", "widths", width) for width in widths]
     if len(set(widths)) < LEAST_WIDTHS or len(set(widths)) < len(widths):
@@ -179,7 +181,7 @@ def _followed(make: Callable[[int], Any], width: int, steps: int) -> Followed:
     made = make(width)
     if not isinstance(made, tuple | list) or len(made) != 4:
         rule = "return (loss_fn, params, batches, optimizer)"
-        raise TypeError(refusal("coordinate_check", "make", rule, Shown(f"a {type(made).__name__}")))
+        raise TypeError(refusal("coordinate_check", "make", rule, Shown(type(made).__name__)))
     return follow("coordinate_check", *made, steps)
 
 

@@ -103,9 +103,14 @@ class Report:
             path: of the file; one that exists is replaced.
 
         Raises:
-            OSError: it cannot be written.
+            TypeError: `path` is no path.
+            OSError: the file cannot be written, or its folder does not exist.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(refusal("save_html", "path", "be the path of a file", path))
         target = pathlib.Path(path)
+        if not target.absolute().parent.is_dir():
+            raise FileNotFoundError(refusal("save_html", "path", "lie in a folder that exists", str(path)))
         target.write_text(page_of(self.sites, self.findings, self.notes, self.loss), encoding="utf-8")
         return target
 

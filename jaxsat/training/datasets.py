@@ -97,6 +97,7 @@ def digit_rows(test: int = 360, seed: int = 0) -> TrainTestSplit:
     >>> digit_rows().train[0].shape
     (1437, 8, 8)
     """
+    checks.integer("digit_rows", "seed", seed, least=0)
     (x, y), (x_test, y_test) = digits(test, seed)
     return TrainTestSplit((x.reshape(-1, 8, 8), y), (x_test.reshape(-1, 8, 8), y_test))
 
@@ -127,7 +128,7 @@ def copying(
     """
     sizes = {"lag": lag, "recalled": recalled, "symbols": symbols, "count": count, "test": test}
     lag, recalled, symbols, count, test = (checks.integer("copying", name, size) for name, size in sizes.items())
-    y = np.random.default_rng(seed).integers(symbols, size=(count + test, recalled))
+    y = _rng("copying", seed).integers(symbols, size=(count + test, recalled))
     said = np.full((count + test, lag + 2 * recalled), symbols)  # blanks
     said[:, :recalled], said[:, recalled + lag - 1] = y, symbols + 1
     x = np.eye(symbols + 2)[said] * np.sqrt(symbols + 2)
@@ -153,7 +154,7 @@ def adding(steps: int, *, count: int = 2000, test: int = 500, seed: int = 0) -> 
     """
     steps = checks.integer("adding", "steps", steps, least=2)
     count, test = checks.integer("adding", "count", count), checks.integer("adding", "test", test)
-    rng = np.random.default_rng(seed)
+    rng = _rng("adding", seed)
     numbers, marks = rng.uniform(size=(count + test, steps)), np.zeros((count + test, steps))
     for begin, end in ((0, steps // 2), (steps // 2, steps)):
         marks[np.arange(count + test), rng.integers(begin, end, size=count + test)] = 1
@@ -187,6 +188,10 @@ def _mask(kind: str, size: int, rng: np.random.Generator) -> np.ndarray:
     if kind == "parallelogram":
         return (np.abs(v) < 0.8) & (np.abs(u - shear * v) < 0.8)
     return (np.abs(v) < 1) & (np.abs(u - shear * v) < (1 - v) / 2)
+
+
+def _rng(where: str, seed: int) -> np.random.Generator:
+    return np.random.default_rng(checks.integer(where, "seed", seed, least=0))
 
 
 def _split(x: np.ndarray, y: np.ndarray, test: int, seed: int) -> TrainTestSplit:

@@ -148,7 +148,7 @@ def test_wrong_arguments_are_refused_in_one_line():
     for widths in ((8, 16), (8, 8, 16)):
         with pytest.raises(ValueError, match="coordinate_check: `widths` must hold at least three different widths"):
             jaxsat.coordinate_check(lambda width: mlp(width, True), widths)
-    with pytest.raises(TypeError, match=r"`make` must return \(loss_fn, params, batches, optimizer\); got a int"):
+    with pytest.raises(TypeError, match=r"`make` must return \(loss_fn, params, batches, optimizer\); got int"):
         jaxsat.coordinate_check(lambda width: width, (8, 16, 32))
     loss, params, batches, optimizer = mlp(8, True)
     with pytest.raises(ValueError, match="`batches` must hold at least one batch"):

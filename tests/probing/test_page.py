@@ -107,6 +107,12 @@ def test_a_report_without_sites_or_loss_has_a_page(tmp_path):
     assert Parsed(text).open == []
 
 
+def test_a_page_needs_a_path_in_a_folder_that_exists(tmp_path):
+    report = jaxsat.probe(lambda x: 2 * x, np.ones(3))
+    with pytest.raises(FileNotFoundError, match=r"`path` must lie in a folder that exists; got '.*nowhere/page.html'"):
+        report.save_html(tmp_path / "nowhere" / "page.html")
+
+
 def test_the_table_and_the_figure_mark_what_has_findings(scanned):
     header, first, second, *_ = str(scanned).splitlines()
     assert header.endswith("findings")

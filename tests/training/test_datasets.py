@@ -74,6 +74,9 @@ def test_adding_marks_one_number_in_each_half_and_its_sum_has_the_known_spread()
         (lambda: datasets.shapes(count=0), "`count` must be at least 1; got 0"),
         (lambda: datasets.copying(0), "copying: `lag` must be an integer of at least 1; got 0"),
         (lambda: datasets.adding(1), "adding: `steps` must be an integer of at least 2; got 1"),
+        (lambda: datasets.adding(2, seed=-1), "adding: `seed` must be an integer of at least 0; got -1"),
+        (lambda: datasets.copying(2, seed=-1), "copying: `seed` must be an integer of at least 0; got -1"),
+        (lambda: datasets.digit_rows(seed=-1), "digit_rows: `seed` must be an integer of at least 0; got -1"),
     ],
 )
 def test_bad_sizes(call, message):
