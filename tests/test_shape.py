@@ -5,6 +5,7 @@ import pathlib
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(path for top in ("jaxsat", "analyses") for path in (ROOT / top).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LONGEST_FILE, LONGEST_BODY = 350, 60  # lines
 
 
@@ -21,7 +22,7 @@ def bodies(text: str) -> list[tuple[str, int, int]]:
 
 
 def test_files_are_short():
-    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in FILES}
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in [*FILES, *TESTS]}
     long = [f"{file}: {lines} lines" for file, lines in lengths.items() if lines > LONGEST_FILE]
     assert not long, "\n".join([f"Split by subject what is longer than {LONGEST_FILE} lines:", *long])
 

@@ -5,43 +5,15 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-import mpmath
 import numpy as np
 import pytest
 
 import jaxsat
 from jaxsat import addresses
-from jaxsat.linalg import graded, graded_jacobi, graded_steps, graded_svd
+from jaxsat.linalg import graded
 from jaxsat.linalg.graded_steps import Factor
 from jaxsat.linalg.spectrum import log_singular_values_of_product
-
-
-def truth(weights, log_abs=None, signs=None, digits=900):
-    """ln s of the product by mpmath, -inf for exact zeros (below 10^(200 - digits) of the largest)."""
-    with mpmath.workdps(digits):
-        product = None
-        for i, w in enumerate(weights):
-            w = mpmath.matrix(np.asarray(w, float).tolist())
-            product = w if product is None else w * product
-            for row in range(product.rows):
-                sign = 1 if signs is None else int(signs[i][row])
-                slope = 1 if log_abs is None else mpmath.exp(mpmath.mpf(float(log_abs[i][row]))) if sign else 0
-                for column in range(product.cols):
-                    product[row, column] *= sign * slope
-        s = sorted((abs(v) for v in mpmath.svd_r(product, compute_uv=False)), reverse=True)
-        zero = s[0] * mpmath.mpf(10) ** (200 - digits)
-        return np.array([float(mpmath.log(v)) if v > zero else -np.inf for v in s])
-
-
-def tanh_factors(n, layers, spread, seed, ensemble="gaussian"):
-    """Weights, and slopes of tanh at pre-activations of standard deviation `spread`."""
-    rng = np.random.default_rng(seed)
-    weights = rng.normal(size=(layers, n, n)) / np.sqrt(n)
-    if ensemble == "orthogonal":
-        weights = np.linalg.qr(weights)[0]
-    h = np.abs(rng.normal(size=(layers, n))) * spread
-    return weights, -2 * (h + np.log1p(np.exp(-2 * h)) - np.log(2)), rng.choice([-1.0, 1.0], size=(layers, n))
-
+from tests.linalg.exact_products import haar, tanh_factors, truth
 
 CASES = [
     (8, 10, 1.0, "gaussian", 900),
@@ -108,23 +80,6 @@ def test_values_of_saturated_networks(seed):
     np.testing.assert_allclose(log_singular_values_of_product(*factors), exact, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("vectors", [False, True])
-@pytest.mark.parametrize("spread", [1e4, 1e12])
-def test_gaps_of_any_size_are_leapt_over(spread, vectors):
-    """Far apart, values are those of the triangle's diagonal; window by window, 1e12 nats would take years."""
-    rng = np.random.default_rng(5)
-    x = rng.normal(size=(6, 5))
-    d = spread * np.array([1.0, 0.4, 0.39, -0.2, -3.0])
-    exact = d + np.log(np.abs(np.diagonal(np.linalg.qr(x)[1])))
-    if vectors:
-        g = graded_svd.triangle(jnp.asarray(x.T), jnp.asarray(d))
-        found, rows = graded_svd.in_windows(g, jnp.asarray(d), jnp.asarray(5), graded_svd.RELATIVE, vectors=True)
-        np.testing.assert_allclose(rows @ rows.T, np.eye(5), atol=1e-13)
-    else:
-        found = graded_svd.log_values(jnp.asarray(x.T), jnp.asarray(d))
-    np.testing.assert_allclose(found, exact, rtol=4e-16, atol=1e-12)  # rounding of d; QR of a 6 x 5 matrix
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("spread", "layers"), [(1.0, 20), (3.0, 31), (12.0, 10)])
 def test_single_precision_input(spread, layers):
@@ -180,11 +135,6 @@ def test_rectangular_factors(widths):
     np.testing.assert_allclose(found, truth(weights, logs, digits=400), rtol=0, atol=1e-9)
 
 
-def haar(rng, n):
-    q, r = np.linalg.qr(rng.normal(size=(n, n)))
-    return q * np.sign(np.diag(r))
-
-
 def test_a_chosen_spectrum_is_found_between_random_rotations():
     rng = np.random.default_rng(2)
     chosen = np.sort(rng.uniform(-300, 300, size=20))[::-1]
@@ -227,40 +177,6 @@ def test_exact_zeros_and_ties_do_not_lead_it_astray(name):
     weights = np.stack([STRUCTURED[name]] * 7)
     logs = np.random.default_rng(3).choice([0.0, -30.0, -31.0, -90.0], size=(7, 6))
     np.testing.assert_allclose(log_singular_values_of_product(weights, logs), truth(weights, logs), rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("entries", [(0.0, 1.0, -1.0), (0.0, 1.0, -1.0, 1e-10, 1e-17, 1e-30)])
-def test_exact_zeros_and_tiny_entries_do_not_lead_the_decomposition_astray(entries):
-    """Its input alone: row permutations of unit triangles, columns graded in steps of 30."""
-    rng, n = np.random.default_rng(6), 6
-    x = np.tril(rng.choice(entries, size=(60, n, n)), -1) + np.eye(n)
-    x = np.stack([own[rng.permutation(n)] for own in x])
-    d = -30.0 * rng.integers(0, rng.choice([2, 4, 9, 21], size=(60, 1)), size=(60, n))
-    find = jax.jit(jax.vmap(graded_svd.log_values))
-    found = find(jnp.asarray(x.swapaxes(1, 2)), jnp.asarray(d))
-    # X diag(exp d) is the transpose of diag(exp d) X^T
-    exact = [truth(own.T[None], own_d[None], digits=700) for own, own_d in zip(x, d, strict=True)]
-    np.testing.assert_allclose(found, np.stack(exact), rtol=0, atol=1e-9)
-
-
-@pytest.mark.parametrize("spread", [6.0, pytest.param(0.0, marks=pytest.mark.slow)])
-def test_jacobi_finds_the_same(spread):
-    """What devices other than a CPU run: values, and right vectors that bring diag(exp d) G to orthogonal rows."""
-    factors = [jnp.asarray(f) for f in tanh_factors(7, 12, spread, 0)]
-    state, _ = jax.lax.scan(graded_steps.times, graded_steps.identity([Factor(*factors)]), Factor(*factors))
-    xt, d = graded_svd.by_size(*graded_steps.absorbed(state))
-    for rank in (7, 5):
-        g = graded_svd.triangle(xt, d).at[:, rank:].set(0)
-        found, rows = jax.jit(graded_jacobi.jacobi_log_values)(g, d, jnp.asarray(rank))
-        expected, _ = graded_svd.in_windows(g, d, jnp.asarray(rank), graded_svd.RELATIVE)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
-        np.testing.assert_allclose(rows[:rank] @ rows[:rank].T, np.eye(rank), atol=1e-13)
-        turned = jnp.exp(d - d[0])[:, None] * (g @ rows[:rank].T)
-        lengths = jnp.linalg.norm(turned, axis=0)
-        np.testing.assert_allclose(lengths, jnp.exp(found[:rank] - d[0]), rtol=0, atol=1e-13)
-    np.testing.assert_allclose(jax.jit(graded_jacobi.jacobi_log_values)(graded_svd.triangle(xt, d), d, jnp.asarray(7))[0],
-                               truth(*factors), rtol=0, atol=1e-9)  # fmt: skip
-    assert np.isnan(graded_jacobi.jacobi_log_values(g * jnp.nan, d, jnp.asarray(7))[0]).all()
 
 
 def test_a_nan_marks_its_network_and_no_other():

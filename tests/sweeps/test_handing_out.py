@@ -10,7 +10,7 @@ import pytest
 
 import jaxsat
 from jaxsat.sweeps import handing_out
-from tests.sweeps.test_store import same, small  # noqa: F401
+from tests.sweeps.small_sweeps import same
 
 NET = jaxsat.MLP(depth=4, width=6)
 OVER = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0]}

@@ -1,0 +1,61 @@
+"""The decomposition of a graded matrix by itself: by windows, and by Jacobi rotations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsat.linalg import graded_jacobi, graded_steps, graded_svd
+from jaxsat.linalg.graded_steps import Factor
+from tests.linalg.exact_products import tanh_factors, truth
+
+
+@pytest.mark.parametrize("vectors", [False, True])
+@pytest.mark.parametrize("spread", [1e4, 1e12])
+def test_gaps_of_any_size_are_leapt_over(spread, vectors):
+    """Far apart, values are those of the triangle's diagonal; window by window, 1e12 nats would take years."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(6, 5))
+    d = spread * np.array([1.0, 0.4, 0.39, -0.2, -3.0])
+    exact = d + np.log(np.abs(np.diagonal(np.linalg.qr(x)[1])))
+    if vectors:
+        g = graded_svd.triangle(jnp.asarray(x.T), jnp.asarray(d))
+        found, rows = graded_svd.in_windows(g, jnp.asarray(d), jnp.asarray(5), graded_svd.RELATIVE, vectors=True)
+        np.testing.assert_allclose(rows @ rows.T, np.eye(5), atol=1e-13)
+    else:
+        found = graded_svd.log_values(jnp.asarray(x.T), jnp.asarray(d))
+    np.testing.assert_allclose(found, exact, rtol=4e-16, atol=1e-12)  # rounding of d; QR of a 6 x 5 matrix
+
+
+@pytest.mark.parametrize("entries", [(0.0, 1.0, -1.0), (0.0, 1.0, -1.0, 1e-10, 1e-17, 1e-30)])
+def test_exact_zeros_and_tiny_entries_do_not_lead_the_decomposition_astray(entries):
+    """Its input alone: row permutations of unit triangles, columns graded in steps of 30."""
+    rng, n = np.random.default_rng(6), 6
+    x = np.tril(rng.choice(entries, size=(60, n, n)), -1) + np.eye(n)
+    x = np.stack([own[rng.permutation(n)] for own in x])
+    d = -30.0 * rng.integers(0, rng.choice([2, 4, 9, 21], size=(60, 1)), size=(60, n))
+    find = jax.jit(jax.vmap(graded_svd.log_values))
+    found = find(jnp.asarray(x.swapaxes(1, 2)), jnp.asarray(d))
+    # X diag(exp d) is the transpose of diag(exp d) X^T
+    exact = [truth(own.T[None], own_d[None], digits=700) for own, own_d in zip(x, d, strict=True)]
+    np.testing.assert_allclose(found, np.stack(exact), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("spread", [6.0, pytest.param(0.0, marks=pytest.mark.slow)])
+def test_jacobi_finds_the_same(spread):
+    """What devices other than a CPU run: values, and right vectors that bring diag(exp d) G to orthogonal rows."""
+    factors = [jnp.asarray(f) for f in tanh_factors(7, 12, spread, 0)]
+    state, _ = jax.lax.scan(graded_steps.times, graded_steps.identity([Factor(*factors)]), Factor(*factors))
+    xt, d = graded_svd.by_size(*graded_steps.absorbed(state))
+    for rank in (7, 5):
+        g = graded_svd.triangle(xt, d).at[:, rank:].set(0)
+        found, rows = jax.jit(graded_jacobi.jacobi_log_values)(g, d, jnp.asarray(rank))
+        expected, _ = graded_svd.in_windows(g, d, jnp.asarray(rank), graded_svd.RELATIVE)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(rows[:rank] @ rows[:rank].T, np.eye(rank), atol=1e-13)
+        turned = jnp.exp(d - d[0])[:, None] * (g @ rows[:rank].T)
+        lengths = jnp.linalg.norm(turned, axis=0)
+        np.testing.assert_allclose(lengths, jnp.exp(found[:rank] - d[0]), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(jax.jit(graded_jacobi.jacobi_log_values)(graded_svd.triangle(xt, d), d, jnp.asarray(7))[0],
+                               truth(*factors), rtol=0, atol=1e-9)  # fmt: skip
+    assert np.isnan(graded_jacobi.jacobi_log_values(g * jnp.nan, d, jnp.asarray(7))[0]).all()

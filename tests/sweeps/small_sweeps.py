@@ -1,0 +1,25 @@
+"""A sweep of few small networks, and the comparison of two results."""
+
+import xarray
+
+import jaxsat
+
+NET = jaxsat.MLP(depth=6, width=8)
+OVER = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0]}
+MEASURES = ["log_gradient_norms", "dead_fraction"]
+
+
+def run(over=None, seeds=20, net=NET, measure=MEASURES, **options):
+    return jaxsat.sweep(net, measure, OVER if over is None else over, seeds=seeds, progress=False, **options)
+
+
+def same(found, expected):
+    """Bit for bit, and in dtype, labels and units."""
+    xarray.testing.assert_identical(found.load().drop_attrs(), expected.drop_attrs())
+    for name in expected.variables:
+        assert found[name].dtype == expected[name].dtype or expected[name].dtype.kind == "U"
+        assert found[name].attrs == expected[name].attrs
+
+
+def chunk_files(path, *names):
+    return sorted(file for name in names for file in path.glob(f"{name}/c/**/*") if file.is_file())
