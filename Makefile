@@ -11,7 +11,11 @@ GALLERY := activations_saturate jacobian_spectra_with_depth lyapunov_exponents p
 	spectra_against_free_probability finite_width_fluctuations born_dead saturation_during_training dying_relu \
 	trainability remedies claims gradients_vanish_in_time memory_of_cells
 
-.PHONY: figures gallery gallery-quick test test-all lint bench clean
+# The site has an environment of its own, without JAX: what `make test` needs stays quick to install.
+DOCS := .venv-docs
+TUTORIALS := $(patsubst docs/tutorials/%.py,build/tutorials/%.json,$(wildcard docs/tutorials/*.py))
+
+.PHONY: figures gallery gallery-quick test test-all lint bench docs clean
 
 figures: $(VENV)/ready  ## the main figure, in full
 	$(BIN)/python -m analyses.$(MAIN) --output $(OUTPUT) $(FLAGS)
@@ -36,11 +40,23 @@ lint: $(VENV)/ready
 bench: $(VENV)/ready  ## speed beside named alternatives, written to docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
+docs: $(DOCS)/ready $(TUTORIALS)  ## the site, into build/site: open build/site/index.html, with or without a network
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+
+build/tutorials/%.json: docs/tutorials/%.py website/run_tutorial.py $(shell find jaxsat -name '*.py') | $(VENV)/ready
+	JAX_COMPILATION_CACHE_DIR=$(VENV)/compiled $(BIN)/python -m website.run_tutorial $< $@
+
 clean:
-	rm -rf $(VENV) $(OUTPUT)
+	rm -rf $(VENV) $(DOCS) $(OUTPUT) build
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jaxsat needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@touch $@
+
+$(DOCS)/ready: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(DOCS)/bin/python -m pip install --quiet --group docs
 	@touch $@

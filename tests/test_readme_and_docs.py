@@ -1,7 +1,7 @@
 """What the documents show is so: their code runs, and every path, make target and public name in them exists.
 
-Code with prompts (``>>>``) runs as doctests of the files that pytest's `testpaths` names. Code without prompts runs in a
-test of its own.
+Code with prompts (``>>>``) runs as doctests of the files that pytest's `testpaths` names, or in `tests/website/test_pages.py`.
+Code without prompts runs in a test of its own.
 """
 
 import importlib
@@ -12,10 +12,11 @@ import tomllib
 import pytest
 
 from tests.test_layering import BELOW, GROUND
+from tests.website.test_pages import QUICK, SLOW
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-RUN_BY = {"docs/probe_walkthrough.md": "tests/probing/test_walkthrough.py"}
+RUN_BY = {"docs/from_pytorch_hooks.md": "tests/website/test_pytorch_page.py"}
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
@@ -45,9 +46,10 @@ def test_python_code_is_run_by_some_test(page):
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     if name in RUN_BY:
         assert page.name in (ROOT / RUN_BY[name]).read_text()
-    elif blocks:
+        blocks = [block for block in blocks if block.startswith(">>> ")]
+    if blocks:
         assert all(block.startswith(">>> ") for block in blocks), f"{name}: a block that no test runs"
-        assert name in PROJECT["tool"]["pytest"]["ini_options"]["testpaths"]
+        assert name in PROJECT["tool"]["pytest"]["ini_options"]["testpaths"] or page.name in {*QUICK, *SLOW}
 
 
 @pages

@@ -126,3 +126,4 @@ def _floating(x: ArrayLike) -> Array:
 
 
 ActivationLike = str | Activation | Elementwise
+"""What can be given as an activation: a name of the catalogue, an `Activation`, or any elementwise JAX function."""

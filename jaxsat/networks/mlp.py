@@ -29,6 +29,7 @@ from jaxsat.activations import Activation
 from jaxsat.jax_compat import Tracer
 from jaxsat.linalg import ensembles
 from jaxsat.networks import normalization
+from jaxsat.networks.appearance import network_line, network_table
 from jaxsat.networks.parameters import DrawChoices, Params, Trace, draw_parameters, params_of_layers
 from jaxsat.networks.protocol import check_network
 from jaxsat.networks.registration import register_network
@@ -105,6 +106,12 @@ class MLP:
             check_scale("MLP: `residual_scale`", self.residual_scale)
         if self.normalization not in (None, "layer"):
             raise ValueError(f"MLP: `normalization` must be None or 'layer'; got {self.normalization!r}.")
+
+    def __repr__(self) -> str:
+        return network_line(self)
+
+    def _repr_html_(self) -> str:
+        return network_table(self)
 
     @property
     def first_has_skip(self) -> bool:

@@ -21,6 +21,7 @@ from jaxsat.activations import Activation
 from jaxsat.jax_compat import Tracer
 from jaxsat.linalg import ensembles
 from jaxsat.linalg.lapack import after
+from jaxsat.networks.appearance import network_line, network_table
 from jaxsat.networks.cells import CELLS, Cell, RecurrentParams, RecurrentTrace
 from jaxsat.networks.protocol import applied
 from jaxsat.networks.registration import check_field, register_network
@@ -95,6 +96,12 @@ class Recurrent:
                 checks.one_of("Recurrent", name, value, [CHRONO], "be a number or 'chrono'")
             elif not isinstance(value, Tracer):
                 _check_number(name, value)
+
+    def __repr__(self) -> str:
+        return network_line(self)
+
+    def _repr_html_(self) -> str:
+        return network_table(self)
 
     @property
     def parts(self) -> Cell:

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxsat import checks
 from jaxsat.jax_compat import Tracer
+from jaxsat.networks.appearance import network_line, network_table
 from jaxsat.networks.protocol import applied
 
 Class = TypeVar("Class", bound=type)
@@ -58,6 +59,9 @@ def as_network(*, swept: Sequence[str] = ()) -> Callable[[Class], Class]:
                 raise TypeError(checks.refusal("as_network", "", "decorate a class with init and scan", came))
         if not hasattr(cls, "apply"):
             cls.apply = _apply
+        if cls.__repr__ is object.__repr__:
+            cls.__repr__ = network_line  # pyright: ignore[reportAttributeAccessIssue]
+            cls._repr_html_ = network_table
         made = dataclasses.dataclass(frozen=True)(cls)
         names = [field.name for field in dataclasses.fields(made)]
         for name in swept:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from jaxsat.probing.sites import Site
+from jaxsat.results import display
 
 Code = Literal[
     "nonfinite", "saturated", "dead", "collapsed", "vanishing", "exploding", "underflow", "disconnected", "imbalanced"
@@ -37,6 +38,19 @@ class Finding:
     advice: str
     cause: str = ""
     confidence: Confidence = "low"
+
+    def __repr__(self) -> str:
+        return f"Finding({self.code}: {where_of(self.sites)})"
+
+    def __str__(self) -> str:
+        advice = f"\n    Try: {self.advice}" if self.advice else ""
+        cause = f"\n    Cause: {self.cause} (confidence: {self.confidence})" if self.cause else ""
+        return f"[{self.code}] {self.message}{cause}{advice}"
+
+    def _repr_html_(self) -> str:
+        cause = f"{self.cause} (confidence: {self.confidence})" if self.cause else ""
+        words = {"where": where_of(self.sites), "seen": self.message, "cause": cause, "try": self.advice}
+        return display.as_table(self.code, {name: text for name, text in words.items() if text})
 
 
 def where_of(sites: Sequence[Site]) -> str:

@@ -13,6 +13,7 @@ from importlib import resources
 from typing import Any
 
 from jaxsat.probing.finding import Finding, turns_of
+from jaxsat.probing.notebook import in_numbers
 from jaxsat.probing.report_table import average, by_path, codes_by_path
 from jaxsat.probing.sites import Site
 
@@ -42,7 +43,7 @@ def page_of(sites: Sequence[Site], findings: Sequence[Finding], notes: Sequence[
     anchors = {path: f"site-{i}" for i, path in enumerate(groups)}
     low, high = _range(sites)
     parts = {
-        "SUMMARY": _summary(sites, findings, loss),
+        "SUMMARY": in_numbers(sites, findings, loss),
         "FINDINGS": "\n".join(_finding(finding, anchors) for finding in findings) or "<li>No findings.</li>",
         "NOTES": "\n".join(f'<p class="soft">Note: {html.escape(note)}</p>' for note in notes),
         "RANGE": f"{low:.3g} to {high:.3g}" if math.isfinite(low) else "none",
@@ -59,16 +60,6 @@ def page_of(sites: Sequence[Site], findings: Sequence[Finding], notes: Sequence[
 
 def _headings() -> tuple[str, ...]:
     return ("site", "kind", "shape", *COLUMNS, "findings")
-
-
-def _summary(sites: Sequence[Site], findings: Sequence[Finding], loss: float) -> str:
-    count = len({site.path for site in sites})
-    words = [
-        f"{count} site{'' if count == 1 else 's'}",
-        f"{len(findings)} finding{'' if len(findings) == 1 else 's'}",
-        "no loss" if math.isnan(loss) and not findings else f"loss {loss:.4g}",
-    ]
-    return ", ".join(words)
 
 
 def _finding(finding: Finding, anchors: Mapping[str, str]) -> str:

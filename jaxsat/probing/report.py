@@ -14,6 +14,7 @@ from jaxsat.checks import refusal
 from jaxsat.probing.comparison import Comparison
 from jaxsat.probing.finding import Finding, turns_of
 from jaxsat.probing.flow_points import FlowPoint
+from jaxsat.probing.notebook import in_numbers, summary_of
 from jaxsat.probing.page import page_of
 from jaxsat.probing.report_table import codes_by_path, short_names, text_table
 from jaxsat.probing.sites import NUMBERS, Site
@@ -42,8 +43,15 @@ class Report:
     flow: tuple[FlowPoint, ...] = ()
     weights: tuple[WeightGradient, ...] = ()
 
+    def __repr__(self) -> str:
+        codes = ", ".join(dict.fromkeys(finding.code for finding in self.findings))
+        return f"Report({in_numbers(self.sites, self.findings, self.loss)}{f': {codes}' if codes else ''})"
+
+    def _repr_html_(self) -> str:
+        return summary_of(self.sites, self.findings, self.notes, self.loss)
+
     def __str__(self) -> str:
-        found = [_in_words(finding) for finding in self.findings] or ["No findings."]
+        found = [str(finding) for finding in self.findings] or ["No findings."]
         return "\n".join([str(self.table()), "", *found, *(f"Note: {note}" for note in self.notes)])
 
     def table(self, format: str = "text") -> Any:
@@ -148,12 +156,6 @@ class Report:
             ),
             flagged=[site.path in flagged for site in self.sites],
         )
-
-
-def _in_words(finding: Finding) -> str:
-    advice = f"\n    Try: {finding.advice}" if finding.advice else ""
-    cause = f"\n    Cause: {finding.cause} (confidence: {finding.confidence})" if finding.cause else ""
-    return f"[{finding.code}] {finding.message}{cause}{advice}"
 
 
 def _plain(site: Site) -> dict[str, Any]:

@@ -38,13 +38,18 @@ def average(sites: Sequence[Site], name: str) -> float:
         return float(np.mean([getattr(site, name) for site in sites]))
 
 
-def text_table(sites: Sequence[Site], findings: Sequence[Finding], markdown: bool = False) -> str:
-    """Return a line for each path. The last column has the codes of findings, if there are any."""
+def table_rows(sites: Sequence[Site], findings: Sequence[Finding]) -> list[list[str]]:
+    """Return the headings, and a row for each path. The last column has the codes of findings, if there are any."""
     codes = codes_by_path(findings)
     rows = [
         _line(group) + ([", ".join(codes.get(path, []))] if codes else []) for path, group in by_path(sites).items()
     ]
-    headings = [*HEADINGS, *(["findings"] if codes else [])]
+    return [[*HEADINGS, *(["findings"] if codes else [])], *rows]
+
+
+def text_table(sites: Sequence[Site], findings: Sequence[Finding], markdown: bool = False) -> str:
+    """Return the rows as text, a line for each."""
+    headings, *rows = table_rows(sites, findings)
     if markdown:
         cells = [[cell.replace("|", "\\|") for cell in row] for row in [headings, ["---"] * len(headings), *rows]]
         return "\n".join("| " + " | ".join(row) + " |" for row in cells)

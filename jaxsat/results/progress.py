@@ -1,8 +1,9 @@
-"""Progress of long work on stderr: a bar in a terminal, plain lines now and then in a batch log."""
+"""Progress of long work: a bar in a terminal or a notebook, plain lines now and then in a batch log."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ FIRST_LINE, LINES_APART = 5.0, 30.0  # seconds
 
 @contextlib.contextmanager
 def reported(total: int, unit: str, show: bool = True, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Report progress on stderr: yield a function to call with how many more are done.
+    """Report progress: yield a function to call with how many more are done.
+
+    In a notebook it is the bar of ipywidgets if that is installed, and else a line of text. Elsewhere it goes to stderr.
 
     Args:
         total: how many there are.
@@ -22,10 +25,13 @@ def reported(total: int, unit: str, show: bool = True, done: int = 0) -> Iterato
     """
     if not show:
         yield lambda more: None
-    elif sys.stderr.isatty():
-        from tqdm import tqdm
+    elif in_notebook() or sys.stderr.isatty():
+        if in_notebook() and importlib.util.find_spec("ipywidgets"):
+            from tqdm.notebook import tqdm
+        else:
+            from tqdm import tqdm
 
-        with tqdm(total=total, initial=done, unit=f" {unit}", unit_scale=True, file=sys.stderr) as bar:
+        with tqdm(total=total, initial=done, unit=f" {unit}", unit_scale=True) as bar:
 
             def advance(more: int) -> None:
                 bar.update(more)
@@ -35,6 +41,13 @@ def reported(total: int, unit: str, show: bool = True, done: int = 0) -> Iterato
         lines = _Lines(total, unit, done)
         yield lines.add
         lines.say()
+
+
+def in_notebook() -> bool:
+    """Return whether the program runs in a Jupyter kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return hasattr(shell, "kernel")
 
 
 class _Lines:

@@ -18,6 +18,8 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jaxsat import checks
 from jaxsat.activations import Activation, ActivationLike
+from jaxsat.jax_compat import Tracer
+from jaxsat.results import display
 from jaxsat.theory.correlations import stationary_correlation
 from jaxsat.theory.inputs import checked, in_double, input_slack
 from jaxsat.theory.lengths import (
@@ -56,6 +58,18 @@ class MeanField(NamedTuple):
     xi_c: Float[Array, ""]
     converged: Bool[Array, ""]
     phase_code: Int[Array, ""]
+
+    def __repr__(self) -> str:
+        return display.as_line("MeanField", self._shown())
+
+    def _repr_html_(self) -> str:
+        return display.as_table("Mean field", self._shown())
+
+    def _shown(self) -> dict[str, str]:
+        """Return the numbers that people ask for, in words."""
+        known = not isinstance(self.phase_code, Tracer)
+        numbers = {name: display.in_words(getattr(self, name)) for name in ("q", "chi", "c", "xi_q", "xi_c")}
+        return {"phase": display.in_words(self.phase) if known else "not known inside jit"} | numbers
 
     @property
     def phase(self) -> str | np.ndarray:

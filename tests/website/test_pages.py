@@ -1,0 +1,27 @@
+"""The examples of the pages that pytest's `testpaths` leaves out run. Most are slow: they compile programs of their own."""
+
+import doctest
+import pathlib
+
+import matplotlib.pyplot as plt
+import pytest
+
+DOCS = pathlib.Path(__file__).parent.parent.parent / "docs"
+QUICK = ["spectra_and_logarithms.md"]
+SLOW = [
+    "edge_of_chaos.md",
+    "from_neural_tangents.md",
+    "from_pytorch_hooks.md",
+    "in_a_notebook.md",
+    "my_model_does_not_train.md",
+    "quick_start.md",
+    "your_own_activation.md",
+]
+
+
+@pytest.mark.parametrize("page", [*QUICK, *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW)])
+def test_examples_run(page):
+    failed, tried = doctest.testfile(str(DOCS / page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    plt.close("all")
+    assert failed == 0, "the answer and what was expected stand above"
+    assert tried > 0
