@@ -8,18 +8,21 @@ theory in standard errors.
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray
-from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 
 import jaxsat
-from analyses.shared import command, panels, theories, words
+from analyses.shared import command, layouts, panels, theories, words
+from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import theory
-from jaxsat.results import estimates, plotting
+from jaxsat.results import estimates
 
 NAME = "correlations_converge"
 
@@ -29,7 +32,7 @@ class Options(command.Output):
     quick: bool = False
     """A smaller study in some seconds: fewer seeds and units (their options are ignored)."""
     activations: tuple[str, ...] = ("tanh",)
-    """Names from jaxsat.activations.names(); one row of panels each."""
+    """Names from jaxsat.activations.names(); a figure each."""
     scales: tuple[float, ...] = (1.3, 2.5, 4.0)
     """Weight scales sigma_w."""
     bias_scale: float = 0.3
@@ -59,7 +62,7 @@ def main(options: Options) -> None:
     command.check_numbers(options, "lengths", above=0)
     command.check_numbers(options, "correlations", least=-1, most=1)
     command.check_at_least(options, "A pair of inputs needs two units.", width=2)
-    command.produce(options, NAME, measure, draw)
+    command.produce(options, NAME, measure, drawings)
 
 
 def measure(options: Options) -> xarray.Dataset:
@@ -140,30 +143,27 @@ def _theory(options: Options, name: str, q_grid: np.ndarray, c_grid: np.ndarray)
     return found | {key: found[key].swapaxes(0, 1) for key in ("q_l", "c_l")}  # the starts first
 
 
-def draw(options: Options, dataset: xarray.Dataset):
-    """Return the figure, from the dataset alone."""
-    names, found = options.activations, []
-    with plotting.style():
-        fig, axes = plt.subplots(
-            3 * len(names), 2, figsize=(plotting.PAGE, 5.6 * len(names)), layout="constrained", squeeze=False,
-            height_ratios=[1.2, 1.2, 0.7] * len(names),
-        )  # fmt: skip
-        for row, name in enumerate(names):
-            block = axes[3 * row : 3 * row + 3]
-            for what, (maps, flow, off) in zip((LENGTHS, CORRELATIONS), block.T, strict=True):
-                of = dataset.sel(activation=name)
-                _draw_map(maps, of, what)
-                found.append(_draw_flow(flow, off, maps, of, what))
-            block[1, 0].set_yscale("log")
-            block[0, 0].set_title(f"{name}: lengths")
-            block[0, 1].set_title(f"{name}: correlations")
-        axes[0, 0].legend(loc="upper left")
-        axes[0, 1].plot([], [], "k*", ms=8, ls="none", label="fixed point")
-        axes[0, 1].plot([], [], "ko", mfc="none", ms=2.5, ls="none", label="measured pairs of layers")
-        axes[0, 1].legend(loc="lower right")
-        plotting.panel_letters(list(axes.flat))
-        plotting.footnote(fig, _footer(options, dataset, np.concatenate(found)))
-    return fig
+def draw(options: Options, dataset: xarray.Dataset, name: str):
+    """Return the figure of one activation: maps with measured pairs of layers, flow, and discrepancies."""
+    figure, axes = layouts.panels(options, 6, most=2, tall=0.95, below=3 if layouts.narrow(options) else 1)
+    of = dataset.sel(activation=name)
+    for what, (maps, flow, off), title in zip(
+        (LENGTHS, CORRELATIONS), (axes[::2], axes[1::2]), ("lengths", "correlations"), strict=True
+    ):
+        _draw_map(maps, of, what)
+        _draw_flow(flow, off, maps, of, what)
+        maps.set_title(title)
+    axes[2].set_yscale("log")
+    handles = axes[0].get_legend_handles_labels()[0]
+    handles.append(Line2D([], [], color="k", marker="*", ms=8, ls="none", label="fixed point"))
+    handles.append(Line2D([], [], color="k", marker="o", mfc="none", ms=2.5, ls="none", label="measured"))
+    handles += [
+        Line2D([], [], color="k", ls=line, label=f"theory, {which} input")
+        for line, which in zip(LINES, ("first", "second"), strict=False)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if layouts.narrow(options) else 7)
+    layouts.letters(axes)
+    return figure
 
 
 class Followed(NamedTuple):
@@ -177,6 +177,7 @@ class Followed(NamedTuple):
 
 
 LENGTHS = Followed("q", "mean_squared_pre_activation", "input_length", "q_grid", "length_map")
+LINES = ("-", "--", ":", "-.")  # of the inputs
 CORRELATIONS = Followed("c", "correlation", "input_correlation", "c_grid", "correlation_map")
 
 
@@ -194,39 +195,64 @@ def _draw_map(ax, of, what: Followed) -> None:
     ax.set(xlabel=f"{symbol} of layer $l$", ylabel=f"{symbol} of layer $l+1$", xlim=ends, ylim=ends)
 
 
-def _draw_flow(flow, off, maps, of, what: Followed) -> np.ndarray:
-    """What was measured: against depth, pairs of layers on the map, and the discrepancies, which are returned."""
-    layers, found = of.layer.values, []
+def _followed(of, what: Followed) -> Iterator[tuple[int, int, estimates.Interval, np.ndarray, np.ndarray]]:
+    """Yield place of the start and of the weight scale, what was measured at each layer, what theory says, and how far it is off."""
     values = of[what.variable].transpose(what.start, "weight_scale", "layer", "seed").values
     for j, i in np.ndindex(values.shape[:2]):
-        marks = panels.marks(i, mew=0.8)
-        interval = estimates.mean_interval(values[j, i])
-        mean, low, high, _ = interval
-        expected = of[f"theory_{what.symbol}_l"].values[j, i]
-        maps.plot(mean[:-1], mean[1:], **marks, ms=2.5)
-        flow.plot(layers, expected, color=marks["color"], ls=("-", "--", ":", "-.")[j % 4])
-        flow.errorbar(layers, mean, panels.bars(mean, low, high), **marks)
+        interval, expected = estimates.mean_interval(values[j, i]), of[f"theory_{what.symbol}_l"].values[j, i]
         z = panels.discrepancy(interval, expected)
         # Correlations of an ordered network end within rounding of 1: nothing to compare there.
-        z = np.where(np.abs(expected - 1) < 1e-5, np.nan, z) if what is CORRELATIONS else z
+        yield j, i, interval, expected, np.where(np.abs(expected - 1) < 1e-5, np.nan, z) if what is CORRELATIONS else z
+
+
+def _draw_flow(flow, off, maps, of, what: Followed) -> None:
+    """What was measured: against depth, pairs of layers on the map, and the discrepancies."""
+    layers = of.layer.values
+    for j, i, (mean, low, high, _), expected, z in _followed(of, what):
+        marks = panels.marks(i, mew=0.8, ms=2.8)
+        maps.plot(mean[:-1], mean[1:], **marks | {"ms": 2.2})
+        flow.plot(layers, expected, color=marks["color"], ls=LINES[j % 4])
+        flow.errorbar(layers, mean, panels.bars(mean, low, high), **marks)
         off.plot(layers, z, **marks)
-        found.append(z)
     for ax in (flow, off):
         ax.xaxis.get_major_locator().set_params(integer=True)
     flow.set(xlabel="layer $l$", ylabel=f"${what.symbol}_l$")
     panels.standard_errors(off)
     off.set(xlabel="layer $l$")
-    return np.concatenate(found)
 
 
-def _footer(options: Options, dataset, z: np.ndarray) -> str:
-    return (
-        f"Lines: mean-field theory, infinite width (Poole et al. 2016). Points: mean over {options.seeds} seeds (root {options.root_seed}) with its 95 % interval; "
-        f"L = {options.depth}, n = {options.width}, gaussian weights, sigma_b = {options.bias_scale:g}.\n"
-        f"q: mean squared pre-activation, inputs of mean square {words.listed(options.lengths)} (solid, dashed). "
-        f"c: cosine of the pre-activations of two inputs of mean square 1 and correlation {words.listed(options.correlations)}.\n"
-        f"Discrepancies in standard errors (grey: 95 %): {words.worst(z)}. They include the difference of order 1/n between finite and infinite networks. {words.made(dataset)}"
-    )
+def caption(options: Options, dataset: xarray.Dataset, name: str) -> Caption:
+    """Say whether lengths and correlations follow theory."""
+    of, numbers, found = dataset.sel(activation=name), [], []
+    for what, symbol in ((LENGTHS, "mean squared pre-activation"), (CORRELATIONS, "correlation")):
+        for j, i, interval, expected, z in _followed(of, what):
+            start, scale = float(of[what.start][j]), float(of.weight_scale[i])
+            which = f"{symbol} of the last layer, input {start:g}, weight scale {scale:g}"
+            numbers.append(Number(which, *(float(part[-1]) for part in interval[:3]), float(expected[-1])))
+            found.append(z)
+    limits = [f"{float(c):.2g} (weight scale {float(w):g})" for c, w in zip(of.theory_c, of.weight_scale, strict=True)]
+    return Caption(
+        f"Correlations of inputs go to {words.enumerated(limits)} in {name} networks; {words.agreement(np.concatenate(found))}.",
+        [text for of_panel in ("from a layer to the next; star: fixed point.", "against depth.", "measured less theory, in standard errors; grey: 95 %.")
+         for text in (f"Lengths {of_panel}", f"Correlations {of_panel}")],
+        f"Length q: mean squared pre-activation, inputs of mean square {words.listed(options.lengths)}. Correlation c: cosine of the pre-activations of two inputs of mean square 1 and "
+        f"correlation {words.listed(options.correlations)}. Lines: mean field, infinite width. Points: means over seeds with 95 % intervals. Colour: weight scale.",
+        [
+            f"{options.seeds} seeds (root {options.root_seed}), {options.depth} layers of {options.width} units.",
+            f"Gaussian weights, bias scale {options.bias_scale:g}.",
+        ],
+        numbers,
+        f"Mean field at infinite width. Discrepancies in standard errors: {words.worst(np.concatenate(found))}; they include the difference of order 1 / width.",
+        f"Poole et al. (2016), figures 1 and 2, with width 1000 and the same weight scales (1.3, 2.5, 4.0) and bias scale (0.3). Here the width is {options.width}.",
+    )  # fmt: skip
+
+
+def drawings(options: Options) -> dict[str, Drawing]:
+    """Return a figure for each activation."""
+    return {
+        "" if i == 0 else name: Drawing(functools.partial(draw, name=name), functools.partial(caption, name=name))
+        for i, name in enumerate(options.activations)
+    }
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ import dataclasses
 import jax
 import numpy as np
 import xarray
-from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 
 import jaxsat
-from analyses.shared import command, panels, words
+from analyses.shared import command, layouts, panels, words
+from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, checks, theory
 from jaxsat.results import estimates, plotting
 
@@ -58,7 +59,7 @@ def main(options: Options) -> None:
         rule = f"be above 0 and at most (depth - 1) / width = {longest:.3g}"
         raise ValueError(checks.refusal("--shown", "", rule, options.shown))
     command.check_numbers(options, "factor", above=0)
-    command.produce(options, NAME, measure, draw)
+    command.produce(options, NAME, measure, DRAWINGS)
 
 
 def measure(options: Options) -> xarray.Dataset:
@@ -95,31 +96,39 @@ def _law(name: str, depth: int, width: int, scale: float) -> tuple[np.ndarray, n
         return np.asarray(law.mean), np.asarray(law.std)
 
 
-def draw(options: Options, dataset: xarray.Dataset):
-    """Return the figure, from the dataset and the exact densities."""
-    names = list(dataset.activation.values)
+def draw_spread(options: Options, dataset: xarray.Dataset):
+    """Return the figure of standard deviations against depth over width, and of discrepancies from theory."""
+    std, off = _discrepancies(dataset, _norms(dataset))
+    figure, axes = layouts.panels(options, 3, below=2 if layouts.narrow(options) else 1)
+    _draw_spread(axes[0], dataset, std)
+    for ax, (what, z) in zip(axes[1:], off.items(), strict=True):
+        _draw_off(ax, dataset, z, what)
+    handles = axes[0].get_legend_handles_labels()[0]
+    handles += [
+        Line2D([], [], **panels.marks(j, color="k", mew=None), label=f"width {width}")
+        for j, width in enumerate(dataset.width.values)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if layouts.narrow(options) else 6)
+    layouts.letters(axes)
+    return figure
+
+
+def draw_densities(options: Options, dataset: xarray.Dataset):
+    """Return the figure of histograms and exact densities, a panel for each activation."""
+    norms = _norms(dataset)
+    figure, axes = layouts.panels(options, dataset.sizes["activation"], below=1)
+    for row, ax in enumerate(axes):
+        _draw_densities(ax, options, dataset.isel(activation=row), norms[row])
+        ax.set_ylabel("density (1/nat)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(options.shown))
+    layouts.letters(axes)
+    return figure
+
+
+def _norms(dataset) -> np.ndarray:
+    """Return ln of the gradient norms (activation, width, layer, seed); NaN for dead networks, which have no gradient."""
     norms = dataset.log_gradient_norms.transpose("activation", "width", "layer", "seed").values
-    norms = np.where(np.isfinite(norms), norms, np.nan)  # dead networks have no gradient
-    std, off = _discrepancies(dataset, norms)
-    with plotting.style():
-        fig = plt.figure(figsize=(plotting.PAGE, 4.6), layout="constrained")
-        top, bottom = panels.stacked(fig, [1, 1])
-        densities = list(top.subplots(1, len(names), squeeze=False).flat)
-        spread, *discrepancies = bottom.subplots(1, 3)
-        for row, ax in enumerate(densities):
-            _draw_densities(ax, options, dataset.isel(activation=row), norms[row])
-        densities[0].set_ylabel("density (1/nat)")
-        densities[0].legend(loc="upper left")
-        _draw_spread(spread, dataset, std)
-        for ax, (what, z) in zip(discrepancies, off.items(), strict=True):
-            _draw_off(ax, dataset, z, what)
-        for j, width in enumerate(dataset.width.values):
-            marks = panels.marks(j, color="k", mew=None)
-            discrepancies[0].plot([], [], **marks, label=f"n = {width}")
-        discrepancies[0].legend()
-        plotting.panel_letters([*densities, spread, *discrepancies])
-        plotting.footnote(fig, _footer(options, dataset, off))
-    return fig
+    return np.where(np.isfinite(norms), norms, np.nan)
 
 
 def _discrepancies(dataset, norms) -> tuple[estimates.Interval, dict[str, np.ndarray]]:
@@ -199,8 +208,7 @@ def _draw_spread(ax, dataset, std) -> None:
             ax.errorbar(_passed(dataset)[chosen] / width, mid, panels.bars(mid, low, high), **marks, elinewidth=0.7)
             label = f"{name}" if j == 0 else None
             ax.plot(_passed(dataset)[:-1] / width, law[i, j, :-1], color=panels.color(i), lw=0.8, label=label)
-    ax.set(xscale="log", yscale="log", xlabel=r"layers passed / width, $\ell/n$", ylabel=r"std of $\ln\|\partial E/\partial h\|$ (nats)")  # fmt: skip
-    ax.legend()
+    ax.set(xscale="log", yscale="log", xlabel=r"passed / width, $\ell/n$", ylabel=r"std of $\ln\|\partial E/\partial h\|$ (nats)")  # fmt: skip
 
 
 def _draw_off(ax, dataset, z, what: str) -> None:
@@ -210,19 +218,87 @@ def _draw_off(ax, dataset, z, what: str) -> None:
         marks = panels.marks(j, color=panels.color(i), ms=3)
         ax.plot(_passed(dataset)[chosen] / dataset.width.values[j], z[i, j, chosen], **marks)
     panels.standard_errors(ax)
-    ax.set(xscale="log", xlabel=r"layers passed / width, $\ell/n$", ylabel=f"{what}: measured - theory (s.e.)")
+    ax.set(xscale="log", xlabel=r"passed / width, $\ell/n$", ylabel="measured - theory (s.e.)", title=what)
 
 
-def _footer(options: Options, dataset, off: dict[str, np.ndarray]) -> str:
-    names, scales = dataset.activation.values, dataset.weight_scale.values
-    told = ", ".join(f"{name} {float(scale):.3f}" for name, scale in zip(names, scales, strict=True))
-    middle = options.widths[len(options.widths) // 2]
-    return (
-        f"a-{chr(96 + len(names))}: width {middle}. Points: histograms with 95 % intervals. Solid: the exact law (relu, identity), or the log-normal law to first order in 1/n\n"
-        f"(others; errors of order L/n^2 remain). Dashed: the normal law with the exact mean and standard deviation. {options.seeds} seeds (root {options.root_seed}), L = {options.depth}, gaussian\n"
-        f"weights, no biases, gaussian input of unit mean square, unit gaussian cotangent. sigma_w: {told}. Layers of a network are not independent.\n"
-        f"Discrepancies in standard errors (grey: 95 %): mean {words.worst(off['mean'])}; std {words.worst(off['std'])}. {words.made(dataset)}"
-    )
+PAPER = "Hanin (2018) and Hanin & Nica (2018) prove that ln of the gradient norm of relu networks is nearly normal with a variance proportional to depth over width; their figures show other widths. The law for other activations is ours."
+
+
+def _setting(options: Options, dataset) -> list[str]:
+    scales = [
+        f"{name} {float(s):.3f}" for name, s in zip(dataset.activation.values, dataset.weight_scale.values, strict=True)
+    ]
+    return [
+        f"{options.seeds} seeds (root {options.root_seed}), {options.depth} layers, gaussian weights.",
+        f"Weight scale {', '.join(scales)}; no biases, gaussian input of unit mean square, unit gaussian cotangent.",
+        "Layers of a network are not independent.",
+    ]  # fmt: skip
+
+
+def of_spread(options: Options, dataset: xarray.Dataset) -> Caption:
+    """Say how the spread grows, and whether the law holds."""
+    std, off = _discrepancies(dataset, _norms(dataset))
+    law, numbers = dataset.theory_std.transpose("activation", "width", "layer").values, []
+    for i, name in enumerate(dataset.activation.values):
+        for j, width in enumerate(dataset.width.values):
+            for at in _places(dataset):
+                which = f"std of ln ||dE/dh||, {name}, width {width}, {_passed(dataset)[at]} layers passed"
+                numbers.append(Number(which, *(float(p[i, j, at]) for p in std[:3]), float(law[i, j, at])))
+    width, passed = int(dataset.width.values[0]), int(_passed(dataset)[0])
+    told = [f"{float(std.estimate[i, 0, 0]):.2g} ({name})" for i, name in enumerate(dataset.activation.values)]
+    z = off["std"][..., _places(dataset)]
+    return Caption(
+        f"After {passed} layers of width {width} gradients differ from network to network by {words.enumerated(told)} nats; {words.agreement(z)}.",
+        [
+            "Standard deviation over networks of ln of the gradient norm against the layers passed, in units of the width.",
+            "Mean, measured less theory, in standard errors; grey: 95 %.",
+            "Standard deviation, measured less theory, in standard errors.",
+        ],
+        "Points: measured, with 95 % intervals in a; marker: width; colour: activation. Lines: theory.",
+        _setting(options, dataset),
+        numbers,
+        f"{THEORY} Discrepancies in standard errors: mean {words.worst(off['mean'])}; std {words.worst(off['std'])}.",
+        PAPER,
+    )  # fmt: skip
+
+
+THEORY = "Exact for relu and identity without biases (Hanin 2018): sums over layers of independent terms. For others the log-normal law to first order in 1 / width; errors of order L / n^2 remain."
+
+
+def of_densities(options: Options, dataset: xarray.Dataset) -> Caption:
+    """Say how far the law is from a normal one."""
+    norms, middle, numbers = _norms(dataset), options.widths[len(options.widths) // 2], []
+    told = []
+    for i, name in enumerate(dataset.activation.values):
+        for share in options.shown:
+            values = norms[i, options.widths.index(middle), _place(dataset, share * middle)]
+            values = values[np.isfinite(values)]
+            skewness = float(np.mean(((values - values.mean()) / values.std()) ** 3))
+            error = float(np.sqrt(6 / values.size)) * estimates.NORMAL
+            numbers.append(
+                Number(
+                    f"skewness of ln ||dE/dh||, {name}, {share:g} widths passed",
+                    skewness,
+                    skewness - error,
+                    skewness + error,
+                    0.0,
+                )
+            )
+        told.append(f"{numbers[-1].estimate:.2f} ({name})")
+    normal = all(number.low <= 0 <= number.high for number in numbers)
+    return Caption(
+        f"ln of the gradient norm is {'normal as far as can be seen' if normal else 'nearly normal'}: its skewness after {options.shown[-1]:g} layers per unit of width is {words.enumerated(told)}.",
+        [f"{name}." for name in dataset.activation.values],
+        f"Histograms at width {middle} after different numbers of layers, in units of the width, with 95 % intervals. Solid: the exact law (relu, identity), or the log-normal law. "
+        "Dashed: the normal law with the exact mean and standard deviation.",
+        _setting(options, dataset),
+        numbers,
+        f"{THEORY} The column theory has the skewness of a normal law; its interval is that for normal values.",
+        PAPER,
+    )  # fmt: skip
+
+
+DRAWINGS = {"": Drawing(draw_spread, of_spread), "densities": Drawing(draw_densities, of_densities)}
 
 
 if __name__ == "__main__":

@@ -10,17 +10,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
 import xarray
-from matplotlib import pyplot as plt
 from tqdm import tqdm
 
 import jaxsat
-from analyses.shared import command, factored, panels, words
+from analyses.shared import command, factored, layouts, words
+from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import addresses, checks
 from jaxsat.measures import Measure, Variable
 from jaxsat.results import estimates, plotting
@@ -67,7 +68,7 @@ def main(options: Options) -> None:
         checks.one_of("--activations", "", name, CRITICAL)
     if 1.0 not in options.factors:
         raise ValueError(checks.refusal("--factors", "", "have 1 among them, the critical scale", options.factors))
-    command.produce(options, NAME, measure, draw)
+    command.produce(options, NAME, measure, DRAWINGS)
 
 
 def measure(options: Options) -> xarray.Dataset:
@@ -157,25 +158,32 @@ def exact_log_singular_values(weights: np.ndarray, log_slopes: np.ndarray) -> np
     return np.array(found)
 
 
-def draw(options: Options, dataset: xarray.Dataset):
-    """Return the figure, from the dataset alone."""
-    with plotting.style():
-        fig = plt.figure(figsize=(plotting.PAGE, 8.2), layout="constrained")
-        upper, lower = panels.stacked(fig, [1.35, 1])
-        ridges = upper.subplots(2, len(options.activations), squeeze=False, sharey=True)
-        for row, ensemble in zip(ridges, ENSEMBLES, strict=True):
-            for i, (ax, name) in enumerate(zip(row, options.activations, strict=True)):
-                shown = dataset.log_singular_values.sel(activation=name, ensemble=ensemble, factor=1.0)
-                _draw_ridges(ax, shown, plotting.COLORS[i])
-                ax.set_title(name if ensemble == "gaussian" else "")
-            row[0].set_ylabel(f"{ensemble} weights\ndepth $l$ (layers)")
-        upper.supxlabel(r"$\ln s$ of $\partial x_l/\partial x_0$, at the critical scale", fontsize=7.5)
-        spread, truth = lower.subplots(1, 2)
-        _draw_spread(spread, options, dataset)
-        _draw_truth(truth, options, dataset)
-        plotting.panel_letters([ridges[0, 0], ridges[1, 0], spread, truth])
-        plotting.footnote(fig, _footer(options, dataset))
-    return fig
+def draw_ridges(options: Options, dataset: xarray.Dataset, ensemble: str):
+    """Return the figure of the densities of ln s of one ensemble, a panel for each activation."""
+    figure, axes = layouts.panels(options, len(options.activations), tall=1.25)
+    for i, (ax, name) in enumerate(zip(axes, options.activations, strict=True)):
+        shown = dataset.log_singular_values.sel(activation=name, ensemble=ensemble, factor=1.0)
+        _draw_ridges(ax, shown, plotting.COLORS[i])
+        ax.set(title=name, xlabel=r"$\ln s$", ylabel="depth $l$ (layers)")
+    layouts.letters(axes)
+    return figure
+
+
+def draw_spread(options: Options, dataset: xarray.Dataset):
+    """Return the figure of the condition number against depth."""
+    figure, (ax,) = layouts.panels(options, 1)
+    _draw_spread(ax, options, dataset)
+    return figure
+
+
+def draw_truth(options: Options, dataset: xarray.Dataset):
+    """Return the figure of singular values in three ways beside 900 digits."""
+    figure, (ax,) = layouts.panels(options, 1, tall=1.1, below=3)
+    _draw_truth(ax, options, dataset)
+    figure.legend(
+        *ax.get_legend_handles_labels(), loc="outside lower center", ncols=2 if layouts.narrow(options) else 3
+    )
+    return figure
 
 
 def _draw_ridges(ax, shown, color) -> None:
@@ -196,8 +204,7 @@ def _draw_ridges(ax, shown, color) -> None:
 
 def _draw_spread(ax, options: Options, dataset) -> None:
     """log10 of the largest over the smallest nonzero singular value against depth."""
-    values = dataset.log_singular_values
-    condition = (values.isel(index=0) - values.where(np.isfinite(values)).min("index")) / np.log(10)
+    condition = _condition(dataset)
     for i, name in enumerate(options.activations):
         for ensemble, line in (("gaussian", "-"), ("orthogonal", "--")):
             for factor in options.factors:
@@ -213,7 +220,7 @@ def _draw_spread(ax, options: Options, dataset) -> None:
     ax.plot([], [], "k--", label="orthogonal")
     for bits, label in ((23, "1/eps, float32"), (52, "1/eps, float64")):
         ax.axhline(bits * np.log10(2), color="0.5", lw=0.7, ls=":")
-        ax.text(1.1, bits * np.log10(2), label, fontsize=5.5, color="0.4", va="bottom")
+        ax.text(1.1, bits * np.log10(2), label, fontsize="small", color="0.4", va="bottom")
     ax.set(xscale="log", yscale="log", xlabel="depth $l$ (layers)", ylabel=r"$\log_{10}(s_1/\,$smallest nonzero $s)$")
     ax.set_ylim(0.3, None)
     ax.legend(ncols=2)
@@ -226,8 +233,8 @@ def _draw_truth(ax, options: Options, dataset) -> None:
     index = np.unique(np.linspace(0.5, options.truth_width - 0.5, 7).astype(int))  # seven, evenly
     every = slice(None, None, max(1, len(steps) // 20))
     single, double = (true[:, 0] + np.log(np.finfo(dtype).eps) for dtype in (np.float32, np.float64))
-    plotting.noise_region(ax, steps, double, single, "below eps $s_1$: noise in float32", "....")
-    plotting.noise_region(ax, steps, true.min() - 60, double, "noise in float64 too", "////")
+    plotting.noise_region(ax, steps, double, single, "noise in float32", "....")
+    plotting.noise_region(ax, steps, true.min() - 60, double, "noise in float64, too", "////")
     for way, style in (("svd(J), float32", ":"), ("svd(J), float64", "--")):
         color = plotting.COLORS[way.endswith("64")]
         ax.plot(steps, ways.sel(way=way).values[:, index], style, color=color, lw=0.9)
@@ -240,21 +247,103 @@ def _draw_truth(ax, options: Options, dataset) -> None:
     error = 10.0 ** np.ceil(np.log10(worst))
     ax.plot([], [], "o", label=f"log domain (error < {error:.0e})", **marks)
     ax.set(xlabel="depth $l$ (layers)", ylabel=r"$\ln s$", ylim=(true.min() - 30, true.max() + 3))
-    ax.set_title(f"one tanh network, width {options.truth_width}")
-    ax.legend(loc="lower left")
 
 
-def _footer(options: Options, dataset) -> str:
-    crossing = " (where the growth of networks of L = 100 and n = 128 crosses zero)"
-    scales = [f"{n} {CRITICAL[n]:g}{crossing if n == 'sigmoid' else ''}" for n in options.activations]
-    return (
-        f"{options.seeds} seeds (root {options.root_seed}), n = {options.width}, no biases, gaussian input of unit mean square.\n"
-        f"Critical scales: {', '.join(scales)}.\n"
-        "a, b: density pooled over seeds. Each ridge is scaled to its peak; darker: 95 % band. Zero singular values (relu, hard_tanh) are left out. "
-        "c: median and,\nat the critical scale (thick), 5-95 % of seeds. Thin: "
-        f"{words.listed([f for f in options.factors if f != 1.0])} times that scale. "
-        f"d: seven of the singular values, from the largest to the smallest. {words.made(dataset)}"
-    )
+PAPER = "Saxe et al. (2013), figure 6 and section on dynamical isometry, and Pennington et al. (2017) show such spectra at a few depths. Every depth, and the comparison with 900 digits, are ours."
+THEORY = "Not compared here; `analyses.spectra_against_free_probability` does, and `analyses.lyapunov_exponents` for the growth per layer."
+
+
+def _setting(options: Options) -> list[str]:
+    scales = [f"{name} {CRITICAL[name]:g}" for name in options.activations]
+    return [
+        f"{options.seeds} seeds (root {options.root_seed}), {options.width} units per layer.",
+        f"No biases, gaussian input of unit mean square; critical weight scales {', '.join(scales)}.",
+        "The scale of sigmoid is where the growth of networks of 100 layers of 128 units crosses 0.",
+    ]
+
+
+def _condition(dataset) -> xarray.DataArray:
+    """Return log10 of the largest over the smallest nonzero singular value."""
+    values = dataset.log_singular_values
+    return (values.isel(index=0) - values.where(np.isfinite(values)).min("index")) / np.log(10)
+
+
+def _condition_numbers(options: Options, dataset, factors: Sequence[float]) -> list[Number]:
+    last = _condition(dataset).isel(depth=-1)
+    found: list[Number] = []
+    for name, ensemble, factor in itertools.product(options.activations, ENSEMBLES, factors):
+        values = last.sel(activation=name, ensemble=ensemble, factor=factor).values
+        interval = estimates.mean_interval(np.where(np.isfinite(values), values, np.nan))
+        which = f"{name}, {ensemble}, {factor:g} times the critical scale, {options.depth} layers"
+        found.append(Number(f"log10 of largest over smallest nonzero s, {which}", *map(float, interval[:3])))
+    return found
+
+
+def of_ridges(options: Options, dataset: xarray.Dataset, ensemble: str) -> Caption:
+    """Say how far singular values of one ensemble spread at the critical scale."""
+    numbers = [n for n in _condition_numbers(options, dataset, [1.0]) if f", {ensemble}," in n.what]
+    told = [
+        f"{words.factor(n.estimate * np.log(10))} ({name})"
+        for n, name in zip(numbers, options.activations, strict=True)
+    ]
+    return Caption(
+        f"With {ensemble} weights at the critical scale, {options.depth} layers spread the singular values by a factor {words.enumerated(told)}.",
+        [f"{name}." for name in options.activations],
+        "Density of ln of the singular values of dx_l/dx_0 at different depths, pooled over seeds. Each ridge is scaled to its peak; darker: 95 % band. Zero singular values (relu, hard_tanh) are left out.",
+        _setting(options),
+        numbers,
+        THEORY,
+        PAPER,
+    )  # fmt: skip
+
+
+def of_spread(options: Options, dataset: xarray.Dataset) -> Caption:
+    """Say at which depth float32 no longer holds the spectrum."""
+    depths, told = dataset.depth.values, []
+    limit = 23 * np.log10(2)
+    for name in options.activations:
+        middle = _condition(dataset).sel(activation=name, ensemble="gaussian", factor=1.0).median("seed").values
+        (beyond,) = np.nonzero(middle > limit)
+        told.append(
+            f"{depths[beyond[0]]} layers ({name})" if beyond.size else f"more than {depths[-1]} layers ({name})"
+        )
+    return Caption(
+        f"Singular values spread beyond what float32 can hold (1/eps) after {words.enumerated(told)}, gaussian weights at the critical scale.",
+        ["log10 of the largest over the smallest nonzero singular value against depth."],
+        f"Medians; band: 5 to 95 % of seeds at the critical scale (thick). Thin: {words.listed([f for f in options.factors if f != 1.0])} times that scale. Solid: gaussian, dashed: orthogonal weights. Grey dots: 1/eps of float32 and float64.",
+        _setting(options),
+        _condition_numbers(options, dataset, options.factors),
+        THEORY,
+        PAPER,
+    )  # fmt: skip
+
+
+def of_truth(options: Options, dataset: xarray.Dataset) -> Caption:
+    """Say how far each way is from the truth."""
+    ways = dataset.log_singular_values_by_method
+    true = ways.sel(way="900 digits")
+    errors = {str(way): float(np.abs(ways.sel(way=way) - true).max()) for way in ways.way.values if way != "900 digits"}
+    numbers = [Number(f"largest error in ln s, {way}", error, expected=0.0) for way, error in errors.items()]
+    plain, ours = errors["svd(J), float64"], errors["log domain, float64"]
+    return Caption(
+        f"After {options.truth_depth} layers the smallest singular values by svd are off by {plain:.0f} nats in float64; in the log domain by {ours:.0e}.",
+        [f"Seven singular values of a tanh network of width {options.truth_width}, from the largest to the smallest, against depth."],
+        "Black: 900 digits. Circles: log domain. Dashed, dotted: svd of the Jacobian multiplied out. Hatched: below eps times the largest singular value, where svd has rounding noise only.",
+        [f"A tanh network of width {options.truth_width}, weight scale 1 (root {options.root_seed})."],
+        numbers,
+        "The truth is arithmetic of 900 digits (mpmath).",
+        PAPER,
+    )  # fmt: skip
+
+
+DRAWINGS = {
+    "": Drawing(functools.partial(draw_ridges, ensemble="gaussian"), functools.partial(of_ridges, ensemble="gaussian")),
+    "orthogonal": Drawing(
+        functools.partial(draw_ridges, ensemble="orthogonal"), functools.partial(of_ridges, ensemble="orthogonal")
+    ),
+    "spread": Drawing(draw_spread, of_spread),
+    "accuracy": Drawing(draw_truth, of_truth),
+}
 
 
 if __name__ == "__main__":

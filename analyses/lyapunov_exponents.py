@@ -13,10 +13,11 @@ import dataclasses
 import jax
 import numpy as np
 import xarray
-from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 
 import jaxsat
-from analyses.shared import command, factored, panels, words
+from analyses.shared import command, factored, layouts, panels, words
+from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, theory
 from jaxsat.measures import Measure, Variable
 from jaxsat.networks import gaussian_input
@@ -51,7 +52,7 @@ def main(options: Options) -> None:
         options = dataclasses.replace(options, **QUICK)
     command.check_output(options, NAME)
     command.check_named(options.activations)
-    command.produce(options, NAME, measure, draw)
+    command.produce(options, NAME, measure, {"": Drawing(draw, caption)})
 
 
 def measure(options: Options) -> xarray.Dataset:
@@ -82,42 +83,32 @@ def measure(options: Options) -> xarray.Dataset:
 
 
 def draw(options: Options, dataset: xarray.Dataset):
-    """Return the figure, from the dataset alone."""
-    names, scales, unmeasured = options.activations, dataset.weight_scale.values, []
-    with plotting.style():
-        rows = -(-len(names) // 2)
-        fig, axes = plt.subplots(
-            rows, 2, figsize=(plotting.PAGE, 2.3 * rows), sharex=True, layout="constrained", squeeze=False
-        )
-        colors = plotting.scale_colors(scales)
-        for ax, name in zip(axes.flat, names, strict=False):
-            missing = _draw_exponents(ax, dataset.sel(activation=name), colors)
-            unmeasured += [f"{name} at {scale:g}" for scale in missing]
-            ax.set_title(name)
-        for ax in axes.flat[len(names) :]:
-            ax.set_axis_off()
-        first = axes.flat[0]
-        first.plot([], [], "ko", mfc="none", ms=3, label=r"$\ln s_i / L$")
-        first.plot([], [], "k:", label="by QR")
-        first.plot([], [], "k-", lw=0.7, label="exact law, linear")
-        first.legend(loc="lower left")
-        fig.supxlabel("index $i$ of the direction", fontsize=7.5)
-        fig.supylabel(r"Lyapunov exponent $\lambda_i$, nats per layer", fontsize=7.5)
-        bar = fig.colorbar(colors, ax=axes, label=r"weight scale $\sigma_w$", aspect=40, pad=0.01)
-        bar.set_ticks(scales, labels=[f"{s:g}" for s in scales])
-        bar.minorticks_off()
-        plotting.panel_letters(list(axes.flat[: len(names)]))
-        plotting.footnote(fig, _footer(options, dataset, unmeasured))
-    return fig
+    """Return the figure, a panel for each activation."""
+    names, scales = options.activations, dataset.weight_scale.values
+    figure, axes = layouts.panels(options, len(names), below=1)
+    colors = plotting.scale_colors(scales)
+    for ax, name in zip(axes, names, strict=True):
+        _draw_exponents(ax, dataset.sel(activation=name), colors)
+        ax.set(title=name, xlabel="index $i$", ylabel=r"exponent $\lambda_i$")
+    handles = [
+        Line2D([], [], color="k", marker="o", mfc="none", ms=3, ls="none", label=r"$\ln s_i / L$"),
+        Line2D([], [], color="k", ls=":", label="by QR"),
+        Line2D([], [], color="k", lw=0.7, label="exact law, linear"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    bar = figure.colorbar(colors, ax=axes, label=r"weight scale $\sigma_w$", aspect=40, pad=0.01)
+    bar.set_ticks(scales, labels=[f"{s:g}" for s in scales])
+    bar.minorticks_off()
+    layouts.letters(axes)
+    return figure
 
 
-def _draw_exponents(ax, of, colors) -> list[float]:
-    """Exponents of one activation at every weight scale; return the scales at which no exponent is finite."""
-    index, unmeasured = of["index"].values, []
+def _draw_exponents(ax, of, colors) -> None:
+    """Exponents of one activation at every weight scale at which there are finite ones."""
+    index = of["index"].values
     for scale in of.weight_scale.values:
         found, color = of.sel(weight_scale=scale), colors.to_rgba(scale)
         if not np.isfinite(found.exponents).any():
-            unmeasured.append(float(scale))
             continue
         mean, low, high, _ = estimates.mean_interval(_finite(found.exponents), axis=0)
         marks = {"color": color, "mfc": "none", "mew": 0.7, "ms": 3, "elinewidth": 0.8}
@@ -127,7 +118,6 @@ def _draw_exponents(ax, of, colors) -> list[float]:
         if str(of.activation.values) == "identity":
             ax.plot(index, found.law, "k-", lw=0.7)
     ax.axhline(0, color="0.5", lw=0.6)
-    return unmeasured
 
 
 def _finite(values) -> np.ndarray:
@@ -135,14 +125,43 @@ def _finite(values) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def _footer(options: Options, dataset, unmeasured: list[str]) -> str:
-    missing = f"\nNothing is drawn where no exponent is finite: {', '.join(unmeasured)}. " if unmeasured else ""
-    return (
-        f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, no biases, "
-        "gaussian input. Circles: mean over seeds with its 95 % interval. They differ from the limit by O(1/L).\n"
-        "A direction that some networks lose altogether (relu) is averaged over the networks that keep it. "
-        f"{missing}{words.made(dataset)}"
-    )
+def caption(options: Options, dataset: xarray.Dataset) -> Caption:
+    """Say how far the directions spread, and whether the exact law of linear networks holds."""
+    numbers, off, spreads, missing = [], [], [], []
+    for name in options.activations:
+        for scale in dataset.weight_scale.values:
+            of = dataset.sel(activation=name, weight_scale=scale)
+            if not np.isfinite(of.exponents).any():
+                missing.append(f"{name} at {scale:g}")
+                continue
+            found = estimates.mean_interval(_finite(of.exponents), axis=0)
+            linear = name == "identity"
+            law = of.law.values if linear else np.full(of.sizes["index"], np.nan)
+            off.append(panels.discrepancy(found, law))
+            for i, index in enumerate(dataset["index"].values):
+                ends = (float(part[i]) for part in found[:3])
+                numbers.append(Number(f"exponent {index}, {name}, weight scale {scale:g}", *ends, float(law[i])))
+        of = dataset.sel(activation=name).sel(weight_scale=1.0, method="nearest")
+        mean = estimates.mean_interval(_finite(of.exponents), axis=0).estimate
+        spreads.append(f"{float(mean[0] - np.nanmin(mean)):.2g} ({name})")
+    z = np.concatenate(off)
+    law = f"; for the exact law of linear networks {words.agreement(z)}" if np.isfinite(z).any() else ""
+    shown = float(dataset.weight_scale.sel(weight_scale=1.0, method="nearest"))
+    return Caption(
+        f"Directions grow apart by {words.enumerated(spreads)} nats per layer at weight scale {shown:g}{law}.",
+        [f"{name}." for name in options.activations],
+        "Lyapunov exponent against the index of the direction. Circles: ln s_i / L, mean over seeds with its 95 % interval. Dots: by QR. Line: exact law of linear gaussian networks. Colour: weight scale.",
+        [
+            f"{options.seeds} seeds (root {options.root_seed}), {options.depth} layers of {options.width} units.",
+            "Gaussian weights and input, no biases.",
+            *([f"Nothing is drawn where no exponent is finite: {', '.join(missing)}."] if missing else []),
+            "A direction that some networks lose altogether (relu) is averaged over the networks that keep it.",
+        ],
+        numbers,
+        "Newman (1986): lambda_i = (ln 2 + psi((n - i + 1) / 2) - ln n) / 2 + ln sigma_w, exact for linear gaussian networks of any width as the depth grows. "
+        f"At finite depth exponents differ from the limit by O(1/L). Discrepancies in standard errors: {words.worst(z)}.",
+        "No figure of a paper is regenerated.",
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

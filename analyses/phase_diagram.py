@@ -11,13 +11,13 @@ import dataclasses
 
 import numpy as np
 import xarray
-from matplotlib import pyplot as plt
 from matplotlib.colors import TwoSlopeNorm
 
 import jaxsat
-from analyses.shared import command, panels, theories, words
+from analyses.shared import command, layouts, panels, theories, words
+from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import checks, theory
-from jaxsat.results import estimates, plotting
+from jaxsat.results import estimates
 
 NAME = "phase_diagram"
 MARGIN = 0.2  # share of the layers left out at either end where growth is measured
@@ -74,7 +74,7 @@ def main(options: Options) -> None:
         if not low < high:
             rule = "be the smaller number, then the larger"
             raise ValueError(checks.refusal(command.flag(name), "", rule, (low, high)))
-    command.produce(options, NAME, measure, draw)
+    command.produce(options, NAME, measure, DRAWINGS)
 
 
 def measure(options: Options) -> xarray.Dataset:
@@ -132,38 +132,56 @@ def _theory(options: Options, name: str, biases, scales, fine_b, fine_w) -> dict
     }  # fmt: skip
 
 
-def draw(options: Options, dataset: xarray.Dataset):
-    """Return the figure, from the dataset alone."""
-    names = options.activations
+def draw_planes(options: Options, dataset: xarray.Dataset):
+    """Return the figure of the planes of weight and bias scale, a panel for each activation."""
     logs = np.log(dataset.chi) / 2
-    low, high = float(logs.min()), float(logs.max())
-    norm = TwoSlopeNorm(0.0, min(-0.05, low), max(0.05, high))
-    discrepancy = panels.discrepancy(estimates.mean_interval(dataset.growth.values), dataset.expected_growth.values)
-    with plotting.style():
-        fig, axes = plt.subplots(
-            len(names), 4, figsize=(plotting.PAGE, 2.0 * len(names) + 0.2), layout="constrained", squeeze=False,
-            width_ratios=[1.25, 1, 1, 0.9],
-        )  # fmt: skip
-        for row, name in enumerate(names):
-            of, (plane, depth, growth, off) = dataset.sel(activation=name), axes[row]
-            mesh = _draw_plane(plane, of, norm)
-            plane.set_title(name)
-            bar = fig.colorbar(mesh, ax=plane, pad=0.02, aspect=25)
-            bar.set_label("growth of gradient (nats/layer back)", fontsize=6)
-            _draw_depth_scales(depth, of)
-            _draw_growth(growth, of)
-            for i in range(of.sizes["bias_scale"]):
-                off.plot(of.weight_scale, discrepancy[row, i], **panels.marks(i, mew=0.8))
-            panels.standard_errors(off)
-            off.set(xlabel=r"weight scale $\sigma_w$")
-        axes[0, 0].legend(loc="upper left", fontsize=5.5, frameon=True, framealpha=0.8, edgecolor="none")
-        axes[0, 1].plot([], [], "k-", label=r"$\xi_c$")
-        axes[0, 1].plot([], [], "k:", label=r"$\xi_q$")
-        axes[0, 1].legend()
-        axes[0, 2].legend()
-        plotting.panel_letters(list(axes.flat))
-        plotting.footnote(fig, _footer(options, dataset, discrepancy))
-    return fig
+    norm = TwoSlopeNorm(0.0, min(-0.05, float(logs.min())), max(0.05, float(logs.max())))
+    figure, axes = layouts.panels(options, len(options.activations), below=1)
+    mesh = None
+    for ax, name in zip(axes, options.activations, strict=True):
+        mesh = _draw_plane(ax, dataset.sel(activation=name), norm)
+        ax.set_title(name)
+    assert mesh is not None
+    figure.colorbar(mesh, ax=axes, pad=0.02, aspect=25, label="growth, nats per layer back")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    layouts.letters(axes)
+    return figure
+
+
+def draw_depth_scales(options: Options, dataset: xarray.Dataset):
+    """Return the figure of the depth scales of theory, a panel for each activation."""
+    figure, axes = layouts.panels(options, len(options.activations))
+    for ax, name in zip(axes, options.activations, strict=True):
+        _draw_depth_scales(ax, dataset.sel(activation=name))
+        ax.set_title(name)
+    for i, bias in enumerate(dataset.bias_scale.values):
+        axes[0].plot([], [], color=panels.color(i), label=rf"$\sigma_b$ = {bias:.2g}")
+    axes[0].plot([], [], "k-", label=r"$\xi_c$")
+    axes[0].plot([], [], "k:", label=r"$\xi_q$")
+    axes[0].legend(loc="upper right", ncols=2)
+    layouts.letters(axes)
+    return figure
+
+
+def draw_growth(options: Options, dataset: xarray.Dataset):
+    """Return the figure of the growth measured, and its discrepancy from theory, for each activation."""
+    off = _discrepancy(dataset)
+    figure, axes = layouts.panels(options, 2 * len(options.activations), most=2)
+    for row, name in enumerate(options.activations):
+        of, (growth, z) = dataset.sel(activation=name), axes[2 * row : 2 * row + 2]
+        _draw_growth(growth, of)
+        for i in range(of.sizes["bias_scale"]):
+            z.plot(of.weight_scale, off[row, i], **panels.marks(i, mew=0.8))
+        panels.standard_errors(z)
+        z.set(xlabel=r"weight scale $\sigma_w$", title=name)
+        growth.set_title(name)
+    axes[0].legend(loc="lower right")
+    layouts.letters(axes)
+    return figure
+
+
+def _discrepancy(dataset: xarray.Dataset) -> np.ndarray:
+    return panels.discrepancy(estimates.mean_interval(dataset.growth.values), dataset.expected_growth.values)
 
 
 def _draw_plane(ax, of, norm):
@@ -205,16 +223,98 @@ def _draw_growth(ax, of) -> None:
         ax.errorbar(of.weight_scale, mean, panels.bars(mean, low, high), **panels.marks(i, mew=0.8), label=label)
         ax.plot(of.fine_weight_scale, np.log(of.chi.values[_nearest(of, bias)]) / 2, color=panels.color(i), lw=0.9)
     ax.axhline(0, color="0.5", lw=0.6)
-    ax.set(xlabel=r"weight scale $\sigma_w$", ylabel="growth (nats/layer back)")
+    ax.set(xlabel=r"weight scale $\sigma_w$", ylabel="growth, nats per layer back")
 
 
-def _footer(options: Options, dataset, discrepancy: np.ndarray) -> str:
-    return (
-        rf"Colour and lines: mean-field theory, growth = ln($\chi$)/2 with $\chi = \sigma_w^2$ E[$\varphi'(\sqrt{{q^*}}z)^2$], infinite width. Points: means over "
-        f"{options.seeds} seeds (root {options.root_seed}) with 95 % intervals,\nL = {options.depth}, n = {options.width}, gaussian weights, gaussian input of unit mean square, "
-        "unit gaussian cotangent, least squares over the middle 60 % of layers.\nd: discrepancies from theory to first order in 1/n, in standard errors (grey: 95 %): "
-        f"{words.worst(discrepancy)}. {words.made(dataset)}"
-    )
+THEORY = (
+    "Mean-field theory at infinite width: growth = ln(chi) / 2 with chi = sigma_w^2 E[phi'(sqrt(q) z)^2], z normal, q the stationary length. The edge of chaos is "
+    "chi = 1. The discrepancies, and the column theory, are from theory to first order in 1 / width, over the same layers."
+)
+PAPER = "Poole et al. (2016), figure 1, and Schoenholz et al. (2017), figures 1 and 2, have such planes for tanh. The points measured at finite width are ours."
+
+
+def _setting(options: Options) -> list[str]:
+    return [
+        f"{options.seeds} seeds (root {options.root_seed}), {options.depth} layers of {options.width} units.",
+        "Gaussian weights and input of unit mean square; growth by least squares over the middle 60 % of the layers.",
+    ]
+
+
+def of_planes(options: Options, dataset: xarray.Dataset) -> Caption:
+    """Say where the edge of chaos lies."""
+    ends, numbers = dataset.fine_bias_scale.values[[0, -1]], []
+    for name in options.activations:
+        edges = dataset.edge.sel(activation=name).values[[0, -1]]
+        numbers += [
+            Number(f"critical weight scale, {name}, bias scale {b:g}", float(edge))
+            for b, edge in zip(ends, edges, strict=True)
+        ]
+    told = [
+        f"{numbers[2 * i].estimate:.3g} to {numbers[2 * i + 1].estimate:.3g} ({n})"
+        for i, n in enumerate(options.activations)
+    ]
+    return Caption(
+        f"Gradients vanish left of the edge of chaos and explode right of it: weight scale {words.enumerated(told)} at bias scale {ends[0]:g} to {ends[1]:g}.",
+        [f"{name}." for name in options.activations],
+        "Growth of the gradient per layer back in theory (colour), the edge of chaos (line), and the growth measured in networks (points, in the same colours).",
+        _setting(options),
+        numbers,
+        THEORY,
+        PAPER,
+    )  # fmt: skip
+
+
+def of_depth_scales(options: Options, dataset: xarray.Dataset) -> Caption:
+    """Say how far information passes at the edge, and away from it."""
+    numbers = [
+        Number(f"depth scale of correlations (layers), {name}, bias scale {bias:.2g}, weight scale {w:.3g}", float(xi))
+        for name in options.activations
+        for bias in dataset.bias_scale.values
+        for w, xi in zip(dataset.weight_scale.values, np.interp(dataset.weight_scale, dataset.fine_weight_scale, dataset.xi_c.sel(activation=name, bias_scale=bias)), strict=True)
+    ]  # fmt: skip
+    name = options.activations[0]
+    of = dataset.xi_c.sel(activation=name).isel(bias_scale=min(1, dataset.sizes["bias_scale"] - 1))
+    xi = np.where(np.isfinite(of), of, np.nan)
+    best, w = int(np.nanargmax(xi)), dataset.fine_weight_scale.values
+    return Caption(
+        f"Inputs are told apart deepest at the edge of chaos: {name}, bias scale {float(of.bias_scale):.2g}, has depth scale {xi[0]:.2g} layers at weight scale {w[0]:g}, its peak at {w[best]:.3g}, and {xi[-1]:.2g} layers at {w[-1]:g}.",
+        [f"{name}." for name in options.activations],
+        "Depth scales of correlations (solid) and of lengths (dots) in theory against the weight scale. Colour: bias scale, "
+        + ", ".join(f"{bias:.2g}" for bias in dataset.bias_scale.values) + ".",
+        ["Theory only: mean field, infinite width."],
+        numbers,
+        THEORY,
+        PAPER,
+    )  # fmt: skip
+
+
+def of_growth(options: Options, dataset: xarray.Dataset) -> Caption:
+    """Say whether theory holds for networks of finite width."""
+    off, numbers = _discrepancy(dataset), []
+    for name in options.activations:
+        of = dataset.sel(activation=name)
+        found = estimates.mean_interval(of.growth.values)
+        for i, j in np.ndindex(found.estimate.shape):
+            which = f"{name}, bias scale {float(of.bias_scale[i]):.2g}, weight scale {float(of.weight_scale[j]):.3g}"
+            ends = (float(part[i, j]) for part in found[:3])
+            numbers.append(Number(f"growth (nats per layer back), {which}", *ends, float(of.expected_growth[i, j])))
+    return Caption(
+        f"Growth of gradients in networks of width {options.width}: {words.agreement(off)}.",
+        [text for name in options.activations for text in (f"Growth of the gradient per layer back, {name}.", f"Measured less theory, {name}.")],
+        "Points: means over seeds with 95 % intervals; colour: bias scale. Lines: infinite width. Discrepancies are from theory to first order in 1 / width, "
+        "in standard errors; grey: 95 %.",
+        _setting(options),
+        numbers,
+        f"{THEORY} Discrepancies in standard errors: {words.worst(off)}.",
+        PAPER,
+    )  # fmt: skip
+
+
+DRAWINGS = {
+    "": Drawing(draw_planes, of_planes),
+    "depth_scales": Drawing(draw_depth_scales, of_depth_scales),
+    "growth": Drawing(draw_growth, of_growth),
+}
 
 
 if __name__ == "__main__":

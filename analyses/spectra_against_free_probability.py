@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import numpy as np
 import xarray
-from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 
 import jaxsat
-from analyses.shared import command, factored, panels, words
+from analyses.shared import command, factored, layouts, panels, words
+from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, addresses, theory
 from jaxsat.measures import Measure, Variable
 from jaxsat.results import estimates, plotting
@@ -54,7 +56,7 @@ def main(options: Options) -> None:
     command.check_output(options, NAME)
     command.check_named(options.activations)
     command.check_numbers(options, "depths", least=2)
-    command.produce(options, NAME, measure, draw)
+    command.produce(options, NAME, measure, DRAWINGS)
 
 
 def measure(options: Options) -> xarray.Dataset:
@@ -143,32 +145,38 @@ def _cumulated(grid: np.ndarray, density: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
 
 
-def draw(options: Options, dataset: xarray.Dataset):
-    """Return the figure, from the dataset alone."""
-    names, found = options.activations, []
-    with plotting.style():
-        fig, axes = plt.subplots(
-            len(names) + 1, 2, figsize=(plotting.PAGE, 1.55 * len(names) + 1.9), layout="constrained", squeeze=False
-        )
-        for row, name in enumerate(names):
-            for ax, off, ensemble in zip(axes[row], axes[-1], ENSEMBLES, strict=True):
-                of = dataset.sel(activation=name, ensemble=ensemble)
-                _draw_densities(ax, of)
-                ax.set_title(f"{name}, {ensemble}")
-                found += _draw_discrepancies(off, of, plotting.MARKERS[row % 8])
-            axes[-1, 0].plot([], [], plotting.MARKERS[row % 8], color="k", mfc="none", label=name)
-        for ax in axes[-1]:
-            panels.standard_errors(ax)
-            ax.set_xlabel("theoretical quantile")
-        axes[-1, 0].legend(ncols=2, fontsize=5.5)
-        for ax in axes[len(names) - 1]:
-            ax.set_xlabel(r"$\ln s\,/\,L$ of the Jacobian (nats per layer)")
-        for ax in axes[:-1, 0]:
-            ax.set_ylabel("density")
-        next(ax for ax in axes.flat if ax.get_legend_handles_labels()[0]).legend(loc="upper left")
-        plotting.panel_letters(list(axes.flat))
-        plotting.footnote(fig, _footer(options, dataset, np.concatenate(found)))
-    return fig
+def draw_densities(options: Options, dataset: xarray.Dataset, ensemble: str):
+    """Return the figure of the densities of one ensemble, a panel for each activation."""
+    names = options.activations
+    figure, axes = layouts.panels(options, len(names), below=1)
+    for ax, name in zip(axes, names, strict=True):
+        _draw_densities(ax, dataset.sel(activation=name, ensemble=ensemble))
+        ax.set(title=name, xlabel=r"$\ln s\,/\,L$", ylabel="density")
+    shown = next((ax for ax in axes if ax.get_legend_handles_labels()[0]), axes[0])
+    figure.legend(*shown.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    layouts.letters(axes)
+    return figure
+
+
+def draw_discrepancies(options: Options, dataset: xarray.Dataset):
+    """Return the figure of shares between theoretical quantiles less theory, a panel for each ensemble."""
+    figure, axes = layouts.panels(options, 2, below=1)
+    for ax, ensemble in zip(axes, ENSEMBLES, strict=True):
+        for row, name in enumerate(options.activations):
+            of = dataset.sel(activation=name, ensemble=ensemble)
+            for i, z in enumerate(_discrepancies(of)):
+                where = (np.arange(BINS) + 0.5) / BINS + 0.012 * (i - 1)
+                ax.plot(where, z, plotting.MARKERS[row % 8], color=panels.color(i), mfc="none", mew=0.8)
+        panels.standard_errors(ax)
+        ax.set(title=ensemble, xlabel="theoretical quantile")
+    handles = [
+        Line2D([], [], marker=plotting.MARKERS[row % 8], color="k", mfc="none", ls="none", label=name)
+        for row, name in enumerate(options.activations)
+    ]
+    handles += [Line2D([], [], color=panels.color(i), label=f"depth {d}") for i, d in enumerate(dataset.depth.values)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4 if layouts.narrow(options) else 8)
+    layouts.letters(axes)
+    return figure
 
 
 def _draw_densities(ax, of) -> None:
@@ -177,7 +185,15 @@ def _draw_densities(ax, of) -> None:
     for i, depth in enumerate(of.depth.values):
         one, color = of.sel(depth=depth), panels.color(i)
         if np.nanmax(one.density) <= 0:
-            ax.text(0.5, 0.5, "all singular values are equal", transform=ax.transAxes, ha="center", color="0.35")
+            ax.text(
+                0.5,
+                0.5,
+                "all singular values\nare equal",
+                transform=ax.transAxes,
+                ha="center",
+                va="center",
+                color="0.35",
+            )
             continue
         at = one.grid.values
         edges = np.linspace(at[0], at[-1], 41)
@@ -185,39 +201,107 @@ def _draw_densities(ax, of) -> None:
         low, high = (np.append(depth * end, np.nan) for end in (found.low, found.high))
         ax.fill_between(edges / depth, low, high, step="post", color=color, alpha=0.35, lw=0)
         ax.step(edges[:-1] / depth, depth * found.estimate, where="post", color=color, lw=0.5)
-        ax.plot(at / depth, depth * one.density, color=color, label=f"L = {depth}")
+        ax.plot(at / depth, depth * one.density, color=color, label=f"depth {depth}")
         ax.plot([float(one.largest) / depth], [0], "|", color=color, ms=8, mew=1.2, clip_on=False)
         tallest = max(tallest, depth * float(np.quantile(one.density, 0.9)))
     ax.set_ylim(0, 1.15 * tallest or 1.0)
 
 
-def _draw_discrepancies(ax, of, marker: str) -> list[np.ndarray]:
-    """Shares of singular values between theoretical quantiles, less theory, in standard errors; returned too."""
+def _discrepancies(of) -> list[np.ndarray]:
+    """Return, for each depth, shares of singular values between theoretical quantiles less theory, in standard errors."""
     found = []
-    for i, depth in enumerate(of.depth.values):
+    for depth in of.depth.values:
         one = of.sel(depth=depth)
         if np.nanmax(one.density) <= 0:
+            found.append(np.full(BINS, np.nan))
             continue
         logs, edges = one.log_singular_values.transpose("seed", ...).values, one.edges.values
         counted = np.stack([np.histogram(of_seed, edges)[0] for of_seed in logs]) / logs.shape[1]
         cumulated = _cumulated(one.grid.values, one.density.values)
         expected = np.diff(np.interp(edges, one.grid.values, cumulated))
-        z = panels.discrepancy(estimates.mean_interval(counted, axis=0), expected)
-        where = (np.arange(BINS) + 0.5) / BINS + 0.012 * (i - 1)
-        ax.plot(where, z, marker, color=panels.color(i), mfc="none", mew=0.8)
-        found.append(z)
+        found.append(panels.discrepancy(estimates.mean_interval(counted, axis=0), expected))
     return found
 
 
-def _footer(options: Options, dataset, z: np.ndarray) -> str:
+PAPER = (
+    "Pennington, Schoenholz & Ganguli (2017, 2018) compare such densities at other widths and depths. Here ln s over the depth is shown, and the input is scaled so that every "
+    "layer has the stationary length."
+)
+THEORY = (
+    "Free probability at infinite width. Singular values that are exactly 0 or exactly equal (relu, hard_tanh, linear orthogonal) are point masses of the theory and are not drawn. "
+    "The rank of a finite network is that of its layer with the fewest active units, lower than in theory (relu, hard_tanh: lowest interval). Elsewhere networks differ from theory by some L / n."
+)  # fmt: skip
+
+
+def _setting(options: Options, dataset) -> list[str]:
     scales = ", ".join(f"{n} {float(dataset.scale.sel(activation=n)):.4g}" for n in options.activations)
-    z = z[np.isfinite(z)]
-    return (
-        f"Lines: free probability, infinite width. Ticks: its largest singular value. Steps: {options.seeds} seeds (root {options.root_seed}) pooled, with a 95 % band; "
-        f"n = {options.width}.\nCritical weight scales: {scales}; sigma_b = {options.bias_scale:g} (0 for identity, relu, leaky_relu); input scaled so that every layer has the stationary length.\n"
-        "Singular values that are exactly zero or exactly equal (relu, hard_tanh, linear orthogonal) are point masses of the theory. They are not drawn. "
-        f"Lowest row: share of values in ten\nequally likely intervals; markers: activation, colours: depth; grey: 95 %. The rank of a finite network is that of its layer with the fewest active units,\nlower than in theory (relu, hard_tanh: lowest interval). Elsewhere networks differ from theory by some L/n. In standard errors: rms {np.sqrt(np.mean(z**2)):.2f}. {words.made(dataset)}"
+    return [
+        f"{options.seeds} seeds (root {options.root_seed}), {options.width} units per layer.",
+        f"Critical weight scales: {scales}; bias scale {options.bias_scale:g} (0 for identity, relu, leaky_relu).",
+    ]
+
+
+def _largest(options: Options, dataset, ensemble: str) -> list[Number]:
+    """Return the largest ln s over the depth, measured and in theory."""
+    numbers = []
+    for name, depth in itertools.product(options.activations, dataset.depth.values):
+        one = dataset.sel(activation=name, ensemble=ensemble, depth=depth)
+        found = estimates.mean_interval(one.log_singular_values.max("index").values / depth)
+        which = f"largest ln s / L, {name}, {ensemble}, depth {depth}"
+        numbers.append(Number(which, *map(float, found[:3]), float(one.largest) / depth))
+    return numbers
+
+
+def of_densities(options: Options, dataset: xarray.Dataset, ensemble: str) -> Caption:
+    """Say whether free probability gives the singular values of one ensemble."""
+    z = np.concatenate(
+        [np.concatenate(_discrepancies(dataset.sel(activation=n, ensemble=ensemble))) for n in options.activations]
     )
+    return Caption(
+        f"Free probability against the singular values of Jacobians of width {options.width} with {ensemble} weights: {words.agreement(z)}.",
+        [f"{name}." for name in options.activations],
+        "Density of ln s over the depth. Lines: free probability, infinite width; ticks: its largest singular value. Steps: networks, pooled, with a 95 % band. Colour: depth.",
+        _setting(options, dataset),
+        _largest(options, dataset, ensemble),
+        f"{THEORY} Discrepancies in standard errors: {words.worst(z)}.",
+        PAPER,
+    )  # fmt: skip
+
+
+def of_discrepancies(options: Options, dataset: xarray.Dataset) -> Caption:
+    """Say where theory is off."""
+    numbers, off = [], []
+    for name, ensemble in itertools.product(options.activations, ENSEMBLES):
+        for depth, z in zip(
+            dataset.depth.values, _discrepancies(dataset.sel(activation=name, ensemble=ensemble)), strict=True
+        ):
+            if np.isfinite(z).any():
+                rms = float(np.sqrt(np.nanmean(z**2)))
+                numbers.append(
+                    Number(f"rms discrepancy (standard errors), {name}, {ensemble}, depth {depth}", rms, expected=1.0)
+                )
+                off.append((rms, f"{name}, {ensemble} weights, depth {depth}"))
+    rms, where = max(off) if off else (np.nan, "nowhere")
+    return Caption(
+        f"Free probability is furthest off for {where}: {rms:.1f} standard errors (root mean square).",
+        [f"{ensemble} weights." for ensemble in ENSEMBLES],
+        "Share of singular values in ten intervals that are equally likely in theory, less theory, in standard errors; grey: 95 %. Markers: activation; colours: depth.",
+        _setting(options, dataset),
+        numbers,
+        THEORY,
+        PAPER,
+    )  # fmt: skip
+
+
+DRAWINGS = {
+    "": Drawing(
+        functools.partial(draw_densities, ensemble="gaussian"), functools.partial(of_densities, ensemble="gaussian")
+    ),
+    "orthogonal": Drawing(
+        functools.partial(draw_densities, ensemble="orthogonal"), functools.partial(of_densities, ensemble="orthogonal")
+    ),
+    "discrepancies": Drawing(draw_discrepancies, of_discrepancies),
+}
 
 
 if __name__ == "__main__":

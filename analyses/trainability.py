@@ -10,18 +10,20 @@ what depth alone would say.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
 import optax
 import xarray
 from matplotlib import patheffects
-from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
 
 import jaxsat
-from analyses.shared import command, panels, theories, words
+from analyses.shared import command, layouts, panels, theories
+from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, checks, theory
-from jaxsat.results import estimates, plotting
+from jaxsat.results import estimates
 from jaxsat.training import datasets
 
 NAME = "trainability"
@@ -35,7 +37,7 @@ class Options(command.Output):
     quick: bool = False
     """A smaller study in half a minute: fewer depths, scales and seeds (their options are ignored)."""
     activations: tuple[str, ...] = ("tanh",)
-    """Names from jaxsat.activations.names(); one row of panels each."""
+    """Names from jaxsat.activations.names(); a figure each."""
     depths: tuple[int, ...] = (4, 8, 16, 24, 32, 64, 96)
     """Layers."""
     scales: tuple[float, ...] = (0.7, 0.85, 1.0, 1.1, 1.2, 1.33, 1.5, 1.7, 2.0, 2.35, 2.7, 3.0)
@@ -71,7 +73,7 @@ def main(options: Options) -> None:
         if len(set(values)) < max(2, len(values)):
             raise ValueError(checks.refusal(command.flag(name), "", "be at least 2 different numbers", values))
     command.check_at_least(options, "An interval needs two networks.", seeds=2)
-    command.produce(options, NAME, measure, draw)
+    command.produce(options, NAME, measure, drawings)
 
 
 def measure(options: Options) -> xarray.Dataset:
@@ -164,36 +166,31 @@ def _best_line(values: np.ndarray, trains: np.ndarray) -> tuple[float, float]:
     return float(lines[equal[len(equal) // 2]]), float(shares.max())
 
 
-def draw(options: Options, dataset: xarray.Dataset):
-    """Return the figure, from the dataset alone."""
-    names, ensembles = dataset.activation.values, dataset.ensemble.values
-    depths, lines = dataset.depth.values, []
-    last = dataset.accuracy.isel(step=-1)
-    accuracy = last.transpose("activation", "ensemble", "depth", "weight_scale", "seed").values
-    with plotting.style():
-        fig, axes = plt.subplots(
-            len(names), 3, figsize=(plotting.PAGE, 2.5 * len(names)), layout="constrained", squeeze=False
-        )
-        for i, name in enumerate(names):
-            of, end, mesh = dataset.isel(activation=i), axes[i, 2], None
-            for j, ensemble in enumerate(ensembles):
-                found = separation(accuracy[i, j], depths, of.xi_c_weight_scale.values)
-                mesh = _draw_cells(axes[i, j], of, accuracy[i, j].mean(-1), found)
-                axes[i, j].set_title(f"{name}, {ensemble}")
-                _draw_accuracy(end, depths[:, None] / of.xi_c_weight_scale.values, accuracy[i, j], j, ensemble)
-                lines.append(f"{name}, {ensemble}: {_in_words(found)}")
-            axes[i, 0].set_ylabel("depth L (layers)")
-            assert mesh is not None
-            fig.colorbar(mesh, ax=axes[i, 1], pad=0.02, aspect=25, label="training accuracy")
-            end.axvline(FACTOR, color="0.5", lw=0.8, ls="--")
-            end.axhline(TRAINS, color="0.8", lw=0.6, zorder=0)
-            label = r"depth over depth scale, $L / \xi_c$"
-            end.set(xscale="log", xlabel=label, ylabel="training accuracy", ylim=(0, 1.03))
-            end.set_title("all depths and scales")
-            end.legend(loc="center left", bbox_to_anchor=(0, 0.42))
-        plotting.panel_letters(list(axes.flat))
-        plotting.footnote(fig, _footer(options, dataset, accuracy.size, lines))
-    return fig
+def draw(options: Options, dataset: xarray.Dataset, name: str):
+    """Return the figure of one activation: cells for either ensemble, and all cells against L / xi_c."""
+    of, depths = dataset.sel(activation=name), dataset.depth.values
+    figure, axes = layouts.panels(options, 3)
+    # The first panel is the widest in a column: there all cells are.
+    end, *cells = axes if layouts.narrow(options) else [axes[2], *axes[:2]]
+    mesh, accuracy = None, _accuracy(of)
+    for j, (ax, ensemble) in enumerate(zip(cells, dataset.ensemble.values, strict=True)):
+        found = separation(accuracy[j], depths, of.xi_c_weight_scale.values)
+        mesh = _draw_cells(ax, of, accuracy[j].mean(-1), found)
+        ax.set(title=str(ensemble), ylabel="depth $L$ (layers)")
+        _draw_accuracy(end, depths[:, None] / of.xi_c_weight_scale.values, accuracy[j], j, str(ensemble))
+    assert mesh is not None
+    figure.colorbar(mesh, ax=cells[1], pad=0.02, aspect=25, label="training accuracy")
+    end.axvline(FACTOR, color="0.5", lw=0.8, ls="--")
+    end.axhline(TRAINS, color="0.8", lw=0.6, zorder=0)
+    end.set(xscale="log", xlabel=r"depth over depth scale, $L / \xi_c$", ylabel="training accuracy", ylim=(0, 1.03))
+    end.legend(loc="lower left")
+    layouts.letters(axes)
+    return figure
+
+
+def _accuracy(of) -> np.ndarray:
+    """Return the accuracy at the end (ensemble, depth, weight scale, seed)."""
+    return of.accuracy.isel(step=-1).transpose("ensemble", "depth", "weight_scale", "seed").values
 
 
 def _draw_cells(ax, of, mean: np.ndarray, found: Separation):
@@ -203,16 +200,17 @@ def _draw_cells(ax, of, mean: np.ndarray, found: Separation):
     mesh = ax.pcolormesh(_edges(scales), rows, mean, cmap="viridis", vmin=0, vmax=1, rasterized=True)
     theory_line = {"color": "w", "path_effects": [patheffects.withStroke(linewidth=2.6, foreground="k")]}
     fine, best = of.xi_c_fine_weight_scale.values, found.factor[0]
-    label = rf"$L = {FACTOR:g}\,\xi_c$ (theory)"
+    label = rf"${FACTOR:g}\,\xi_c$ (theory)"
     ax.plot(of.fine_weight_scale, FACTOR * fine, **theory_line, lw=1.4, label=label)
-    label = rf"$L = {best:.2g}\,\xi_c$ (best)"
+    label = rf"${best:.2g}\,\xi_c$ (best)"
     ax.plot(of.fine_weight_scale, best * fine, **theory_line, lw=1.2, ls=":", label=label)
     ax.set(yscale="log", ylim=rows[[0, -1]], xlabel=r"weight scale $\sigma_w$")
     ax.set_xlim(*_edges(scales)[[0, -1]])
     ax.set_yticks(depths, labels=[f"{d}" for d in depths])
     ax.minorticks_off()
+    ax.xaxis.set_major_locator(MaxNLocator(4))
     box = {"facecolor": "0.35", "framealpha": 0.75, "edgecolor": "none", "frameon": True, "labelcolor": "w"}
-    ax.legend(loc="lower right", fontsize=5.8, **box)
+    ax.legend(loc="lower right", **box)
     return mesh
 
 
@@ -224,28 +222,62 @@ def _draw_accuracy(ax, ratio, accuracy, which: int, ensemble: str) -> None:
     ax.errorbar(np.ravel(ratio), mean, errors, **marks, label=ensemble)
 
 
-def _in_words(found: Separation) -> str:
-    rank, right, factor, best, depth_alone = (words.bracketed(*part, ".2f") for part in found)
-    return f"r {rank}; right side {right}; best factor {factor}, share {best}; depth alone {depth_alone}."
-
-
 def _edges(centres):
     """Return borders half way between, for a mesh of unequal cells."""
     middle = (centres[1:] + centres[:-1]) / 2
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 
 
-def _footer(options: Options, dataset, networks: int, lines: list[str]) -> str:
-    steps, stopped = int(dataset.step[-1]), int((dataset.diverged_at.values >= 0).sum())
-    told = "\n".join(lines)
-    return (
-        f"{networks} networks of n = {options.width} on digits (8 x 8, {options.seeds} seeds, root {options.root_seed}), "
-        rf"$\sigma_b^2$ = {options.bias_scale**2:.2g}, SGD at rate {options.learning_rate:g}, batch {options.batch_size}, after {steps} steps; "
-        f"{stopped} diverged. a, b: mean over seeds. c: mean with\n95 % interval; dashed: {FACTOR:g}. "
-        f"A network trains if its accuracy is above {TRAINS:g}. For each seed, then mean with 95 % interval over seeds: r, the rank correlation of accuracy with $L/\\xi_c$;\n"
-        f"the share of networks on the right side of {FACTOR:g} $\\xi_c$; the best factor, and the share on its right side; the same share for the best line of depth alone.\n"
-        f"{told}\n{words.made(dataset)}"
+def caption(options: Options, dataset: xarray.Dataset, name: str) -> Caption:
+    """Say how well the depth scale separates what trains from what does not, beside depth alone."""
+    of, numbers, shares = dataset.sel(activation=name), [], []
+    accuracy = _accuracy(of)
+    told = {
+        "rank": "rank correlation of accuracy with L / xi_c", "right": f"share on the right side of L = {FACTOR:g} xi_c",
+        "factor": "factor of the best line L = factor xi_c", "best": "share on the right side of that line",
+        "depth_alone": "share on the right side of the best line L = constant",
+    }  # fmt: skip
+    for j, ensemble in enumerate(dataset.ensemble.values):
+        found = separation(accuracy[j], dataset.depth.values, of.xi_c_weight_scale.values)
+        numbers += [Number(f"{text}, {ensemble}", *map(float, getattr(found, field))) for field, text in told.items()]
+        shares.append((float(found.right[0]), float(found.depth_alone[0])))
+    right, alone = np.mean(shares, axis=0)
+    stopped = int((dataset.diverged_at.values >= 0).sum())
+    verdict = (
+        "predicts"
+        if right > alone + 0.02
+        else "predicts no better than depth alone"
+        if right > alone - 0.02
+        else "predicts worse than depth alone"
     )
+    versus = f"{100 * right:.0f} % of {name} networks right, depth alone {100 * alone:.0f} %"
+    order = [
+        "All cells against depth over depth scale; dashed: 6.",
+        *(
+            f"Training accuracy over depth and weight scale, {e} weights, with the line of the paper and the best line."
+            for e in dataset.ensemble.values
+        ),
+    ]
+    return Caption(
+        f"The line L = {FACTOR:g} depth scales {verdict} which networks train: it puts {versus}.",
+        order if layouts.narrow(options) else [*order[1:], order[0]],
+        f"Accuracy after {int(dataset.step[-1])} steps, mean over seeds, with 95 % intervals where there are bars. A network trains if its accuracy is above {TRAINS:g}.",
+        [
+            f"{accuracy[0].size * len(accuracy)} networks of width {options.width}, {options.seeds} seeds (root {options.root_seed}), on digits.",
+            f"Gradient descent at rate {options.learning_rate:g}, batch {options.batch_size}; squared bias scale {options.bias_scale**2:.2g}; {stopped} diverged.",
+        ],
+        numbers,
+        "Mean field: information passes over some depth scales xi_c of the correlations. Each number is computed for the networks of a seed, over all depths and scales; then its mean over seeds is taken.",
+        "Schoenholz et al. (2017), figure 5: width 300, up to 300 layers, MNIST. Here the data are 8 x 8 digits, and networks are narrower and shallower, so that gradients also fluctuate with L / n, which the theory does not cover.",
+    )  # fmt: skip
+
+
+def drawings(options: Options) -> dict[str, Drawing]:
+    """Return a figure for each activation."""
+    return {
+        "" if i == 0 else name: Drawing(functools.partial(draw, name=name), functools.partial(caption, name=name))
+        for i, name in enumerate(options.activations)
+    }
 
 
 if __name__ == "__main__":

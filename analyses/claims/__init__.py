@@ -12,6 +12,7 @@ import dataclasses
 from analyses.shared import command
 
 NAME = "claims"
+TOGETHER = 5  # claims whose effects are in a single figure
 
 
 @dataclasses.dataclass(frozen=True)

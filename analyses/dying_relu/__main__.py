@@ -12,9 +12,15 @@ def main(options: question.Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **question.QUICK)
     question.check(options)
-    from analyses.dying_relu import figure, measuring
+    from analyses.dying_relu import captions, figure, measuring
+    from analyses.shared.captions import Drawing
 
-    command.produce(options, question.NAME, measuring.measure, figure.draw)
+    drawings = {
+        "": Drawing(figure.draw_rates, captions.of_rates),
+        "layers": Drawing(figure.draw_layers, captions.of_layers),
+        "leaks": Drawing(figure.draw_leaks, captions.of_leaks),
+    }
+    command.produce(options, question.NAME, measuring.measure, drawings)
 
 
 if __name__ == "__main__":

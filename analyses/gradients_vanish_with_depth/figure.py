@@ -1,64 +1,62 @@
-"""The figure of ``gradients_vanish_with_depth``: one function for each panel, from the dataset alone."""
+"""The figures of ``gradients_vanish_with_depth``: one function for each kind of panel, from the dataset alone."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib import patheffects
 
 from analyses.gradients_vanish_with_depth import DTYPES, Options
-from analyses.shared import panels, words
+from analyses.shared import layouts, panels
 from jaxsat.results import estimates, plotting
 
 TICKS = (0.6, 1, 2, 4, 8, 16)  # of weight scales
+MOST_CURVES = 6
+# Black dashes with a white border are seen on any colour, and the colour between them.
+THEORY: dict[str, Any] = {
+    "color": "k", "ls": (0, (2.5, 4)), "lw": 0.8, "path_effects": [patheffects.withStroke(linewidth=1.6, foreground="w")],
+}  # fmt: skip
 
 
-def draw(options: Options, dataset):
-    """Return the figure: curves against depth, growth and shares, and where gradients are exactly 0."""
-    with plotting.style():
-        rows = -(-len(options.activations) // 3)
-        fig = plt.figure(figsize=(plotting.PAGE, 1.75 * rows + 5.3), layout="constrained")
-        upper, middle, lower = panels.stacked(fig, [1.75 * rows, 3.1, 2.1])
-        curves = _draw_curves(upper, options, dataset, rows)
-        growth, shares = middle.subplots(1, 2)
-        _draw_growth(growth, dataset)
-        _draw_shares(shares, options, dataset)
-        zeros = list(lower.subplots(1, 3, sharey=True))
-        _draw_zeros(lower, zeros, options, dataset)
-        plotting.panel_letters([curves[0, 0], growth, shares, *zeros])
-        plotting.footnote(fig, _footer(options, dataset))
-    return fig
-
-
-def _draw_curves(figure, options: Options, dataset, rows: int):
-    """ln of the gradient norm against depth, one panel for each activation."""
-    axes = figure.subplots(rows, 3, sharex=True, squeeze=False)
+def draw_curves(options: Options, dataset):
+    """Return the figure of ln of the gradient norm against depth, a panel for each activation."""
+    figure, axes = layouts.panels(options, len(options.activations))
     colors = plotting.scale_colors(dataset.weight_scale.values)
-    for ax, name in zip(axes.flat, options.activations, strict=False):
+    for ax, name in zip(axes, options.activations, strict=True):
         _draw_curve(ax, dataset.sel(activation=name), colors)
         ax.set_title(name)
-    for ax in axes.flat[len(options.activations) :]:
-        ax.set_axis_off()
-    figure.supxlabel("layers back from the output, $L - l$", fontsize=7.5)
-    figure.supylabel(r"$\ln\,\|\partial E/\partial h_l\|$  (median, 5-95 % of seeds)", fontsize=7.5)
+    axes[0].plot([], [], **THEORY, label="theory")
+    axes[0].plot([], [], color="0.45", ls=":", label="float32 ends")
+    axes[0].legend(loc="lower left")
+    figure.supxlabel("layers back from the output, $L - l$")
+    figure.supylabel(r"$\ln\,\|\partial E/\partial h_l\|$")
     bar = figure.colorbar(colors, ax=axes, label=r"weight scale $\sigma_w$", aspect=40, pad=0.01)
-    ticks = _ticks(dataset)
-    bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks])
-    bar.minorticks_off()
-    return axes
+    _scale_ticks(bar.ax.yaxis, dataset)
+    layouts.letters(axes)
+    return figure
+
+
+def shown_scales(of) -> np.ndarray:
+    """Return the weight scales that get a curve: those with data, at most six, evenly chosen."""
+    known = np.isfinite(of.log_gradient_norms).any(("seed", "layer")).values
+    scales = of.weight_scale.values[known]
+    return scales[np.unique(np.linspace(0, len(scales) - 1, min(len(scales), MOST_CURVES)).round().astype(int))]
 
 
 def _draw_curve(ax, of, colors) -> None:
-    """One activation at every weight scale, with theory."""
+    """One activation at some weight scales, with theory."""
     back, norms = of.sizes["layer"] - of.layer.values, of.log_gradient_norms
-    for scale in of.weight_scale.values:
+    shown = shown_scales(of)
+    for scale in shown:
         quantiles = estimates.band(norms.sel(weight_scale=scale).values, axis=0)
         plotting.median_band(ax, back, quantiles, colors.to_rgba(scale))
-        if np.isfinite(quantiles).any():
-            ax.plot(back, of.theory.sel(weight_scale=scale).values, "k:", lw=0.7)
+    for scale in shown:
+        ax.plot(back, of.theory.sel(weight_scale=scale).values, **THEORY)
     least = float(ml_dtypes.finfo(np.float32).smallest_normal)
-    ax.axhline(np.log(least), color="0.5", lw=0.6, ls=":")
-    ax.set_ylim(*_limits(norms.values))
+    ax.axhline(np.log(least), color="0.45", lw=0.8, ls=":")
+    ax.set_ylim(*_limits(norms.sel(weight_scale=shown).values))
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
@@ -68,84 +66,88 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return low - 0.05 * (high - low) - 1, high + 0.05 * (high - low) + 1
 
 
-def _ticks(dataset) -> list[float]:
+def _scale_ticks(axis, dataset) -> None:
     scales = dataset.weight_scale.values
-    return [s for s in TICKS if scales[0] <= s <= scales[-1]]
+    ticks = [s for s in TICKS if scales[0] <= s <= scales[-1]]
+    axis.set_ticks(ticks, labels=[f"{t:g}" for t in ticks])
+    axis.set_ticks([], minor=True)
 
 
-def _draw_growth(ax, dataset) -> None:
-    """Growth per layer back against the weight scale, with its zero crossings and theory."""
+def draw_growth(options: Options, dataset):
+    """Return the figure of the growth per layer back against the weight scale, with its zero crossings and theory."""
+    figure, (ax,) = layouts.panels(options, 1, tall=1.2)
     scales, fine = dataset.weight_scale.values, dataset.fine_weight_scale.values
     for i, name in enumerate(dataset.activation.values):
-        rates = estimates.growth_rates(dataset.log_gradient_norms.sel(activation=name).values)
+        rates = growth_of(dataset, name)
         known = np.isfinite(rates).any(1)
         mean, low, high, _ = estimates.mean_interval(rates[known])
-        crossings = estimates.zero_crossings(scales[known], rates[known])
-        label = name + "".join(f": {words.bracketed(c.at, c.low, c.high)}" for c in crossings)
         marks = {"color": panels.color(i), "marker": plotting.MARKERS[i % 8], "ls": "none"}
-        label = label if crossings else f"{name}: none"
-        ax.errorbar(scales[known], mean, panels.bars(mean, low, high), **marks, label=label)
+        ax.errorbar(scales[known], mean, panels.bars(mean, low, high), **marks, label=str(name))
         law = dataset.theory_growth.sel(activation=name).values
-        ax.plot(fine, np.where(fine <= scales[known].max(initial=0), law, np.nan), color=panels.color(i), lw=0.8)
-        for crossing in crossings:
-            ax.plot([crossing.at], [0], "|", color=panels.color(i), ms=9, mew=1.2)
+        ax.plot(fine, np.where(fine <= scales[known].max(initial=0), law, np.nan), color=panels.color(i), lw=0.9)
+        for crossing in estimates.zero_crossings(scales[known], rates[known]):
+            ax.plot([crossing.at], [0], "|", color=panels.color(i), ms=10, mew=1.4)
+    ax.plot([], [], "k-", lw=0.9, label="theory")
+    ax.plot([], [], "k|", ms=7, mew=1.4, label="growth is 0")
     ax.axhline(0, color="0.5", lw=0.6)
-    ax.set(xscale="log", xlabel=r"weight scale $\sigma_w$", ylabel="growth of $\\|\\delta_l\\|$, nats per layer back")
-    ticks = _ticks(dataset)
-    ax.set_xticks(ticks, labels=[f"{t:g}" for t in ticks])
-    ax.minorticks_off()
-    heading = r"zero crossing of the growth, $\sigma_w$ [95 % interval]"
-    ax.legend(title=heading, title_fontsize=6.5, loc="upper left", bbox_to_anchor=(-0.12, -0.2), ncols=2)
+    ax.set(xscale="log", xlabel=r"weight scale $\sigma_w$", ylabel=r"growth of $\|\delta_l\|$, nats per layer back")
+    _scale_ticks(ax.xaxis, dataset)
+    ax.legend(loc="lower right", ncols=2)
+    return figure
 
 
-def _draw_shares(ax, options: Options, dataset) -> None:
-    """Shares of saturated and dead units at every layer, at a single weight scale."""
+def growth_of(dataset, name: Any) -> np.ndarray:
+    """Return the growth per layer back of an activation (weight scale, seed)."""
+    return estimates.growth_rates(dataset.log_gradient_norms.sel(activation=name).values)
+
+
+def draw_saturation(options: Options, dataset):
+    """Return the figure of the shares of saturated and dead units at every layer, at a single weight scale."""
+    figure, axes = layouts.panels(options, 2)
     shares = dataset.sel(weight_scale=options.saturation_scale)
-    for i, name in enumerate(dataset.activation.values):
-        for variable, line in (("saturated_fraction", "-"), ("dead_fraction", "--")):
+    for ax, variable, title in zip(axes, ("saturated_fraction", "dead_fraction"), ("saturated", "dead"), strict=True):
+        for i, name in enumerate(dataset.activation.values):
             mean, low, high, _ = estimates.mean_interval(shares[variable].sel(activation=name).values, axis=0)
-            ax.plot(dataset.layer, mean, line, color=panels.color(i))
+            ax.plot(dataset.layer, mean, color=panels.color(i), label=str(name))
             ax.fill_between(dataset.layer, low, high, color=panels.color(i), alpha=0.3, lw=0)
-    ax.plot([], [], "k-", label="slope at most 5 % of the largest")
-    ax.plot([], [], "k--", label=f"slope 0 for all {options.images} images (dead)")
-    ax.set(xlabel="layer $l$", ylabel="share of units", ylim=(-0.02, 1.02))
-    ax.set_title(rf"$\sigma_w$ = {options.saturation_scale:g}")
-    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.2))
+        ax.set(xlabel="layer $l$", ylim=(-0.02, 1.02), title=title)
+    axes[0].set_ylabel("share of units")
+    axes[1].legend(loc="upper right")
+    layouts.letters(axes)
+    return figure
 
 
-def _draw_zeros(figure, axes, options: Options, dataset) -> None:
-    """Shares of networks whose gradient is exactly 0, one panel for each dtype."""
+def draw_zeros(options: Options, dataset):
+    """Return the figure of the shares of networks whose gradient is exactly 0, a panel for each dtype."""
+    figure, axes = layouts.panels(options, 3, below=2)
     for ax, dtype in zip(axes, DTYPES, strict=True):
         _draw_zero(ax, dataset.sel(weight_scale=options.zero_scale, dtype=dtype), dtype)
-    axes[0].set_ylabel(rf"share with $\delta_l = 0$ ($\sigma_w$ = {options.zero_scale:g})")
+        ax.set_ylabel(r"share with $\delta_l = 0$")
     for i, name in enumerate(options.activations):
         axes[0].plot([], [], plotting.MARKERS[i % 8], color=panels.color(i), mfc="none", label=name)
-    axes[1].plot([], [], "k-", label="exact, below normal numbers")
-    axes[1].plot([], [], "k:", label="exact, below subnormal numbers")
-    axes[1].plot([], [], "ko", mfc="none", label="jax.grad in this dtype")
-    figure.legend(loc="outside lower center", ncols=5)
+    axes[0].plot([], [], "k-", label="too small: normal")
+    axes[0].plot([], [], "k:", label="too small: any")
+    axes[0].plot([], [], "ko", mfc="none", label="jax.grad")
+    figure.legend(loc="outside lower center", ncols=3 if layouts.narrow(options) else 6)
+    layouts.letters(axes)
+    return figure
+
+
+def too_small(of, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the largest entry of a gradient, known in logs, is below the normal and below all numbers of a dtype."""
+    info, exact = ml_dtypes.finfo(dtype), of.log_largest_gradients.values
+    normal, least = (np.log(float(v)) for v in (info.smallest_normal, info.smallest_subnormal))
+    return exact < normal, exact < least - np.log(2)
 
 
 def _draw_zero(ax, of, dtype: str) -> None:
     """One dtype: what gradients in logs say it must lose, and what plain back-propagation in it loses."""
-    info, back = ml_dtypes.finfo(dtype), of.sizes["layer"] - of.layer.values
-    normal, least = (np.log(float(v)) for v in (info.smallest_normal, info.smallest_subnormal))
-    every = slice(None, None, max(1, of.sizes["layer"] // 20))
+    back = of.sizes["layer"] - of.layer.values
+    every = slice(None, None, max(1, of.sizes["layer"] // 12))
     for i, name in enumerate(of.activation.values):
-        exact, color = of.log_largest_gradients.sel(activation=name).values, panels.color(i)
-        ax.plot(back, np.mean(exact < normal, axis=0), "-", color=color)
-        ax.plot(back, np.mean(exact < least - np.log(2), axis=0), ":", color=color)
-        measured = of.plain_gradient_is_zero.sel(activation=name).mean("plain_seed").values
+        one, color = of.sel(activation=name), panels.color(i)
+        for mask, line in zip(too_small(one, dtype), ("-", ":"), strict=True):
+            ax.plot(back, np.mean(mask, axis=0), line, color=color)
+        measured = one.plain_gradient_is_zero.mean("plain_seed").values
         ax.plot(back[every], measured[every], plotting.MARKERS[i % 8], color=color, mfc="none", mew=0.8)
-    ax.set_title(dtype)
-    ax.set(xlabel="layers back from the output, $L - l$", ylim=(-0.04, 1.04))
-
-
-def _footer(options: Options, dataset) -> str:
-    return (
-        f"{options.seeds} seeds (root {options.root_seed}), L = {options.depth}, n = {options.width}, gaussian weights, "
-        f"sigma_b = {options.bias_scale:g}, {options.images} standardised digits, rms over them. "
-        "Dotted in a: theory, mean of ln norm to first order in 1/n;\ngrey: smallest normal float32. b: points by least squares over the middle 80 % of layers, with 95 % intervals of the mean; lines: theory; crossings: at this depth, interpolated in\nln scale, with 95 % intervals. c: mean with 95 % interval. "
-        f"d-f: {options.plain_seeds} seeds for jax.grad; lines from gradients in logs (relu at small scales: its float16 activations\n"
-        f"underflow first, so every unit is dead). {words.made(dataset)}"
-    )
+    ax.set(title=dtype, xlabel="layers back, $L - l$", ylim=(-0.04, 1.04))

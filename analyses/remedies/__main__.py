@@ -12,9 +12,13 @@ def main(options: question.Options) -> None:
     if options.quick:
         options = dataclasses.replace(options, **question.QUICK)
     question.check(options)
-    from analyses.remedies import figure, judging, measuring
+    from analyses.remedies import captions, figure, judging, measuring
+    from analyses.shared.captions import Drawing
 
-    command.produce(options, question.NAME, measuring.measure, figure.draw, table=judging.table)
+    drawings = {
+        "": Drawing(figure.draw, captions.caption),
+    }
+    command.produce(options, question.NAME, measuring.measure, drawings, judging.table)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot as plt
 
 from analyses.remedies import AILMENTS, OWN, Options, judging
-from analyses.shared import panels, words
+from analyses.shared import layouts, panels
 from jaxsat.results import estimates, plotting
 
 # Colour and marker of each ailment.
@@ -17,32 +16,34 @@ SHIFTS = {OWN: 0.0, AILMENTS[0]: -0.14, AILMENTS[1]: 0.14}  # of a point from th
 
 
 def draw(options: Options, dataset):
-    """Return the figure: gradients, Jacobians and test accuracies side by side."""
+    """Return the figure: test accuracies, gradients and Jacobians, a row for each remedy."""
     order, bar = judging.judged_cases(options, dataset)
-    with plotting.style():
-        fig, axes = plt.subplots(
-            1, 3, sharey=True, figsize=(plotting.PAGE, 0.24 * len(order) + 1.0), layout="constrained"
-        )
-        gradients, jacobians, accuracies = axes
-        for row, cases in enumerate(order):
-            for case in cases:
-                _draw_means(gradients, row, case.ailment, case.ratios)
-                _draw_means(jacobians, row, case.ailment, case.conditions[None])
-                _draw_means(accuracies, row, case.ailment, case.accuracies[None], trained=True)
-        for ax in axes:
-            ax.set_axisbelow(True)
-            ax.grid(axis="y", color="0.92", lw=0.6)
-        gradients.set_yticks(range(len(order)), labels=[cases[0].remedy for cases in order])
-        gradients.set_ylim(len(order) - 0.5, -0.5)
-        gradients.axvline(0, color="0.6", lw=0.6)
-        accuracies.axvline(bar, color="0.6", lw=0.6, ls="--")
-        gradients.set(xlabel=r"$\ln\,\|\delta_1\| / \|\delta_L\|$ (nats)", title="gradient, first / last layer")
-        jacobians.set(xlabel=r"$\ln\,s_1 / s_{10}$ (nats)", title="Jacobian, before training")
-        accuracies.set(xlabel="test accuracy", xlim=(0, 1.02), title="after training")
-        _draw_legend(fig, jacobians, options)
-        plotting.panel_letters(list(axes))
-        plotting.footnote(fig, _footer(options, dataset))
-    return fig
+    narrow = layouts.narrow(options)
+    high = 0.17 * len(order)
+    figure = layouts.empty(options, (2 * (high + 0.65) if narrow else high + 0.65) + 0.55)
+    # In a column accuracies have a row of their own.
+    grid = figure.add_gridspec(2, 2) if narrow else figure.add_gridspec(1, 3)
+    places = (grid[0, :], grid[1, 0], grid[1, 1]) if narrow else (grid[0, 0], grid[0, 1], grid[0, 2])
+    accuracies, gradients, jacobians = axes = [figure.add_subplot(place) for place in places]
+    for row, cases in enumerate(order):
+        for case in cases:
+            _draw_means(gradients, row, case.ailment, case.ratios)
+            _draw_means(jacobians, row, case.ailment, case.conditions[None])
+            _draw_means(accuracies, row, case.ailment, case.accuracies[None], trained=True)
+    for ax in axes:
+        ax.set_axisbelow(True)
+        ax.grid(axis="y", color="0.92", lw=0.6)
+        named = ax is accuracies or (narrow and ax is gradients)
+        ax.set_yticks(range(len(order)), labels=[cases[0].remedy if named else "" for cases in order])
+        ax.set_ylim(len(order) - 0.5, -0.5)
+    gradients.axvline(0, color="0.6", lw=0.6)
+    accuracies.axvline(bar, color="0.6", lw=0.6, ls="--")
+    gradients.set(xlabel=r"$\ln\,\|\delta_1\| / \|\delta_L\|$ (nats)", title="gradients")
+    jacobians.set(xlabel=r"$\ln\,s_1 / s_{10}$ (nats)", title="Jacobian")
+    accuracies.set(xlabel="test accuracy", xlim=(0, 1.02), title="after training")
+    _draw_legend(figure, jacobians, options)
+    layouts.letters(axes)
+    return figure
 
 
 def _draw_means(ax, row: int, ailment: str, values: np.ndarray, trained: bool = False) -> None:
@@ -54,31 +55,19 @@ def _draw_means(ax, row: int, ailment: str, values: np.ndarray, trained: bool = 
         middle, low, high, _ = estimates.mean_interval(finite)
         below, above = panels.bars(middle, low, high)
         ax.errorbar(
-            middle, y, xerr=[[below], [above]], color=color, marker=marker, ms=3.6, mfc=color if when else "w", mew=0.7,
+            middle, y, xerr=[[below], [above]], color=color, marker=marker, ms=3.2, mfc=color if when else "w", mew=0.7,
             elinewidth=0.8, ls="none", zorder=3 + when,
         )  # fmt: skip
 
 
-def _draw_legend(fig, ax, options: Options) -> None:
+def _draw_legend(figure, ax, options: Options) -> None:
     labels: dict[str, Any] = {OWN: "sets the scale itself"}
     for ailment, scale in zip(AILMENTS, options.scales, strict=True):
-        labels[ailment] = rf"weights {ailment}, $\sigma_w$ = {scale:g}"
+        labels[ailment] = f"{ailment}: {scale:g}"
     for ailment, label in labels.items():
         color, marker = LOOKS[ailment]
         ax.plot([], [], color=color, marker=marker, ls="none", label=label)
-    ax.plot([], [], color="0.5", marker="o", mfc="w", ls="none", label="hollow: before training")
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=4)
-
-
-def _footer(options: Options, dataset) -> str:
-    stopped = int((dataset.diverged_at.values >= 0).sum())
-    return (
-        f"{options.ailing} network of {options.depth} layers, n = {options.width}, on digits (8 x 8), batch {options.batch_size}, {int(dataset.step[-1])} steps, "
-        f"each remedy at the best of {dataset.sizes['rate']} learning rates (lowest\nmedian training loss on {options.choosing} other seeds). "
-        f"Mean and 95 % interval over {options.seeds} seeds (root {options.root_seed}). Rows are sorted by test accuracy in the worse case. "
-        r"$\delta_l$: dE/dh$_l$,"
-        "\n"
-        r"root mean square over examples; $s_1 .. s_{10}$: the ten largest singular values of dx$_L$/dx$_1$ at one image. "
-        f"Dashed: {judging.RECOVERED:.0%} of the way from chance to the\nfirst row. {stopped} of {dataset.loss.isel(step=-1).size} networks diverged, over all rates. "
-        f"{words.made(dataset)}"
+    ax.plot([], [], color="0.5", marker="o", mfc="w", ls="none", label="hollow: at the start")
+    figure.legend(
+        *ax.get_legend_handles_labels(), loc="outside lower center", ncols=2 if layouts.narrow(options) else 4
     )

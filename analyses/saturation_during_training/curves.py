@@ -43,7 +43,7 @@ def escapes(ax, dataset, epochs: int) -> None:
             middles.append(np.median(at) if len(at) == seeds else np.nan)
         ax.plot(depths + (i - 0.5) * 0.3, middles, color=color, lw=0.8, marker=marker, ms=2.3, label=str(kind))
     ax.axhline(1.25 * epochs, color="0.5", lw=0.6, ls=":")
-    ax.text(depths[0] - 0.3, 1.3 * epochs, "not yet", fontsize=6, color="0.35", va="bottom")
+    ax.text(depths[0] - 0.3, 1.3 * epochs, "not yet", fontsize="small", color="0.35", va="bottom")
     ax.set(yscale="log", xlabel="hidden layers", ylabel="epoch of escape", xticks=depths,
            xlim=(depths[0] - 0.5, depths[-1] + 0.5), ylim=(0.03, 2.6 * epochs))  # fmt: skip
     ax.legend(loc="lower right", borderaxespad=0.1)
@@ -106,7 +106,7 @@ def ratios(ax, of) -> None:
             ax.plot(layers, theory, color=plotting.COLORS[i], ls=ls, lw=0.8)
             ax.errorbar(
                 layers, mean, panels.bars(mean, low, high), color=plotting.COLORS[i], marker=plotting.MARKERS[i], ls="none",
-                mfc=fill, mew=0.7, elinewidth=0.7,
+                mfc=fill, mew=0.7, elinewidth=0.7, label=str(kind) if ls == "-" else None,
             )  # fmt: skip
     ax.set(yscale="log", xlabel="layer", ylabel="r.m.s. over last", xticks=layers)
 

@@ -9,7 +9,7 @@ import math
 import pathlib
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tyro
@@ -17,6 +17,8 @@ import tyro
 if TYPE_CHECKING:
     import xarray
     from matplotlib.figure import Figure
+
+    from analyses.shared import captions
 
 Options = TypeVar("Options", bound="Output")
 
@@ -33,16 +35,35 @@ class Output:
     """Continue the sweeps that are in --store."""
     draw_only: bool = False
     """Draw the figure again from the dataset in --output, with the options of that dataset. Nothing is computed."""
+    figure_width: Literal["column", "page"] = "page"
+    """Width of the figures: a column of a paper or its page. Short form: --width column, --width page."""
+    style: Literal["paper", "slide"] = "paper"
+    """Style of the figures: a slide has larger letters, thicker lines and no footnote."""
 
 
 def run(options: type[Options], main: Callable[[Options], None], description: str | None) -> None:
     """Parse the command line and call `main`. A mistake in the input is reported in a single line, with exit code 2."""
-    chosen = tyro.cli(options, description=description)
+    chosen = tyro.cli(options, description=description, args=long_form(sys.argv[1:]))
     try:
         main(chosen)
     except (ValueError, TypeError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def long_form(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with --figure-width for --width where a word follows: a number is the width of the networks.
+
+    >>> long_form(["--width", "column", "--width", "64", "--width=page"])
+    ['--figure-width', 'column', '--width', '64', '--figure-width=page']
+    """
+    following = [*arguments[1:], ""]
+    return [
+        given.replace("--width", "--figure-width")
+        if (given.startswith("--width=") and given[8:].isalpha()) or (given == "--width" and after.isalpha())
+        else given
+        for given, after in zip(arguments, following, strict=True)
+    ]
 
 
 def flag(name: str) -> str:
@@ -122,20 +143,28 @@ def part(options: Output, name: str, of: str = "sweep") -> pathlib.Path | None:
 
 def produce(
     options: Options, name: str, measure: Callable[[Options], xarray.Dataset],
-    draw: Callable[[Options, xarray.Dataset], Figure],
+    drawings: Mapping[str, captions.Drawing] | Callable[[Options], Mapping[str, captions.Drawing]],
     table: Callable[[Options, xarray.Dataset], list[dict[str, Any]]] | None = None,
 ) -> None:  # fmt: skip
     """Measure, draw and write; or draw again what was written.
 
-    `table` makes rows from the dataset alone: one dict of strings and numbers each, all with the same columns. They are
-    written as NAME.md and NAME.csv, and printed. Its docstring says how they were made, and is printed below them.
+    Each figure gets a text NAME.md with its caption and numbers, and NAME.csv with every digit of them.
+
+    Args:
+        options: of the analysis.
+        name: of the analysis.
+        measure: returns the dataset.
+        drawings: what to draw from the dataset alone, or a function of the options that returns it. The key "" is the figure
+            `name`; another key is added to the name.
+        table: rows of the first figure, from the dataset alone: one dict of strings and numbers each, all with the same
+            columns. They are printed and take the place of the numbers in NAME.csv. The docstring says how they were made.
     """
     from analyses.shared import compiled, tables
     from jaxsat.results import zarr_files
 
     path = options.output / f"{name}.zarr"
-    if table is not None:
-        tables.check_replaceable(options.output, name)
+    for part_of in drawings if isinstance(drawings, Mapping) else drawings(options):
+        tables.check_replaceable(options.output, _named(name, part_of), name)
     if not options.draw_only:
         compiled.keep_programs()
         dataset = measure(options)
@@ -146,10 +175,50 @@ def produce(
     # The first figure, too, is drawn from the written dataset, so that drawing again gives the same figure.
     dataset = _written(path, name)
     options = dataclasses.replace(options, **_read(dataset.attrs["options"]))
-    figure = draw(options, dataset)
-    _save(options, name, figure)
+    for part_of, drawing in (drawings if isinstance(drawings, Mapping) else drawings(options)).items():
+        _illustrate(options, name, part_of, dataset, drawing, None if part_of else table)
+
+
+def _named(name: str, part_of: str) -> str:
+    return f"{name}_{part_of}" if part_of else name
+
+
+def _illustrate(
+    options: Output, name: str, part_of: str, dataset: xarray.Dataset, drawing: captions.Drawing, table: Any
+) -> None:
+    """Draw one figure and write what stands beside it."""
+    from matplotlib import pyplot as plt
+
+    from analyses.shared import captions, layouts, symbols, tables
+
+    caption = drawing.caption(options, dataset)
+    with layouts.style(options):
+        panels = drawing.draw(options, dataset)
+        figure = layouts.finish(panels, options, caption.finding, captions.footnote(caption, dataset))
+        _save(options, _named(name, part_of), figure)
+    rows, below = captions.rows(caption.numbers), ""
     if table is not None:
-        tables.write(options.output, name, table(options, dataset), inspect.getdoc(table))
+        rows = table(options, dataset)
+        below = tables.markdown(rows, inspect.getdoc(table))
+        print(f"\n{below}\n")
+    made = captions.Made(typed(options, name), options.figure_width, options.style, options.formats)
+    text = captions.markdown(_named(name, part_of), caption, made, dataset, symbols.explained(figure), below)
+    tables.write(options.output, _named(name, part_of), name, text, rows)
+    print(caption.finding)
+    plt.close(figure)
+
+
+def typed(options: Output, name: str) -> str:
+    """Return the command that computes this dataset, with the options that are not the usual ones."""
+    if getattr(options, "quick", False):
+        return f"python -m analyses.{name} --quick"
+    usual = _deciding(type(options)())
+    chosen = {key: value for key, value in _deciding(options).items() if value != usual[key]}
+    words = [f"python -m analyses.{name}"]
+    for key, value in chosen.items():
+        values = value if isinstance(value, tuple) else (value,)
+        words.append(" ".join([flag(key), *(shlex.quote(str(one)) for one in values)]))
+    return " ".join(words)
 
 
 def _save(options: Output, name: str, figure: Figure) -> None:
@@ -157,7 +226,8 @@ def _save(options: Output, name: str, figure: Figure) -> None:
     for extension in options.formats:
         path = options.output / f"{name}.{extension}"
         about = {"Title": name, "Software" if extension == "png" else "Creator": f"jaxsat: {shlex.join(sys.argv)}"}
-        figure.savefig(path, bbox_inches="tight", metadata=about)
+        figure.savefig(path, metadata=about)
+        figure.set_layout_engine("none")  # laid out once: the other formats get the same layout
         print(path)
 
 

@@ -39,7 +39,9 @@ def listed(values: Sequence[float], form: str = "g") -> str:
 
 def made(dataset: xarray.Dataset) -> str:
     """Return when, on what, and in which dtype a dataset was computed."""
-    return f"{dataset.attrs['created'][:10]}, {dataset.attrs['device']}, {dataset.attrs['dtype']}."
+    platform, _, kind = dataset.attrs["device"].partition(": ")
+    device = platform if kind.startswith(f"{platform} x 1") else kind
+    return f"{dataset.attrs['created'][:10]}, {device}, {dataset.attrs['dtype']}."
 
 
 def worst(discrepancies: np.ndarray) -> str:
@@ -52,3 +54,44 @@ def worst(discrepancies: np.ndarray) -> str:
     if not known.size:
         return "worst unknown"
     return f"worst {np.abs(known).max():.1f}, rms {np.sqrt(np.mean(known**2)):.2f}"
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """Return names as a sentence has them.
+
+    >>> enumerated(["tanh", "relu", "gelu"])
+    'tanh, relu and gelu'
+    """
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def factor(ln: float) -> str:
+    """Return a factor of which ln is known: a power of ten where it is very large or small.
+
+    >>> factor(0.0), factor(-92.0), factor(11.6)
+    ('1', '10⁻⁴⁰', '10⁵')
+    """
+    tens = ln / np.log(10)
+    if not np.isfinite(tens):
+        return "0" if ln < 0 else "an unknown number"
+    if abs(tens) < 2:
+        return f"{np.exp(ln):.2g}"
+    return "10" + f"{round(tens)}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def agreement(discrepancies: Any) -> str:
+    """Return how often theory lies in the 95 % interval of a measurement, judged.
+
+    Args:
+        discrepancies: measured less theory, in standard errors; NaN where there is nothing to compare.
+
+    >>> agreement(np.array([0.1, -1.0, 0.5, 5.0]))
+    'theory is off in many places (it lies in 75 % of the 95 % intervals)'
+    """
+    known = np.asarray(discrepancies)[np.isfinite(discrepancies)]
+    if not known.size:
+        return "there is nothing to compare with theory"
+    share = float(np.mean(np.abs(known) <= estimates.NORMAL))
+    judged = "theory holds" if share >= 0.9 else "theory is off in many places" if share >= 0.5 else "theory is off"
+    return f"{judged} (it lies in {100 * share:.0f} % of the 95 % intervals)"

@@ -46,6 +46,8 @@ def labelled_training(results: Mapping[str, np.ndarray], request: TrainingReques
         "step": (steps, "optimiser steps done", "steps"),
     }
     for name, (long_name, units) in COUNTED.items():
+        if name in grid.over:  # the dimension is the swept field, "depth" for example
+            continue
         described[name] = (np.arange(1, dataset.sizes.get(name, 0) + 1), long_name, units)
     for name, (values, long_name, units) in described.items():
         if name in dataset.sizes:
