@@ -244,7 +244,7 @@ def _setting(options: Options, dataset) -> list[str]:
 def _largest(options: Options, dataset, ensemble: str) -> list[Number]:
     """Return the largest ln s over the depth, measured and in theory."""
     numbers = []
-    for name, depth in itertools.product(options.activations, dataset.depth.values):
+    for name, depth in itertools.product(options.activations, options.depths):
         one = dataset.sel(activation=name, ensemble=ensemble, depth=depth)
         found = estimates.mean_interval(one.log_singular_values.max("index").values / depth)
         which = f"largest ln s / L, {name}, {ensemble}, depth {depth}"

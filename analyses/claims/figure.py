@@ -26,10 +26,10 @@ LINE = 0.13  # height of a line of text, in inches
 def draw_verdicts(options: Options, dataset):
     """Return the figure with a line for each claim: which share of the conditions meets it, and the verdict."""
     claims = list(judged_claims(dataset))
-    letters = 34 if layouts.narrow(options) else 60
+    letters = int((34 if layouts.narrow(options) else 60) / layouts.letter_size(options) ** 2)
     wordings = [textwrap.wrap(_told(claim), letters) for claim in claims]
     rows = [max(len(lines), 1) + 0.5 for lines in wordings]
-    figure = layouts.empty(options, LINE * sum(rows) + 0.7)
+    figure = layouts.empty(options, LINE * layouts.letter_size(options) * sum(rows) + 0.7)
     ax = figure.add_subplot()
     ends = [-sum(rows[:i]) for i in range(len(rows) + 1)]
     middles = [(a + b) / 2 for a, b in itertools.pairwise(ends)]
@@ -63,7 +63,8 @@ def draw_effects(options: Options, dataset, first: int, last: int):
         for j, claim in enumerate(row):
             ax = figure.add_subplot(grid[i, j])
             _draw_effects(ax, claim)
-            title = textwrap.fill(_told(claim), 58 if columns == 1 else 46)
+            letters = int((58 if columns == 1 else 46) / layouts.letter_size(options))
+            title = textwrap.fill(_told(claim), letters)
             ax.set_title(
                 f"{title}\n{claim.verdict.word}", loc="right", fontsize="small", color=COLORS[claim.verdict.word]
             )

@@ -81,7 +81,7 @@ def draw_growth(options: Options, dataset):
         rates = growth_of(dataset, name)
         known = np.isfinite(rates).any(1)
         mean, low, high, _ = estimates.mean_interval(rates[known])
-        marks = {"color": panels.color(i), "marker": plotting.MARKERS[i % 8], "ls": "none"}
+        marks: dict[str, Any] = {"color": panels.color(i), "marker": plotting.MARKERS[i % 8], "ls": "none"}
         ax.errorbar(scales[known], mean, panels.bars(mean, low, high), **marks, label=str(name))
         law = dataset.theory_growth.sel(activation=name).values
         ax.plot(fine, np.where(fine <= scales[known].max(initial=0), law, np.nan), color=panels.color(i), lw=0.9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import matplotlib as mpl
 from matplotlib import font_manager
@@ -16,13 +16,21 @@ from matplotlib.textpath import text_to_path
 
 from jaxsat.results import plotting
 
-if TYPE_CHECKING:
-    from analyses.shared.command import Output
-
 WIDTHS = {"column": plotting.COLUMN, "page": plotting.PAGE}
 MOST_PANELS, FOOTNOTE_LINES = 6, 2
 SLIDE_LETTERS, SLIDE_LINES = 1.2, 1.4  # of a slide, over those of a paper
 MARGIN, LEGEND_LINE = 0.02, 0.15  # inches
+SIDE = 0.04  # inches left free on either side: labels of ticks are known only after the layout
+
+
+class Form(Protocol):
+    """What the options of an analysis say of the form of its figures."""
+
+    @property
+    def figure_width(self) -> str: ...
+
+    @property
+    def style(self) -> str: ...
 
 
 class Sheet(Figure):
@@ -32,22 +40,33 @@ class Sheet(Figure):
 
 
 @contextmanager
-def style(options: Output) -> Iterator[None]:
+def style(options: Form) -> Iterator[None]:
     """Set the style of the figures inside a with block: of a paper, or of a slide with larger letters and thicker lines."""
-    slide = options.style == "slide"
-    larger = {"font.size": SLIDE_LETTERS * plotting.STYLE["font.size"]}
-    thicker = {key: SLIDE_LINES * plotting.STYLE[key] for key in ("lines.linewidth", "lines.markersize")}
-    with plotting.style(), mpl.rc_context(larger | thicker if slide else {}):
+    changes: dict[Any, Any] = {}
+    if options.style == "slide":
+        changes["font.size"] = letter_size(options) * plotting.STYLE["font.size"]
+        changes |= {key: SLIDE_LINES * plotting.STYLE[key] for key in ("lines.linewidth", "lines.markersize")}
+    with plotting.style(), mpl.rc_context(changes):
         yield
 
 
-def narrow(options: Output) -> bool:
+def narrow(options: Form) -> bool:
     """Return whether a figure must fit into the column of a paper."""
     return options.figure_width == "column"
 
 
+def figure_width(options: Form) -> float:
+    """Return the width of a figure in inches. A narrow figure of a slide is wider than a column, as its letters are."""
+    return WIDTHS[options.figure_width] * (letter_size(options) if narrow(options) else 1.0)
+
+
+def letter_size(options: Form) -> float:
+    """Return the size of letters over that of a paper."""
+    return SLIDE_LETTERS if options.style == "slide" else 1.0
+
+
 def panels(
-    options: Output, count: int, tall: float = 1.0, most: int | None = None, below: int = 0
+    options: Form, count: int, tall: float = 1.0, most: int | None = None, below: int = 0
 ) -> tuple[SubFigure, list[Axes]]:
     """Return a figure with panels: two in a row in a column, at most three in a row on a page.
 
@@ -70,14 +89,14 @@ def panels(
     return figure, [figure.add_subplot(first), *(figure.add_subplot(grid[row, at]) for row, at in places)]
 
 
-def height(options: Output, columns: int) -> float:
+def height(options: Form, columns: int) -> float:
     """Return the usual height of a panel, in inches, with so many panels in a row."""
-    return min(0.6 * WIDTHS[options.figure_width] / columns + 0.4, 2.8 if columns == 1 else 2.2)
+    return min(0.6 * figure_width(options) / columns + 0.4, 2.8 if columns == 1 else 2.2)
 
 
-def empty(options: Output, high: float) -> SubFigure:
+def empty(options: Form, high: float) -> SubFigure:
     """Return a figure of the wanted width without panels, between room for a title above and a footnote below."""
-    whole = plt.figure(figsize=(WIDTHS[options.figure_width], high), layout="constrained", FigureClass=Sheet)
+    whole = plt.figure(figsize=(figure_width(options), high), layout="constrained", FigureClass=Sheet)
     assert isinstance(whole, Sheet)
     whole.rows = whole.add_gridspec(3, 1, hspace=0)
     return whole.add_subfigure(whole.rows[1])
@@ -91,7 +110,7 @@ def letters(axes: Sequence[Axes]) -> None:
         ax.set_title(chr(ord("a") + i), loc="left", x=-0.07 / cells, fontweight="bold")
 
 
-def finish(figure: SubFigure, options: Output, title: str, footnote: Sequence[str]) -> Figure:
+def finish(figure: SubFigure, options: Form, title: str, footnote: Sequence[str]) -> Figure:
     """Write the title above the panels and two lines of footnote below them; return the whole, which grows by them.
 
     Args:
@@ -111,6 +130,8 @@ def finish(figure: SubFigure, options: Output, title: str, footnote: Sequence[st
     total = high + up + down
     whole.set_size_inches(width, total)
     whole.rows.set_height_ratios([up, high, down])
+    engine: Any = whole.get_layout_engine()
+    engine.set(rect=(SIDE / width, 0, 1 - 2 * SIDE / width, 1))
     at: dict[str, Any] = {"x": MARGIN / width, "ha": "left", "linespacing": 1.1}
     whole.text(y=1 - MARGIN / total, s="\n".join(above), va="top", size="medium", weight="bold", **at)
     whole.text(y=MARGIN / total, s="\n".join(below), va="bottom", size="small", color="0.3", **at)

@@ -10,7 +10,8 @@ import pytest
 import xarray
 from matplotlib import image
 
-from analyses.shared import command
+from analyses.shared import command, layouts, symbols
+from jaxsat.results import plotting
 
 TINY = {
     "activations_saturate": ["--activations", "sigmoid", "relu", "--points", "41"],
@@ -92,25 +93,25 @@ def in_process(monkeypatch, name, *arguments):
     return stopped.value.code
 
 
-# The panels that bear a letter, and main variables with their dimensions, at these sizes.
+# The figures, with the number of panels that bear a letter; and main variables with their dimensions, at these sizes.
 SHOWN = {
-    "activations_saturate": (3, {"value": "activation x", "zero": "activation dtype side", "log_slope_far": "source saturating x_far"}),
+    "activations_saturate": ({"": 0, "autodiff": 2, "curves_1": 2}, {"value": "activation x", "zero": "activation dtype side", "log_slope_far": "source saturating x_far"}),
     "gradients_vanish_with_depth": (
-        6,
+        {"": 2, "growth": 0, "saturation": 2, "exact_zeros": 3},
         {
             "log_gradient_norms": "activation weight_scale seed layer", "theory": "activation weight_scale layer",
             "plain_gradient_is_zero": "activation plain_seed dtype layer", "theory_growth": "activation fine_weight_scale",
         },
     ),
     "jacobian_spectra_with_depth": (
-        4,
+        {"": 2, "orthogonal": 2, "spread": 0, "accuracy": 0},
         {
             "log_singular_values": "factor seed activation ensemble depth index",
             "log_singular_values_by_method": "way truth_depth truth_index",
         },
     ),
     "gradients_vanish_in_time": (
-        4,
+        {"": 2, "spectra": 0, "exact_zeros": 0},
         {
             "log_gradient_norms": "cell weight_scale gate_bias seed steps_back", "theory_growth": "cell weight_scale gate_bias",
             "log_singular_values": "spectrum_cell spectrum_seed spectrum_lag quantile",
@@ -118,80 +119,108 @@ SHOWN = {
         },
     ),
     "memory_of_cells": (
-        3,
+        {"": 3},
         {"accuracy": "lag cell weight_scale gate_bias seed", "chi": "cell weight_scale gate_bias", "growth": "cell weight_scale gate_bias"},
     ),
-    "lyapunov_exponents": (2, {"exponents": "weight_scale seed activation index", "law": "weight_scale index"}),
+    "lyapunov_exponents": ({"": 2}, {"exponents": "weight_scale seed activation index", "law": "weight_scale index"}),
     "phase_diagram": (
-        4,
+        {"": 1, "depth_scales": 1, "growth": 2},
         {
             "growth": "activation bias_scale weight_scale seed", "expected_growth": "activation bias_scale weight_scale",
             "chi": "activation fine_bias_scale fine_weight_scale", "edge": "activation fine_bias_scale",
         },
     ),
     "spectra_against_free_probability": (
-        4,
+        {"": 1, "orthogonal": 1, "discrepancies": 2},
         {
             "log_singular_values": "depth seed activation ensemble index", "density": "depth activation ensemble point",
             "edges": "depth activation ensemble edge",
         },
     ),
-    "finite_width_fluctuations": (5, {"log_gradient_norms": "activation width seed layer", "theory_std": "activation width layer"}),
+    "finite_width_fluctuations": ({"": 3, "densities": 2}, {"log_gradient_norms": "activation width seed layer", "theory_std": "activation width layer"}),
     "born_dead": (
-        4,
+        {"": 3, "saturated_units": 0},
         {
             "dead_for_all": "width seed layer", "probability_one": "width layer",
             "saturated": "activation weight_scale saturation_seed", "saturated_theory_weight_scale": "activation weight_scale",
         },
     ),
-    "dying_relu": (8, {"off_units": "activation bias_scale learning_rate seed step layer unit", "clipped_diverged_at": "learning_rate seed"}),
+    "dying_relu": ({"": 4, "layers": 2, "leaks": 2}, {"off_units": "activation bias_scale learning_rate seed step layer unit", "clipped_diverged_at": "learning_rate seed"}),
     "saturation_during_training": (
-        16,
+        {"": 4, "in_time": 2, "at_the_end": 2, "at_the_start": 6, "weight_gradients": 2},
         {
             "sigmoid_activation_mean": "depth initialisation seed sigmoid_step sigmoid_layer",
             "weight_density": "initialisation start_seed layer bin", "theory_signal": "initialisation layer",
         },
     ),
     "correlations_converge": (
-        6,
+        {"": 6},
         {
             "correlation": "activation weight_scale seed input_correlation layer",
             "theory_q_l": "activation input_length weight_scale layer", "theory_correlation_map": "activation weight_scale c_grid",
         },
     ),
-    "trainability": (3, {"accuracy": "activation ensemble depth weight_scale seed step", "xi_c_weight_scale": "activation weight_scale"}),
-    "remedies": (3, {"log_gradient_ratio": "case rate seed step", "log_condition": "case seed"}),
-    "claims": (0, {"estimate": "row", "effect_of_seed": "row network", "accuracy": "activation scale learning_rate seed step"}),
+    "trainability": ({"": 3}, {"accuracy": "activation ensemble depth weight_scale seed step", "xi_c_weight_scale": "activation weight_scale"}),
+    "remedies": ({"": 3}, {"log_gradient_ratio": "case rate seed step", "log_condition": "case seed"}),
+    "claims": ({"": 0, "effects_1": 0, "effects_2": 0, "effects_3": 0}, {"estimate": "row", "effect_of_seed": "row network", "accuracy": "activation scale learning_rate seed step"}),
 }  # fmt: skip
 
 
+def check_figure(figure, panels):
+    """A figure can be read in a column of a paper: nothing is cut off, no letter is too small, nothing is left empty."""
+    axes = [ax for ax in figure.axes if ax.axison]
+    letters = [text for ax in axes if len(text := ax.get_title(loc="left")) == 1]
+    assert sorted(letters) == [chr(ord("a") + i) for i in range(panels)]
+    assert panels <= layouts.MOST_PANELS
+    assert all(ax.has_data() or ax.images or ax.collections for ax in axes)
+    # 6 points; letters above and below a line of a formula are smaller
+    assert min(text.get_fontsize() for text in symbols.texts(figure)) >= 6
+    width, height = figure.get_size_inches()
+    assert width == plotting.COLUMN
+    seen = figure.get_tightbbox()
+    assert seen.x0 > -0.01
+    assert seen.y0 > -0.01
+    assert seen.x1 < width + 0.01
+    assert seen.y1 < height + 0.01
+    title, footnote = (text.get_text() for text in figure.texts)
+    assert title.endswith(".")
+    assert footnote.count("\n") < layouts.FOOTNOTE_LINES
+    assert "nan" not in title
+
+
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in TINY])
-def test_writes_figure_and_dataset_and_says_where(name, tmp_path, monkeypatch):
-    done = analysis(name, *TINY[name], "--output", tmp_path, "--formats", "png", "pdf")
+def test_writes_figures_captions_and_dataset_and_says_where(name, tmp_path, monkeypatch):
+    done = analysis(name, *TINY[name], "--output", tmp_path, "--formats", "png", "pdf", "--width", "column")
     assert done.returncode == 0, done.stderr
-    for ending in ("png", "pdf", "zarr"):
-        path = tmp_path / f"{name}.{ending}"
+    shown, variables = SHOWN[name]
+    names = {part: f"{name}_{part}" if part else name for part in shown}
+    for path in [
+        tmp_path / f"{name}.zarr",
+        *(tmp_path / f"{n}.{e}" for n in names.values() for e in ("png", "pdf", "md")),
+    ]:
         assert path.exists()
         assert str(path) in done.stdout.splitlines()
-    before = image.imread(tmp_path / f"{name}.png")
-    panels, variables = SHOWN[name]
+    before = {part: image.imread(tmp_path / f"{n}.png") for part, n in names.items()}
     dataset = xarray.open_zarr(tmp_path / f"{name}.zarr")
     assert dataset.attrs["analysis"] == name
     assert {"created", "device", "options"} <= dataset.attrs.keys()
     assert {variable: " ".join(map(str, dataset[variable].dims)) for variable in variables} == variables
     assert all(np.isfinite(dataset[v]).any() for v in dataset.data_vars)
-    # Drawn again, from the dataset alone: the same figure, with the panels that it should have.
-    figures = []
+    # Drawn again, from the dataset alone: the same figures, with the panels that they should have.
+    figures = {}
     save = command._save
-    monkeypatch.setattr(command, "_save", lambda *given: (figures.append(given[-1]), save(*given)))
-    call(monkeypatch, name, "--draw-only", "--output", tmp_path, "--formats", "png")
-    axes = [ax for ax in figures[0].axes if ax.axison]
-    letters = [ax.get_title(loc="left") for ax in axes]
-    assert sorted(filter(lambda text: len(text) == 1, letters)) == [chr(ord("a") + i) for i in range(panels)]
-    assert len(axes) >= max(panels, 1)
-    assert all(ax.has_data() or ax.images or ax.collections for ax in axes)
-    # Sums in NumPy may end in another last bit in another process; the edge of a line is then another shade, of 255.
-    np.testing.assert_allclose(image.imread(tmp_path / f"{name}.png"), before, rtol=0, atol=4 / 255)
+    monkeypatch.setattr(command, "_save", lambda o, n, figure: (figures.__setitem__(n, figure), save(o, n, figure)))
+    call(monkeypatch, name, "--draw-only", "--output", tmp_path, "--formats", "png", "--width", "column")
+    assert list(figures) == list(names.values())
+    for part, panels in shown.items():
+        check_figure(figures[names[part]], panels)
+        text = (tmp_path / f"{names[part]}.md").read_text()
+        assert text.startswith(f"# {figures[names[part]].texts[0].get_text().splitlines()[0]}".replace("\xa0", " "))
+        for heading in ("Caption", "How it was made", "What theory says", "Where it differs from the paper"):
+            assert f"\n## {heading}\n" in text
+        # Sums in NumPy may end in another last bit in another process; the edge of a line is then another shade, of 255.
+        again = image.imread(tmp_path / f"{names[part]}.png")
+        np.testing.assert_allclose(again, before[part], rtol=0, atol=4 / 255)
 
 
 def test_results_may_be_written_over_by_the_same_analysis(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import xarray
 
 import jaxsat
 from analyses import memory_of_cells
-from analyses.gradients_vanish_in_time import figure, measuring
+from analyses.gradients_vanish_in_time import captions, figure, measuring
 from jaxsat import addresses
 from jaxsat.training import datasets
 
@@ -32,8 +32,8 @@ def test_growth_is_that_of_the_second_half_of_the_lags():
         {"log_gradient_norms": (dims, np.tile(norms[None, None, None, :, None], (1, 1, 1, 1, 3)))},
         {"cell": ["gru"], "weight_scale": [1.0], "gate_bias": [2.0], "steps_back": lags},
     )
-    assert figure._growth(dataset, "gru", 1.0, 2.0).tolist() == [-0.5] * 3
-    assert [figure._steps(growth) for growth in (-0.5, -0.025, 0.1)] == ["2.0", "40", "no limit"]
+    assert figure.growth_of(dataset, "gru", 1.0, 2.0).tolist() == [-0.5] * 3
+    assert [captions._steps(growth) for growth in (-0.5, -0.025, 0.1)] == ["2.0", "40", "no limit"]
 
 
 def test_the_largest_lag_is_the_end_of_an_unbroken_row():

@@ -6,7 +6,9 @@ import dataclasses
 import pytest
 import xarray
 
-from analyses.shared import command
+from analyses.shared import captions, command, layouts
+
+ABOUT = {"created": "2026-01-01T00:00:00", "device": "cpu: cpu x 1", "dtype": "float32"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,13 +17,18 @@ class Options(command.Output):
 
 
 def measure(options):
-    return xarray.Dataset({"value": ("row", [1 / 3, 2.0])}, {"row": [options.first, "c"]})
+    return xarray.Dataset({"value": ("row", [1 / 3, 2.0])}, {"row": [options.first, "c"]}, ABOUT)
 
 
 def draw(options, dataset):
-    from matplotlib.figure import Figure
+    figure, (ax,) = layouts.panels(options, 1)
+    ax.plot(dataset.value.values)
+    return figure
 
-    return Figure(figsize=(1, 1))
+
+def caption(options, dataset):
+    numbers = [captions.Number("value", 1 / 3, 0.25, 0.5, 0.3)]
+    return captions.Caption("Values fall.", ["Values."], "", ["2 rows."], numbers, "Nothing.", "None.")
 
 
 def table(options, dataset):
@@ -30,7 +37,9 @@ def table(options, dataset):
 
 
 def produce(folder, **changes):
-    command.produce(Options(folder, ("png",), **changes), "toy", measure, draw, table=table)
+    command.produce(
+        Options(folder, ("png",), **changes), "toy", measure, {"": captions.Drawing(draw, caption)}, table=table
+    )
 
 
 def test_a_table_is_written_printed_and_made_again_from_the_dataset(tmp_path, capsys):
@@ -38,7 +47,9 @@ def test_a_table_is_written_printed_and_made_again_from_the_dataset(tmp_path, ca
     seen = capsys.readouterr().out
     markdown = (tmp_path / "toy.md").read_text()
     body = "| row | value | count |\n| --- | --- | --- |\n| a\\|b | 0.333 | 2 |\n| c | 2 | 2 |\n\nIn the order of the rows."
-    assert markdown.startswith(body)
+    assert markdown.startswith("# Values fall.\n")
+    assert "| value | 0.3333 | [0.25, 0.5] | 0.3 |" in markdown
+    assert body in markdown
     assert body in seen
     for ending in ("png", "zarr", "md", "csv"):
         assert str(tmp_path / f"toy.{ending}") in seen.splitlines()

@@ -176,3 +176,9 @@ def test_progress_goes_to_stderr(capsys):
     seen = capsys.readouterr()
     assert seen.out == ""
     assert "16 of 16 steps" in seen.err
+
+
+def test_swept_depths_label_their_axis():
+    """Not 1, 2, as an axis called depth that a measure brings would be."""
+    ds = run(over={"depth": [2, 4]}, record="loss", seeds=1, epochs=1, record_every=[4])
+    assert ds.depth.values.tolist() == [2, 4]
