@@ -87,7 +87,8 @@ def _gelu() -> Activation:
     def log_abs_slope(x):
         t = jnp.maximum(-x, 10)
         far = log_density(t) + jnp.log(t - tail_factor(t) / t)
-        return jnp.where(x < -10, far, jnp.log(jnp.abs(slope(jnp.maximum(x, -10)))))
+        near = slope(jnp.maximum(x, -10))
+        return jnp.where(x < -10, far, jnp.log(jnp.abs(near)))
 
     return Activation(
         name="gelu",

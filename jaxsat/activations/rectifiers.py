@@ -133,7 +133,8 @@ def _softplus() -> Activation:
 
     def log_gap(x):  # ln softplus(x): ln(log1p(e)) = ln e - e/2 + ..., and e underflows before x does
         e = jnp.exp(jnp.minimum(x, 0))
-        return jnp.where(x < -20, x - e / 2, jnp.log(value(jnp.maximum(x, -20))))
+        near = value(jnp.maximum(x, -20))
+        return jnp.where(x < -20, x - e / 2, jnp.log(near))
 
     return Activation(
         name="softplus",

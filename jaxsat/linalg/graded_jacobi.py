@@ -60,8 +60,10 @@ def _turned(logs: Array, rows: Array) -> tuple[Array, Array, Array]:
     swap = logs[:half] < logs[half:]
     long, short = (jnp.where(swap, logs[i:][:half], logs[j:][:half]) for i, j in ((half, 0), (0, half)))
     a, b = (jnp.where(swap[:, None], rows[i:][:half], rows[j:][:half]) for i, j in ((half, 0), (0, half)))
-    cosine = jnp.where(jnp.isneginf(short), 0.0, jnp.sum(a * b, axis=1))
-    ratio = jnp.where(jnp.isneginf(short), 0.0, jnp.exp(short - jnp.where(jnp.isneginf(long), 0.0, long)))
+    zero = jnp.isneginf(short)
+    cosine = jnp.where(zero, 0.0, jnp.sum(a * b, axis=1))
+    finite_long = jnp.where(jnp.isneginf(long), 0.0, long)
+    ratio = jnp.where(zero, 0.0, jnp.exp(short - finite_long))
     gap = 1 - ratio**2
     root = jnp.sqrt(gap**2 + (2 * ratio * cosine) ** 2)
     over_ratio = 2 * cosine / jnp.where(cosine == 0, 1.0, gap + root)  # tangent of the angle, divided by the ratio

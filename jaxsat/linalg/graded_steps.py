@@ -210,7 +210,8 @@ def narrowed(stacks: Sequence[Factor]) -> list[Factor]:
     """Return the stacks in float64. A first factor wider than high becomes the square R^T of its transpose's QR."""
     first, *rest = in_float64(list(stacks))
     if first.weight.shape[-2] < first.weight.shape[-1]:
-        first = first._replace(weight=jnp.swapaxes(jnp.linalg.qr(jnp.swapaxes(first.weight, -2, -1))[1], -2, -1))
+        _, r = jnp.linalg.qr(jnp.swapaxes(first.weight, -2, -1))
+        first = first._replace(weight=jnp.swapaxes(r, -2, -1))
     return [first, *rest]
 
 

@@ -102,7 +102,8 @@ def largest_singular_values_with_bounds(
         start = jax.random.normal(addresses.root(0) if key is None else key, (a.columns, block), a.dtype)
 
         def step(q, _):
-            q = _orthonormal(times(_orthonormal(transposed(q))))
+            rows = _orthonormal(transposed(q))
+            q = _orthonormal(times(rows))
             return q, q
 
         first = _orthonormal(times(start))
@@ -144,7 +145,8 @@ def quadrature(
 
     def of_probe(v):
         size = jnp.max(jnp.abs(a.times(v)))  # a power of two near it keeps squares within range, and costs no digit
-        exponent = jnp.where(size > 0, jnp.round(jnp.log2(jnp.where(size > 0, size, 1.0))), 0.0)
+        positive = jnp.where(size > 0, size, 1.0)
+        exponent = jnp.where(size > 0, jnp.round(jnp.log2(positive)), 0.0)
         scaled = lambda v: jnp.ldexp(a.times(v), -exponent.astype(jnp.int32))  # noqa: E731
         alphas, betas = bidiagonalised(scaled, v).J_small
         # In the order they come: alpha_1, beta_1, alpha_2 ... A tiny one is a breakdown: all after it is noise.
@@ -167,7 +169,8 @@ def log_determinant(q: Quadrature) -> Estimate:
     >>> bool(jnp.abs(log_determinant(q).value - 50 * jnp.log(2.0)) < 1e-3)
     True
     """
-    return _mean(q, q.inputs * jnp.sum(jnp.where(_seen(q), q.weights * q.log_nodes, 0.0), axis=1))
+    terms = jnp.where(_seen(q), q.weights * q.log_nodes, 0.0)
+    return _mean(q, q.inputs * jnp.sum(terms, axis=1))
 
 
 def schatten_norm(q: Quadrature, p: ArrayLike) -> Estimate:
@@ -177,9 +180,9 @@ def schatten_norm(q: Quadrature, p: ArrayLike) -> Estimate:
     p = jnp.asarray(p, q.weights.dtype)
     top = jnp.max(q.log_nodes)
     top = jnp.where(jnp.isneginf(top), 0.0, top)
-    sums, error = _mean(
-        q, q.inputs * jnp.sum(jnp.where(_seen(q), q.weights * jnp.exp(p * (q.log_nodes - top)), 0.0), axis=1)
-    )
+    powers = jnp.exp(p * (q.log_nodes - top))
+    terms = jnp.where(_seen(q), q.weights * powers, 0.0)
+    sums, error = _mean(q, q.inputs * jnp.sum(terms, axis=1))
     value = jnp.exp(top) * sums ** (1 / p)
     return Estimate(value, value * error / (p * jnp.where(sums > 0, sums, 1.0)))
 
@@ -193,7 +196,8 @@ def spectral_density(q: Quadrature, log_s: Float[ArrayLike, " grid"], width: flo
         checks.number("spectral_density", "width", width, above=0.0)
     z = (jnp.asarray(log_s, q.weights.dtype)[None, None, :] - q.log_nodes[:, :, None]) / width
     bump = jnp.exp(-z * z / 2) / (width * float(np.sqrt(2 * np.pi)))
-    return _mean(q, jnp.sum(jnp.where(_seen(q)[:, :, None], q.weights[:, :, None] * bump, 0.0), axis=1))
+    terms = jnp.where(_seen(q)[:, :, None], q.weights[:, :, None] * bump, 0.0)
+    return _mean(q, jnp.sum(terms, axis=1))
 
 
 def _seen(q: Quadrature) -> Array:

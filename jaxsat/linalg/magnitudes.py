@@ -84,7 +84,8 @@ def _scaled(x: Float[Array, "*shape"]) -> Float[Array, ""]:
     largest = jnp.max(jnp.abs(x))
     usable = jnp.isfinite(largest) & (largest > 0)
     # By a power of two below the largest: exact, and its inverse is finite.
-    exponent = jnp.where(usable, jnp.floor(jnp.log2(jnp.where(usable, largest, 1))), 0)
+    log_2 = jnp.log2(jnp.where(usable, largest, 1))
+    exponent = jnp.where(usable, jnp.floor(log_2), 0)
     half = jnp.floor(exponent / 2)
     scaled = x * jnp.exp2(-half) * jnp.exp2(half - exponent)
     total = jnp.log(jnp.sum(scaled * scaled)) / 2 + exponent * _LOG_2

@@ -266,7 +266,8 @@ def effective_rank(log_singular_values: Float[ArrayLike, " k"]) -> Float[Array, 
     """
     values = _spectrum(log_singular_values)
     logs = values - jax.nn.logsumexp(values)
-    return jnp.exp(-jnp.sum(jnp.where(jnp.isneginf(logs), 0, jnp.exp(logs) * logs)))
+    terms = jnp.where(jnp.isneginf(logs), 0, jnp.exp(logs) * logs)
+    return jnp.exp(-jnp.sum(terms))
 
 
 def effective_dimension(log_singular_values: Float[ArrayLike, " k"], ridge: ArrayLike = 1.0) -> Float[Array, ""]:

@@ -91,7 +91,8 @@ def boundary_measure(
     """
     scaled, index = _binned(activation, pre_activations, bins)
     inside = index[None, :] == jnp.arange(bins)[:, None]
-    return _unless_nan(jnp.sum(jnp.abs(jnp.sum(jnp.where(inside, scaled, 0), axis=1))) / scaled.size, scaled)
+    of_bin = jnp.sum(jnp.where(inside, scaled, 0), axis=1)
+    return _unless_nan(jnp.sum(jnp.abs(of_bin)) / scaled.size, scaled)
 
 
 def activation_entropy(
@@ -108,7 +109,9 @@ def activation_entropy(
     0.6931
     """
     share = activation_histogram(activation, pre_activations, bins)
-    return _unless_nan(-jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0)), share)
+    log_share = jnp.log(jnp.where(share > 0, share, 1))
+    terms = jnp.where(share > 0, share * log_share, 0)
+    return _unless_nan(-jnp.sum(terms), share)
 
 
 def activation_histogram(
@@ -157,7 +160,8 @@ def _saturated(activation: ActivationLike, pre_activations: ArrayLike, level: fl
 
 def _always(activation: ActivationLike, pre_activations: ArrayLike, level: float) -> Array:
     h = _by_unit(pre_activations)
-    return _unless_nan(jnp.mean(jnp.all(_saturated(activation, h, level), axis=0), dtype=h.dtype), h)
+    always = jnp.all(_saturated(activation, h, level), axis=0)
+    return _unless_nan(jnp.mean(always, dtype=h.dtype), h)
 
 
 def _unless_nan(share: Array, values: Array) -> Array:

@@ -216,7 +216,8 @@ def _length(where: str, xs: Any, length: int | None) -> int:
         raise ValueError(refusal(where, "xs", "have the steps as its first axis", Shown("a single number")))
     lengths = sorted({shape[0] for shape in shapes})
     if len(lengths) > 1:
-        raise ValueError(refusal(where, "xs", "have one length in all leaves", Shown(", ".join(map(str, lengths)))))
+        came = Shown(", ".join(map(str, lengths)))
+        raise ValueError(refusal(where, "xs", "have one length in all leaves", came))
     if length is not None:
         length = checks.integer(where, "length", length)
         if lengths and lengths != [length]:

@@ -184,7 +184,8 @@ def _caller(loss: Callable[..., Any], batch: Any) -> Callable[[Any, Any], Any]:
 def _sizes(found: LinearMap, *arrays: Array) -> Array:
     """Return root mean squares, (.., arrays): over all axes but those of iterations."""
     kept = len([loop for loop in found.loops if loop.length is not None])
-    return jnp.stack([jnp.sqrt(jnp.mean(jnp.square(x), axis=tuple(range(kept, x.ndim)))) for x in arrays], axis=-1)
+    squares = [jnp.mean(jnp.square(x), axis=tuple(range(kept, x.ndim))) for x in arrays]
+    return jnp.stack([jnp.sqrt(square) for square in squares], axis=-1)
 
 
 def _layers(

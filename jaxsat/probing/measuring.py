@@ -154,7 +154,8 @@ def _scores(site: SiteDescription, h: Array, e: Array) -> dict[str, Array]:
     p = jnp.where(open_, e, 0)
     p = p / jnp.maximum(jnp.sum(p, axis=axes, keepdims=True), jnp.finfo(to).tiny)
     keys = jnp.sum(open_, axis=axes, dtype=to)
-    entropy = -jnp.sum(jnp.where(p > 0, p * jnp.log(jnp.where(p > 0, p, 1)), 0), axis=axes)
+    log_p = jnp.log(jnp.where(p > 0, p, 1))
+    entropy = -jnp.sum(jnp.where(p > 0, p * log_p, 0), axis=axes)
     rows = keys > 1  # a query with one key has no choice
     share = jnp.where(rows, entropy / jnp.log(jnp.where(rows, keys, 2)), 0)
     return {
@@ -213,7 +214,8 @@ def _slopes(site: SiteDescription, slope: Array, to: Any) -> dict[str, Array]:
 
 
 def _rms(x: Any, to: Any) -> Array:
-    return jnp.sqrt(jnp.mean(jnp.square(lax.stop_gradient(x).astype(to))))
+    values = lax.stop_gradient(x).astype(to)
+    return jnp.sqrt(jnp.mean(jnp.square(values)))
 
 
 def sink(site: SiteDescription | FlowPlace) -> Float[Array, "*iterations 4"]:

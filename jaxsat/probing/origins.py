@@ -77,7 +77,10 @@ def _floating(values: Sequence[Value]) -> list[Value]:
 
 
 def _any(test: Callable[[Any], Any], values: Sequence[Value]) -> Any:
-    return jnp.any(jnp.stack([jnp.any(test(value.array)) for value in values])) if values else jnp.zeros((), bool)
+    if not values:
+        return jnp.zeros((), bool)
+    of_each = [jnp.any(test(value.array)) for value in values]
+    return jnp.any(jnp.stack(of_each))
 
 
 def origins_of(jaxpr: Jaxpr, constants: Sequence[Any], leaves: Sequence[Any], loss: int | None) -> list[Origin]:

@@ -239,7 +239,8 @@ def _notes(made: ProbeProgram, closed: ClosedJaxpr, scalars: Sequence[str], whic
         if name != "while"
     ]
     if closed.effects:
-        notes.append(f"the function is not pure: it has side effects ({', '.join(sorted(map(str, closed.effects)))}).")
+        effects = sorted(map(str, closed.effects))
+        notes.append(f"the function is not pure: it has side effects ({', '.join(effects)}).")
     if not any(jnp.issubdtype(v.dtype, jnp.floating) for v in [*made.leaves, *closed.consts]):
         notes.append("no floating-point array goes into the function: there is nothing to measure.")
     elif not made.survey.sites:

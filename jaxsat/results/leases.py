@@ -58,8 +58,10 @@ class Leases:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
             return False
+        pid = os.getpid()
+        holder = {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
         with os.fdopen(handle, "w") as file:
-            file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid())}))
+            file.write(json.dumps(holder))
         with self._changing:
             self._held.add(name)
         return True

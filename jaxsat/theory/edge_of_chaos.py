@@ -80,7 +80,8 @@ def _critical(phi: Activation, b: Array) -> Array:
     ok = jax.vmap(is_reached)(roots, w)
     least = ok & (w == jnp.min(jnp.where(ok, w, jnp.inf)))  # not argmin, whose index changes its dtype inside jit
     q = jnp.max(jnp.where(least, roots, 0.0))
-    critical = 1 / jnp.sqrt(slope_square(phi, edge_implicit(phi, jax.lax.stop_gradient(q), b)))
+    q = edge_implicit(phi, jax.lax.stop_gradient(q), b)
+    critical = 1 / jnp.sqrt(slope_square(phi, q))
     # All lengths alike, or none long enough: the limit, if there is one.
     flat = jnp.all(residual >= 0) & (jnp.abs(limit * jnp.sqrt(slopes[-1]) - 1) < 1e-3)
     return jnp.where(jnp.any(ok), critical, jnp.where(flat, limit, jnp.nan))

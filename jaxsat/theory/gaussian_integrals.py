@@ -128,7 +128,8 @@ def rule(mesh: Mesh, q: Float[Array, ""], finer: int = 1) -> tuple[Float[Array, 
     times as many panels for the density resolve polynomials in z too. Within ``jax.enable_x64(True)``.
     """
     cuts = np.linspace(-REACH, REACH, 16 * finer + 1)
-    z, w = panels(jnp.sort(jnp.concatenate([cuts, scaled(mesh.cuts, q)])))
+    ends = jnp.concatenate([cuts, scaled(mesh.cuts, q)])
+    z, w = panels(jnp.sort(ends))
     return moving(z.ravel(), (w * jnp.exp(-z * z / 2)).ravel() / np.sqrt(2 * np.pi), q)
 
 

@@ -232,7 +232,8 @@ def _settled(after: Callable[[Array], Array], start: Array) -> Array:
     """The fixed point to which lengths move from `start`; 0 or inf without any."""
 
     def excess(x: Array) -> Array:
-        return jnp.log(jnp.maximum(after(jnp.exp(x)), 1e-300)) - x
+        length = after(jnp.exp(x))
+        return jnp.log(jnp.maximum(length, 1e-300)) - x
 
     def move(s: _Search) -> _Search:
         value = excess(s.now)

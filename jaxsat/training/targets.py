@@ -62,7 +62,12 @@ def _outputs_of(net: Any, shape: tuple[int, ...]) -> int:
 @functools.lru_cache(maxsize=256)
 def _traced_outputs(structure: Any, shape: tuple[int, ...]) -> int:
     net, x = any_of(structure), jax.ShapeDtypeStruct(shape, jnp.result_type(float))
-    output = jax.eval_shape(lambda x: net.apply(net.init(addresses.root(0)), x), x)
+
+    def drawn_and_applied(x: Any) -> Any:
+        params = net.init(addresses.root(0))
+        return net.apply(params, x)
+
+    output = jax.eval_shape(drawn_and_applied, x)
     shapes = [leaf.shape for leaf in jax.tree.leaves(output)]
     if len(shapes) != 1 or len(shapes[0]) != 1:
         came = checks.Shown(f"{shapes} from {type(net).__name__}")
@@ -112,8 +117,8 @@ def _check_numbers(where: str, y: np.ndarray, count: int, outputs: int) -> None:
     if y.shape != (count, outputs) and not (outputs == 1 and y.shape == (count,)):
         rule = f"have shape ({count}, {outputs}), as real targets of {outputs} outputs"
         raise ValueError(_wrong(where, rule, f"shape {y.shape}", "Use y.astype(int) for classes."))
-    if not np.isfinite(y).all():
-        raise ValueError(_wrong(where, "be finite", f"{np.count_nonzero(~np.isfinite(y))} non-finite entries"))
+    if bad := np.count_nonzero(~np.isfinite(y)):
+        raise ValueError(_wrong(where, "be finite", f"{bad} non-finite entries"))
 
 
 def _wrong(where: str, rule: str, came: Any, remedy: str = "") -> str:
