@@ -50,8 +50,8 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
-def near(value: Any, known: Iterable[str], most: int = 3) -> str:
-    """Return a hint for an unknown name: the names that look like it, or all of them.
+def near(value: Any, known: Iterable[str], most: int = 3, otherwise: str = "") -> str:
+    """Return a hint for an unknown name: the names that look like it, or else `otherwise`, or else all of them.
 
     >>> near("tanhh", ["tanh", "relu"])
     "Did you mean 'tanh'?"
@@ -60,7 +60,9 @@ def near(value: Any, known: Iterable[str], most: int = 3) -> str:
     """
     names = list(known)
     close = difflib.get_close_matches(str(value), names, n=most)
-    return f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(names)}."
+    if close:
+        return f"Did you mean {' or '.join(map(repr, close))}?"
+    return otherwise or f"Known: {', '.join(names)}."
 
 
 def one_of(where: str, name: str, value: Any, known: Iterable[str], rule: str = "") -> str:

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxsat.checks import Shown, refusal
+
 Saturation = Literal["hard", "soft", "none"]
 
 
@@ -28,7 +30,7 @@ class CallableFacts(NamedTuple):
 
 
 def facts(fn: Callable[[Array], Array]) -> CallableFacts:
-    """What probing finds; usable while JAX traces something else.
+    """Return what probing finds. It works while JAX traces something else too.
 
     Raises:
         ValueError: a function that fails on a vector, or is not elementwise.
@@ -45,7 +47,8 @@ def facts(fn: Callable[[Array], Array]) -> CallableFacts:
 
     name = getattr(fn, "__name__", type(fn).__name__)
     if isinstance(fn, np.ufunc):
-        raise ValueError(f"activation: must be made of operations of JAX; got NumPy's {name}. Use jax.numpy.{name}.")
+        came = Shown(f"NumPy's {name}")
+        raise ValueError(refusal("activation", "", "be made of operations of JAX", came, f"Use jax.numpy.{name}."))
     inside = np.arange(3000, 900, -7)  # backwards and without the ends: a sorting or a maximum shows
     with jax.ensure_compile_time_eval():
         probe = jnp.linspace(-10.0, 10.0, 4001)
@@ -53,15 +56,14 @@ def facts(fn: Callable[[Array], Array]) -> CallableFacts:
             shape = jnp.shape(fn(probe))
             jax.eval_shape(lambda x: fn(x), probe)  # NumPy's functions take numbers, but nothing that JAX traces
         except Exception as error:
-            raise ValueError(
-                f"activation: {name} must map an array to an array elementwise; it failed on shape {probe.shape}: "
-                f"{str(error).splitlines()[0] if str(error) else type(error).__name__}"
-            ) from error
+            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            came = Shown(f"an error on shape {probe.shape}: {said}")
+            raise ValueError(refusal("activation", name, "map an array to an array elementwise", came)) from error
         if shape != probe.shape or not np.allclose(fn(probe)[inside], fn(probe[inside]), rtol=1e-4, equal_nan=True):
-            raise ValueError(
-                f"activation: {name} must act elementwise; shape {probe.shape} became {shape}, or entries depend on "
-                "each other. Normalisations and softmax are layers, not activations."
-            )
+            changed = Shown(f"shape {shape} from shape {probe.shape}")
+            came = Shown("entries that depend on each other") if shape == probe.shape else changed
+            remedy = "Normalisations and softmax are layers, not activations."
+            raise ValueError(refusal("activation", name, "act elementwise", came, remedy))
         sampled = np.abs(np.asarray(slope(probe)))
         tails = np.geomspace(1e-2, 1e4, 2401, dtype=np.float32)
         right, left = (np.abs(np.asarray(slope(jnp.asarray(side * tails)))) for side in (1, -1))

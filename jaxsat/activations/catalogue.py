@@ -11,22 +11,23 @@ The records stand in three families: ``bounded``, ``rectifiers`` and ``gated``. 
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Callable
 from fractions import Fraction
 
 import jax.numpy as jnp
-from jaxtyping import Array
 
+from jaxsat import checks
 from jaxsat.activations import callables
 from jaxsat.activations.bounded import BOUNDED
 from jaxsat.activations.formulas import log_abs, log_sigmoid, sigmoid, step
 from jaxsat.activations.gated import GATED
-from jaxsat.activations.record import Activation, Elementwise, sendable
+from jaxsat.activations.record import Activation, ActivationLike, Elementwise, sendable
 from jaxsat.activations.rectifiers import RECTIFIERS, celu, elu, leaky_relu
 
 __all__ = ["celu", "elu", "get", "leaky_relu", "names"]
+
+SEE = "See jaxsat.activations.names()."
 
 
 def _identity() -> Activation:
@@ -93,7 +94,7 @@ _ALIASES = {
 
 
 def names() -> tuple[str, ...]:
-    """Names of the catalogue, in its order.
+    """Return the names of the catalogue, in its order.
 
     >>> names()[:3]
     ('identity', 'sigmoid', 'tanh')
@@ -101,8 +102,8 @@ def names() -> tuple[str, ...]:
     return tuple(_CATALOGUE)
 
 
-def get(activation: str | Activation | Callable[[Array], Array]) -> Activation:
-    """The record of an activation, by name, or derived from any elementwise JAX function.
+def get(activation: ActivationLike) -> Activation:
+    """Return the record of an activation, by name, or derived from any elementwise JAX function.
 
     Args:
         activation: a name from :func:`names` (or a common alias: swish, logistic, linear ...), a record (returned
@@ -112,7 +113,7 @@ def get(activation: str | Activation | Callable[[Array], Array]) -> Activation:
 
     Raises:
         ValueError: unknown name (near matches are given), or a callable that is not elementwise.
-        TypeError: neither of the three.
+        TypeError: none of the three.
 
     Accuracy: derived slopes underflow and cancel as autodiff does, and derived kinks are found only where the
     slope itself jumps, inside [-10, 10].
@@ -129,18 +130,15 @@ def get(activation: str | Activation | Callable[[Array], Array]) -> Activation:
         return _by_name(_ALIASES.get(activation, activation))
     if callable(activation):
         return _derive(activation)
-    raise TypeError(
-        f"activation: must be a name, an Activation or a callable; got {type(activation).__name__}. "
-        "See jaxsat.activations.names()."
-    )
+    came = checks.Shown(type(activation).__name__)
+    raise TypeError(checks.refusal("activation", "", "be a name, an Activation or a callable", came, SEE))
 
 
 @functools.cache
 def _by_name(name: str) -> Activation:
     if name not in _CATALOGUE:
-        near = difflib.get_close_matches(name, [*_CATALOGUE, *_ALIASES], n=3)
-        hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else "See jaxsat.activations.names()."
-        raise ValueError(f"activation: must be a name of the catalogue; got {name!r}. {hint}")
+        hint = checks.near(name, [*_CATALOGUE, *_ALIASES], otherwise=SEE)
+        raise ValueError(checks.refusal("activation", "", "be a name of the catalogue", name, hint))
     return sendable(_CATALOGUE[name](), get, name)
 
 

@@ -11,16 +11,16 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, DTypeLike
 
-from jaxsat import activations
-from jaxsat.activations import Activation
+from jaxsat import activations, checks
+from jaxsat.activations import Activation, ActivationLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class UnderflowPoints:
 
 
 def underflow_points(
-    activation: str | Activation | Callable[[Array], Array], dtype: Any, side: Literal["right", "left"] = "right"
+    activation: ActivationLike, dtype: DTypeLike, side: Literal["right", "left"] = "right"
 ) -> UnderflowPoints:
     """Return where, going outwards from 0, a dtype loses an activation's slope and its distance from the limit.
 
@@ -63,7 +63,7 @@ def underflow_points(
     (inf, 0.0)
     """
     if side not in ("right", "left"):
-        raise ValueError(f"underflow_points: `side` must be 'right' or 'left'; got {side!r}.")
+        raise ValueError(checks.refusal("underflow_points", "side", "be 'right' or 'left'", side))
     phi = activations.get(activation)
     try:
         info = ml_dtypes.finfo(dtype)
@@ -73,7 +73,7 @@ def underflow_points(
     except (ValueError, TypeError):
         known, info = False, None
     if not known or info is None:
-        raise TypeError(f"underflow_points: `dtype` must be a floating dtype such as float32; got {dtype!r}.")
+        raise TypeError(checks.refusal("underflow_points", "dtype", "be a floating dtype such as float32", dtype))
     sign = 1 if side == "right" else -1
     log_tiny = _log(Fraction(float(info.smallest_normal)))
     log_half_subnormal = _log(Fraction(float(info.smallest_subnormal)) / 2)
@@ -87,7 +87,7 @@ def underflow_points(
         )
 
 
-def _limit_point(phi: Activation, side: str, limit: Fraction, info: Any) -> float:
+def _limit_point(phi: Activation, side: str, limit: Fraction, info: np.finfo | ml_dtypes.finfo) -> float:
     log_gap = "log_right_gap" if side == "right" else "log_left_gap"
     sign = 1 if side == "right" else -1
     approaches_from = -1 if float(phi(0.0)) < float(limit) else 1
@@ -103,7 +103,7 @@ def _limit_point(phi: Activation, side: str, limit: Fraction, info: Any) -> floa
     return _beyond(by_difference, log_distance, strictly=False)
 
 
-def _rounding_distance(limit: Fraction, direction: int, info: Any) -> Fraction:
+def _rounding_distance(limit: Fraction, direction: int, info: np.finfo | ml_dtypes.finfo) -> Fraction:
     """Return how near to `limit`, from below (-1) or above (+1), a real number must be to round as `limit` does."""
     if limit == 0:
         return Fraction(float(info.smallest_subnormal)) / 2

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Real
 
+from jaxsat import checks
 from jaxsat.activations.callables import Saturation
 
 Elementwise = Callable[[Array], Array]
@@ -86,10 +87,9 @@ class Activation:
     def __reduce__(self) -> tuple[Callable[..., Activation], tuple[Any, ...]]:
         """Return how another process makes the same record. Its own functions cannot be pickled."""
         if self.made_by is None:
-            raise TypeError(
-                f"activation: a record that is sent to another process must be one of the catalogue or of a function; got "
-                f"{self.name!r}. Make it in a function that the other process can import."
-            )
+            rule = "be of the catalogue or of a function, to be sent to another process"
+            remedy = "Make it in a function that the other process can import."
+            raise TypeError(checks.refusal("activation", "", rule, self.name, remedy))
         return self.made_by
 
     def __call__(self, x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
@@ -121,7 +121,8 @@ def sendable(record: Activation, make: Callable[..., Activation], *arguments: An
 def _floating(x: ArrayLike) -> Array:
     x = jnp.asarray(x)
     if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        raise TypeError(f"activation: `x` must be real; got {x.dtype}. Pass the real and imaginary parts separately.")
+        remedy = "Pass the real and imaginary parts separately."
+        raise TypeError(checks.refusal("activation", "x", "be real", checks.Shown(x.dtype), remedy))
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
 
 

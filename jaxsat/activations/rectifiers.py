@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from fractions import Fraction
 
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsat import checks
 from jaxsat.activations.formulas import LOG_2, box, log_abs, log_sigmoid, sigmoid, step
 from jaxsat.activations.record import Activation, sendable
 
@@ -202,14 +204,7 @@ def _sparse_plus() -> Activation:
 
 
 def _parameter(owner: str, name: str, value: float, positive: bool = False) -> float:
-    rule = "finite and positive" if positive else "finite"
-    try:
-        number = float(np.asarray(value, dtype=float))
-    except (TypeError, ValueError):
-        raise TypeError(f"{owner}: `{name}` must be a number, {rule}, as in {owner}(0.5); got {value!r}.") from None
-    if not np.isfinite(number) or (positive and number <= 0):
-        raise ValueError(f"{owner}: `{name}` must be {rule}; got {value}.")
-    return number
+    return checks.number(owner, name, value, above=0.0 if positive else -math.inf)
 
 
 def _named(family: str, parameter: float, default: float) -> str:

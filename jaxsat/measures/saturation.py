@@ -19,6 +19,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxsat import activations
 from jaxsat.activations import ActivationLike
+from jaxsat.checks import Shown, integer, refusal
 
 
 def saturated_fraction(
@@ -145,14 +146,14 @@ def activation_percentiles(
     """
     q = np.asarray(percentiles, dtype=float)
     if q.size == 0 or not ((q >= 0) & (q <= 100)).all():
-        raise ValueError(f"activation_percentiles: `percentiles` must lie in [0, 100]; got {list(percentiles)}.")
+        raise ValueError(refusal("activation_percentiles", "percentiles", "lie in [0, 100]", list(percentiles)))
     values = jnp.ravel(jnp.asarray(activations_))
     return jnp.percentile(values, jnp.asarray(q, values.dtype))
 
 
 def _saturated(activation: ActivationLike, pre_activations: ArrayLike, level: float) -> Array:
     if not 0 <= level < 1:
-        raise ValueError(f"saturation: `level` must lie in [0, 1), as a share of the largest slope; got {level}.")
+        raise ValueError(refusal("saturation", "level", "lie in [0, 1), as a share of the largest slope", level))
     phi = activations.get(activation)
     threshold = float(np.log(level) + np.log(phi.max_slope)) if level > 0 else -np.inf
     return phi.log_abs_slope(pre_activations) <= threshold
@@ -172,19 +173,17 @@ def _unless_nan(share: Array, values: Array) -> Array:
 def _by_unit(pre_activations: ArrayLike) -> Array:
     h = jnp.asarray(pre_activations)
     if h.ndim == 0:
-        raise ValueError("saturation: `pre_activations` must have units as their last axis; got a single number.")
+        came = Shown("a single number")
+        raise ValueError(refusal("saturation", "pre_activations", "have units as their last axis", came))
     return h.reshape(-1, h.shape[-1])
 
 
 def _binned(activation: ActivationLike, pre_activations: ArrayLike, bins: int) -> tuple[Array, Array]:
     phi = activations.get(activation)
     if phi.left_limit is None or phi.right_limit is None:
-        raise ValueError(
-            f"saturation: `activation` must be bounded for this measure; {phi.name} has no finite limit on one side. "
-            "Use saturated_fraction, which needs no range."
-        )
-    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
-        raise ValueError(f"saturation: `bins` must be an integer of at least 1; got {bins!r}.")
+        remedy = "It has no finite limit on one side. Use saturated_fraction, which needs no range."
+        raise ValueError(refusal("saturation", "activation", "be bounded for this measure", phi.name, remedy))
+    bins = integer("saturation", "bins", bins)
     low, high = float(phi.left_limit), float(phi.right_limit)
     scaled = jnp.ravel((phi(pre_activations) - low) * (2 / (high - low)) - 1)
     return scaled, jnp.clip(jnp.floor((scaled + 1) * (bins / 2)).astype(int), 0, bins - 1)

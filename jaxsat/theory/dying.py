@@ -25,18 +25,18 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
-from jaxsat import activations
-from jaxsat.activations import Activation
+from jaxsat import activations, checks
+from jaxsat.activations import Activation, ActivationLike
 from jaxsat.jax_compat import Tracer
-from jaxsat.theory.inputs import check_number, widths_of_layers
+from jaxsat.theory.inputs import Widths, check_number, widths_of_layers
 
 # Where slopes are looked at for saturation: finely where units are, and on to where slopes like x^-2 have died.
 NEAR = np.concatenate([np.logspace(-12, -2, 81), np.arange(1, 2**17) / 64])
@@ -51,7 +51,7 @@ class BornDeadBounds(NamedTuple):
     upper: float
 
 
-def born_dead_probability(depth: int, width: Any) -> float:
+def born_dead_probability(depth: int, width: Widths) -> float:
     """Probability that a ReLU network is dead for a given input: 1 - prod_l (1 - 2^-n_l). Exact.
 
     It is then dead at every layer without biases; with symmetric biases some layer is, and no gradient passes it. For a
@@ -74,7 +74,7 @@ def born_dead_probability(depth: int, width: Any) -> float:
     return -math.expm1(sum(math.log1p(-(2.0**-n)) if n > 1 else -math.log(2) for n in widths))
 
 
-def born_dead_bounds(depth: int, width: Any, inputs: int | None = None) -> BornDeadBounds:
+def born_dead_bounds(depth: int, width: Widths, inputs: int | None = None) -> BornDeadBounds:
     """Bounds of the probability that a ReLU network without biases is dead for *every* input: a constant function.
 
     Exact (both bounds alike) for depth 1, where it is 0, and for depth 2 with `inputs` 1 or at least the first width.
@@ -106,7 +106,7 @@ def born_dead_bounds(depth: int, width: Any, inputs: int | None = None) -> BornD
     return BornDeadBounds(min(lower, dead), dead)  # where both are exact they may differ by rounding
 
 
-def saturated_probability(activation: Any, q: Any, level: float = 0.05) -> Float[Array, ""]:
+def saturated_probability(activation: ActivationLike, q: ArrayLike, level: float = 0.05) -> Float[Array, ""]:
     """Probability that a unit with gaussian pre-activation of mean 0 and variance q is saturated: |phi'| <= level max|phi'|.
 
     The same definition as ``jaxsat.saturation``. The set is a union of intervals, whose ends are found once for an
@@ -131,7 +131,7 @@ def saturated_probability(activation: Any, q: Any, level: float = 0.05) -> Float
     """
     where = "saturated_probability"
     if isinstance(level, Tracer) or not 0 <= level < 1:
-        raise ValueError(f"{where}: `level` must lie in [0, 1), as a share of the largest slope; got {level}.")
+        raise ValueError(checks.refusal(where, "level", "lie in [0, 1), as a share of the largest slope", level))
     check_number(where, "q", q)
     low, high, at_zero = _saturated_set(activations.get(activation), float(level))
     dtype = jnp.result_type(float)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,9 @@ import numpy as np
 from jax.scipy.special import digamma, gammaln, ndtri, polygamma
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxsat import activations
-from jaxsat.theory.inputs import check_number, widths_of_layers
+from jaxsat import activations, checks
+from jaxsat.activations import ActivationLike
+from jaxsat.theory.inputs import Widths, check_number, widths_of_layers
 
 NORMS = ("gradient", "jacobian")
 EXACT = {"relu": 0.5, "identity": 1.0}  # the probability that a unit lets its signal pass
@@ -54,7 +55,7 @@ class LogNormLaw(NamedTuple):
         [-4.29, -1.0]
         """
         if not all(0 <= level <= 1 for level in levels):
-            raise ValueError(f"LogNormLaw.quantiles: `levels` must lie in [0, 1]; got {levels}.")
+            raise ValueError(checks.refusal("LogNormLaw.quantiles", "levels", "lie in [0, 1]", levels))
         z = ndtri(jnp.asarray(levels, self.mean.dtype)).reshape(-1, *[1] * self.mean.ndim)
         return self.mean[None] + z * self.std[None]
 
@@ -74,7 +75,7 @@ class Distribution(NamedTuple):
 
 
 def exact_log_norms(
-    activation: Any, depth: int, width: Any, weight_scale: Any, *, of: str = "gradient",
+    activation: ActivationLike, depth: int, width: Widths, weight_scale: ArrayLike, *, of: str = "gradient",
     inputs: int | None = None,
 ) -> LogNormLaw:  # fmt: skip
     """Mean and standard deviation of ln ||dE/dh_l|| or ln ||J_l u|| in a ReLU or linear network without biases. Exact.
@@ -116,7 +117,7 @@ def exact_log_norms(
 
 
 def norm_moments(
-    activation: Any, depth: int, width: Any, weight_scale: Any, *, of: str = "gradient",
+    activation: ActivationLike, depth: int, width: Widths, weight_scale: ArrayLike, *, of: str = "gradient",
     inputs: int | None = None,
 ) -> NormMoments:  # fmt: skip
     """Second and fourth moments of ||dE/dh_l|| or ||J_l u||, exact, as logarithms. Arguments and errors as
@@ -139,7 +140,7 @@ def norm_moments(
 
 
 def exact_log_norm_distribution(
-    values: Float[ArrayLike, "*points"], activation: Any, depth: int, width: Any, weight_scale: Any, *,
+    values: Float[ArrayLike, "*points"], activation: ActivationLike, depth: int, width: Widths, weight_scale: ArrayLike, *,
     of: str = "gradient", inputs: int | None = None,
 ) -> Distribution:  # fmt: skip
     """Density and distribution function of ln ||dE/dh_1|| or ln ||J_depth u|| in a ReLU or linear network without biases.
@@ -166,7 +167,8 @@ def exact_log_norm_distribution(
     steps = _steps(where, activation, depth, width, of, inputs)
     check_number(where, "weight_scale", weight_scale)
     if of == "gradient" and depth == 1:
-        raise ValueError(f"{where}: a gradient needs `depth` of at least 2; got 1, where ||D u||^2 is a Beta variable.")
+        remedy = "At depth 1 its square is a Beta variable."
+        raise ValueError(checks.refusal(where, "depth", "be at least 2 for a gradient", depth, remedy))
     dtype = jnp.result_type(float)
     std = float(np.sqrt(steps.variance.sum()))
     t, transform = _transform(steps.gate, steps.widths, of, std)
@@ -185,7 +187,7 @@ def exact_log_norm_distribution(
         return Distribution(density.astype(dtype), cumulative.astype(dtype))
 
 
-def gaussian_lyapunov_exponents(width: int, weight_scale: Any) -> Float[Array, " width"]:
+def gaussian_lyapunov_exponents(width: int, weight_scale: ArrayLike) -> Float[Array, " width"]:
     """Growth rates of the singular values, ln s_i / L as L -> infinity, of a linear network with gaussian weights. Exact.
 
     lambda_i = ln sigma_w + (psi((n - i + 1) / 2) + ln 2 - ln n) / 2 nats per layer, descending (Newman 1986).
@@ -233,22 +235,20 @@ class _Steps(NamedTuple):
         return jnp.where(powers > 0, powers * jnp.where(powers > 0, log_scale, 0.0), 0.0)
 
 
-def _steps(where: str, activation: Any, depth: Any, width: Any, of: Any, inputs: Any) -> _Steps:
+def _steps(where: str, activation: ActivationLike, depth: object, width: object, of: str, inputs: object) -> _Steps:
     phi = activations.get(activation)
     if phi.name not in EXACT or phi is not activations.get(phi.name):
-        raise ValueError(
-            f"{where}: `activation` must be one of {', '.join(EXACT)}, whose law is exact; got {phi.name!r}. "
-            "log_normal_law is for any activation."
-        )
-    if of not in NORMS:
-        raise ValueError(f"{where}: `of` must be one of {', '.join(NORMS)}; got {of!r}.")
+        rule = f"be one of {', '.join(EXACT)}, whose law is exact"
+        remedy = "log_normal_law is for any activation."
+        raise ValueError(checks.refusal(where, "activation", rule, phi.name, remedy))
+    checks.one_of(where, "of", of, NORMS)
     gate, widths = EXACT[phi.name], widths_of_layers(where, depth, width)
     first = widths[0] if inputs is None else widths_of_layers(where, 1, inputs, "inputs")[0]
     n = np.array(widths, float)
     laws = {m: _log_chi_square(m, gate) for m in set(widths)}
     mean, variance, log_alive = (np.array(column) for column in zip(*(laws[m] for m in widths), strict=True))
     second, fourth = gate * n, gate * n * (gate * n + 3 - gate)  # E[B] and E[B (B + 2)]
-    scales = np.ones(depth)
+    scales = np.ones(len(widths))
     fan_in = np.array([first, *widths[:-1]], float) if of == "jacobian" else n
     if of == "gradient":
         # The last layer divides chi^2_B by the chi^2_n of the cotangent's norm, independent of the ratio.
@@ -308,7 +308,7 @@ def _transform_of_layer(n: int, gate: float, t: np.ndarray) -> np.ndarray:
     return total
 
 
-def _log_gamma(z: Any) -> Any:
+def _log_gamma(z: np.ndarray | np.complex128) -> np.ndarray | np.complex128:
     """ln Gamma(z) for Re z > 0, by Stirling's series at z + 12."""
     shifted = z + 12
     series = sum(c / shifted**k for c, k in ((1 / 12, 1), (-1 / 360, 3), (1 / 1260, 5), (-1 / 1680, 7), (1 / 1188, 9)))

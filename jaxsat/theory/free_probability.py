@@ -14,7 +14,7 @@ that axis, so the path cannot end on a wrong branch. All in logarithms: spectra 
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import checks
-from jaxsat.activations import Activation
+from jaxsat.activations import Activation, ActivationLike
 from jaxsat.jax_compat import Tracer
 from jaxsat.theory.inputs import checked, in_double
 from jaxsat.theory.propagation import mean_field
@@ -85,8 +85,9 @@ class SpectrumMoments(NamedTuple):
 
 
 def spectrum_moments(
-    activation: Any, depth: Any, weight_scale: Any = 1.0, bias_scale: Any = 0.0, ensemble: str = "gaussian", *,
-    q: Any = None,
+    activation: ActivationLike, depth: int, weight_scale: ArrayLike = 1.0,
+    bias_scale: ArrayLike = 0.0, ensemble: str = "gaussian", *,
+    q: ArrayLike | None = None,
 ) -> SpectrumMoments:  # fmt: skip
     """Mean, variance and support of the squared singular values of the Jacobian.
 
@@ -111,8 +112,9 @@ def spectrum_moments(
 
 
 def spectrum_density(
-    squared_singular_values: ArrayLike, activation: Any, depth: Any, weight_scale: Any = 1.0, bias_scale: Any = 0.0,
-    ensemble: str = "gaussian", *, q: Any = None,
+    squared_singular_values: ArrayLike, activation: ActivationLike, depth: int, weight_scale: ArrayLike = 1.0,
+    bias_scale: ArrayLike = 0.0,
+    ensemble: str = "gaussian", *, q: ArrayLike | None = None,
 ) -> Float[Array, "*shape"]:  # fmt: skip
     """Density of the squared singular values of the Jacobian, per unit of s^2.
 
@@ -129,15 +131,17 @@ def spectrum_density(
     where = "spectrum_density"
     values = jnp.asarray(squared_singular_values)
     if not isinstance(values, Tracer) and not np.all(np.asarray(values) >= 0):
-        raise ValueError(f"{where}: `squared_singular_values` must be at least 0; got {np.min(np.asarray(values))}.")
+        least = float(np.min(np.asarray(values)))
+        raise ValueError(checks.refusal(where, "squared_singular_values", "be at least 0", least))
     log_s = jnp.log(jnp.where(values > 0, values, 1.0).astype(jnp.result_type(float))) / 2
     density = log_spectrum_density(log_s, activation, depth, weight_scale, bias_scale, ensemble, q=q)
     return jnp.where(values > 0, density / (2 * jnp.where(values > 0, values, 1.0)), 0.0)
 
 
 def log_spectrum_density(
-    log_singular_values: ArrayLike, activation: Any, depth: Any, weight_scale: Any = 1.0, bias_scale: Any = 0.0,
-    ensemble: str = "gaussian", *, q: Any = None,
+    log_singular_values: ArrayLike, activation: ActivationLike, depth: int, weight_scale: ArrayLike = 1.0,
+    bias_scale: ArrayLike = 0.0,
+    ensemble: str = "gaussian", *, q: ArrayLike | None = None,
 ) -> Float[Array, "*shape"]:  # fmt: skip
     """Density of ln s, per nat, for spectra too wide for the density of s^2; arguments as :func:`spectrum_density`.
 
@@ -148,12 +152,11 @@ def log_spectrum_density(
     alone: the atoms are a field of :func:`spectrum_moments`. Within 5e-6 nats of an atom the density just below it is
     returned.
     """
-    phi, orthogonal = _checked("log_spectrum_density", activation, depth, weight_scale, bias_scale, ensemble, q)
+    where = "log_spectrum_density"
+    phi, orthogonal = _checked(where, activation, depth, weight_scale, bias_scale, ensemble, q)
     if orthogonal and depth == 1:
-        raise ValueError(
-            "log_spectrum_density: one orthogonal layer has the singular values sigma_w |phi'(sqrt(q) z)|, z normal: take "
-            "their distribution, or depth >= 2."
-        )
+        remedy = "A single layer has the singular values sigma_w |phi'(sqrt(q) z)|, z normal: take their distribution."
+        raise ValueError(checks.refusal(where, "depth", "be at least 2 for orthogonal weights", depth, remedy))
     q = mean_field(phi, weight_scale, bias_scale).q if q is None else q
     values = jnp.asarray(log_singular_values)
 
@@ -299,11 +302,16 @@ def _moments(phi: Activation, w: Array, q: Array, *, depth: int, orthogonal: boo
 
 
 def _checked(
-    where: str, activation: Any, depth: Any, weight_scale: Any, bias_scale: Any, ensemble: Any, q: Any
+    where: str,
+    activation: ActivationLike,
+    depth: object,
+    weight_scale: ArrayLike,
+    bias_scale: ArrayLike,
+    ensemble: str,
+    q: ArrayLike | None,
 ) -> tuple[Activation, bool]:
     given = {"weight_scale": weight_scale, "bias_scale": bias_scale} | ({} if q is None else {"q": q})
     phi = checked(where, activation, **given)
     checks.integer(where, "depth", depth)
-    if ensemble not in ENSEMBLES:
-        raise ValueError(f"{where}: `ensemble` must be one of {', '.join(ENSEMBLES)}; got {ensemble!r}.")
+    checks.one_of(where, "ensemble", ensemble, ENSEMBLES)
     return phi, ensemble == "orthogonal"

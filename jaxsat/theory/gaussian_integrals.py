@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxsat import activations
-from jaxsat.activations import Activation
+from jaxsat import activations, checks
+from jaxsat.activations import Activation, ActivationLike
 from jaxsat.jax_compat import Tracer
+from jaxsat.theory.inputs import check_correlation, check_number
 
 Function = Callable[[Array], Array]
 
@@ -44,7 +45,7 @@ class Mesh(NamedTuple):
     kinks: tuple[float, ...]
 
 
-def expectation(f: Any, q: ArrayLike, *, kinks: Sequence[float] = ()) -> Float[Array, ""]:
+def expectation(f: ActivationLike, q: ArrayLike, *, kinks: Sequence[float] = ()) -> Float[Array, ""]:
     """Return E[f(sqrt(q) z)] for a standard normal z.
 
     Args:
@@ -66,8 +67,8 @@ def expectation(f: Any, q: ArrayLike, *, kinks: Sequence[float] = ()) -> Float[A
     >>> abs(float(expectation("relu", 4.0)) - 2 / (2 * jnp.pi) ** 0.5) < 1e-6
     True
     """
-    _check_q("expectation", q=q)
-    fn, mesh = _resolved("expectation: `f`", f, kinks)
+    check_number("expectation", "q", q)
+    fn, mesh = _resolved("expectation", "f", f, kinks)
     dtype = _dtype_of(q)
     with jax.enable_x64(True):
         value, size, outermost = _integral(fn, mesh, jnp.asarray(q, jnp.float64))
@@ -82,7 +83,7 @@ def expectation(f: Any, q: ArrayLike, *, kinks: Sequence[float] = ()) -> Float[A
 
 
 def expectation_of_pair(
-    f: Any, g: Any, q_f: ArrayLike, q_g: ArrayLike, c: ArrayLike, *, kinks: Sequence[float] = ()
+    f: ActivationLike, g: ActivationLike, q_f: ArrayLike, q_g: ArrayLike, c: ArrayLike, *, kinks: Sequence[float] = ()
 ) -> Float[Array, ""]:
     """Return E[f(u) g(v)] for jointly normal u and v of mean 0, variances q_f and q_g and correlation c.
 
@@ -102,11 +103,12 @@ def expectation_of_pair(
     >>> abs(float(third) - (3**0.5 / 2 + jnp.pi / 3) / (2 * jnp.pi)) < 1e-6
     True
     """
-    _check_q("expectation_of_pair", q_f=q_f, q_g=q_g)
-    if not isinstance(c, Tracer) and not np.all(np.abs(np.asarray(c, float)) <= 1):
-        raise ValueError(f"expectation_of_pair: `c` must be a correlation, from -1 to 1; got {c}.")
-    fn, mesh_f = _resolved("expectation_of_pair: `f`", f, kinks)
-    gn, mesh_g = _resolved("expectation_of_pair: `g`", g, kinks)
+    where = "expectation_of_pair"
+    check_number(where, "q_f", q_f)
+    check_number(where, "q_g", q_g)
+    check_correlation(where, c)
+    fn, mesh_f = _resolved(where, "f", f, kinks)
+    gn, mesh_g = _resolved(where, "g", g, kinks)
     dtype = _dtype_of(c)
     with jax.enable_x64(True):
         q_f, q_g, c = (jnp.asarray(a, jnp.float64) for a in (q_f, q_g, c))
@@ -228,28 +230,29 @@ def moving(z: Array, w: Array, q: Array) -> tuple[Array, Array]:
 # --- meshes ------------------------------------------------------------------------------------------------------
 
 
-def _resolved(what: str, f: Any, kinks: Sequence[float]) -> tuple[Function, Mesh]:
+def _resolved(where: str, name: str, f: object, kinks: Sequence[float]) -> tuple[Function, Mesh]:
     if isinstance(f, (str, Activation)):
         record = activations.get(f)
         return record, mesh_of(record)
     if not callable(f):
-        raise TypeError(f"{what} must be an activation's name or a function of an array; got {type(f).__name__}.")
+        came = checks.Shown(type(f).__name__)
+        raise TypeError(checks.refusal(where, name, "be an activation's name or a function of an array", came))
     if not np.all(np.isfinite(np.asarray(kinks, float))):
-        raise ValueError(f"{what}: `kinks` must be finite numbers; got {kinks}.")
+        raise ValueError(checks.refusal(where, "kinks", "be finite numbers", kinks))
     fn = cast(Function, f)
-    return fn, _mesh((fn,), tuple(kinks), what)
+    return fn, _mesh((fn,), tuple(kinks), where, name)
 
 
-def _mesh(functions: Sequence[Function], kinks: Sequence[float], what: str = "gaussian: `f`") -> Mesh:
+def _mesh(functions: Sequence[Function], kinks: Sequence[float], where: str = "activation", name: str = "") -> Mesh:
     """Return cuts at kinks, at powers of two, and where a function asks for more."""
     powers = 2.0 ** np.arange(-2, np.log2(FURTHEST) + 1)
     cuts = np.unique(np.concatenate([-powers, [0.0], powers, np.asarray(kinks, float)]))
     for f in functions:
-        cuts = _refined(f, cuts, what)
+        cuts = _refined(f, cuts, where, name)
     return Mesh(tuple(cuts.tolist()), tuple(float(k) for k in kinks))
 
 
-def _refined(f: Function, cuts: np.ndarray, what: str) -> np.ndarray:
+def _refined(f: Function, cuts: np.ndarray, where: str, name: str) -> np.ndarray:
     """Return more cuts, until the last Legendre coefficients on each panel are rounding beside the function's size."""
     low, high = cuts[:-1], cuts[1:]
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
@@ -259,9 +262,9 @@ def _refined(f: Function, cuts: np.ndarray, what: str) -> np.ndarray:
             padded[: len(x)] = x
             values = f(jnp.asarray(padded))
             if getattr(values, "shape", None) != padded.shape:
-                raise ValueError(
-                    f"{what} must be elementwise; it turned shape {padded.shape} into {getattr(values, 'shape', type(values).__name__)}."
-                )
+                made = getattr(values, "shape", type(values).__name__)
+                came = checks.Shown(f"{made} from shape {padded.shape}")
+                raise ValueError(checks.refusal(where, name, "be elementwise", came))
             if isinstance(values, Tracer):
                 return cuts
             values = np.asarray(values, float)[: len(x)]
@@ -277,20 +280,6 @@ def _refined(f: Function, cuts: np.ndarray, what: str) -> np.ndarray:
     return cuts
 
 
-def _check_q(where: str, **given: Any) -> None:
-    for name, q in given.items():
-        if isinstance(q, Tracer):
-            continue
-        if np.ndim(q) != 0:
-            raise ValueError(
-                f"{where}: `{name}` must be one number; got shape {np.shape(q)}. Batches go through jax.vmap."
-            )
-        if np.asarray(q).dtype.kind not in "fiuV":  # V: bfloat16 and its like
-            raise TypeError(f"{where}: `{name}` must be a real number; got {q!r}.")
-        if not (np.isfinite(q) and q >= 0):
-            raise ValueError(f"{where}: `{name}` is a variance and must be finite and at least 0; got {q}.")
-
-
-def _dtype_of(number: ArrayLike) -> Any:
+def _dtype_of(number: ArrayLike) -> np.dtype:
     dtype = jnp.asarray(number).dtype
     return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxsat.activations import Activation
+from jaxsat import checks
+from jaxsat.activations import ActivationLike
 from jaxsat.linalg import ensembles
 from jaxsat.theory.edge_of_chaos import critical_weight_scale
 
@@ -19,14 +20,14 @@ Initializer = Callable[..., Array]
 
 
 def critical_initializer(
-    activation: str | Activation | Callable[[Array], Array],
+    activation: ActivationLike,
     bias_scale: float = 0.0,
     ensemble: CriticalEnsemble = "gaussian",
     *,
     in_axis: int | Sequence[int] = -2,
     out_axis: int = -1,
 ) -> Initializer:
-    """Weights at which the mean squared gradient is the same in every layer: sigma_w of the edge of chaos.
+    """Return an initialiser at the edge of chaos: the mean squared gradient is the same in every layer.
 
     Entries have mean 0 and variance sigma_w^2 / fan_in, with sigma_w = ``theory.critical_weight_scale(activation,
     bias_scale)``. Start the biases with standard deviation `bias_scale` (0: at zero).
@@ -54,8 +55,8 @@ def critical_initializer(
     >>> w.shape, abs(float(w.std()) - (2 / 576) ** 0.5) < 1e-3
     ((3, 3, 64, 128), True)
     """
-    if ensemble not in get_args(CriticalEnsemble):
-        raise ValueError(f"critical_initializer: `ensemble` must be 'gaussian' or 'orthogonal'; got {ensemble!r}.")
+    where = "critical_initializer"
+    checks.one_of(where, "ensemble", ensemble, get_args(CriticalEnsemble))
     scale = float(critical_weight_scale(activation, bias_scale))
     draw = ensembles.get(ensemble)
 
@@ -66,16 +67,13 @@ def critical_initializer(
             key, shape, dtype = haiku.next_rng_key(), key, shape if dtype is None else dtype
         dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
         if len(shape) < 2:
-            raise ValueError(
-                f"critical_initializer: `shape` must have an input and an output axis; got {tuple(shape)}. It is for "
-                "kernels; start biases with jax.nn.initializers.normal(bias_scale) or zeros."
-            )
+            remedy = "Start biases with jax.nn.initializers.normal(bias_scale) or zeros."
+            raise ValueError(checks.refusal(where, "shape", "have an input and an output axis", tuple(shape), remedy))
         out = out_axis % len(shape)
         window = [i for i in range(len(shape)) if i != out]
         if not {i % len(shape) for i in ([in_axis] if isinstance(in_axis, int) else in_axis)} <= set(window):
-            raise ValueError(
-                f"critical_initializer: `in_axis` must differ from `out_axis`; got {in_axis} and {out_axis}."
-            )
+            came = checks.Shown(f"{in_axis} and {out_axis}")
+            raise ValueError(checks.refusal(where, "in_axis", "differ from `out_axis`", came))
         n_out, n_in = shape[out], math.prod(shape[i] for i in window)
         unit = draw(key, n_out, n_in).reshape([n_out, *(shape[i] for i in window)])
         kernel = (scale * jnp.moveaxis(unit, 0, out)).astype(dtype)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import ArrayLike
 
 from jaxsat import activations, checks
-from jaxsat.activations import Activation
+from jaxsat.activations import Activation, ActivationLike
 from jaxsat.jax_compat import Tracer
 
+Widths = int | np.integer | Sequence[int] | np.ndarray  # of all layers alike, or of each
+Result = TypeVar("Result")
 
-def checked(where: str, activation: Any, **numbers: Any) -> Activation:
-    """The activation's record; raise unless every number is one, finite and >= 0. Tracers pass."""
+
+def checked(where: str, activation: ActivationLike, **numbers: Any) -> Activation:
+    """Return the activation's record. Raise unless every number is a single one, finite and >= 0. Tracers pass."""
     for name, number in numbers.items():
         check_number(where, name, number)
     return activations.get(activation)
 
 
 def check_number(where: str, name: str, number: Any, positive: bool = False, signed: bool = False) -> None:
-    """Raise unless it is one real number, finite and >= 0 (or > 0, or of any sign). Tracers pass."""
+    """Raise unless this is a single real number, finite and >= 0 (or > 0, or of any sign). Tracers pass."""
     if isinstance(number, Tracer):
         return
     remedy = "Batches go through jax.vmap." if np.ndim(number) else ""
@@ -34,14 +38,15 @@ def check_number(where: str, name: str, number: Any, positive: bool = False, sig
         checks.number(where, name, number, least=0.0, remedy=remedy)
 
 
-def input_slack(*numbers: Any) -> float:
-    """What rounding to their dtype leaves open: float32 cannot tell sqrt 2 from its neighbours."""
-    dtypes = [n.dtype for n in numbers if hasattr(n, "dtype") and jnp.issubdtype(n.dtype, jnp.floating)]
+def input_slack(*numbers: ArrayLike) -> float:
+    """Return the relative rounding of the numbers' dtypes: float32 cannot tell sqrt 2 from its neighbours."""
+    given = [getattr(number, "dtype", None) for number in numbers]
+    dtypes = [dtype for dtype in given if dtype is not None and jnp.issubdtype(dtype, jnp.floating)]
     return max((4 * float(jnp.finfo(dtype).eps) for dtype in dtypes), default=0.0)
 
 
-def in_double(fn: Any, phi: Activation, *numbers: Any) -> Any:
-    """fn of an activation and of the numbers in float64; floating-point results in the default float dtype."""
+def in_double(fn: Callable[..., Result], phi: Activation, *numbers: ArrayLike) -> Result:
+    """Return fn of an activation and of the numbers in float64; floating-point results have the default float dtype."""
     default = jnp.result_type(float)
     with jax.enable_x64(True):
         found = fn(phi, *(jnp.asarray(n).astype(jnp.float64) for n in numbers))
@@ -49,17 +54,17 @@ def in_double(fn: Any, phi: Activation, *numbers: Any) -> Any:
 
 
 def check_correlation(where: str, c: Any, name: str = "c") -> None:
+    """Raise unless all numbers lie in [-1, 1]. Tracers pass."""
     if not isinstance(c, Tracer) and not np.all(np.abs(np.asarray(c, float)) <= 1):
         raise ValueError(checks.refusal(where, name, "be a correlation, from -1 to 1", c))
 
 
 def widths_of_layers(where: str, depth: Any, width: Any, name: str = "width") -> tuple[int, ...]:
-    """One width for each layer, from one number or from a sequence of them; raise unless all are integers >= 1."""
+    """Return the width of each layer, from a number or from a sequence. Raise unless all are integers >= 1."""
     layers = checks.integer(where, "depth", depth)
-    given: list[Any] = (
-        list(width) if isinstance(width, (Sequence, np.ndarray)) and not isinstance(width, str) else [width]
-    )
-    widths = tuple(checks.integer(where, name, n) for n in given) * (layers if np.ndim(width) == 0 else 1)
+    if not isinstance(width, (Sequence, np.ndarray)) or isinstance(width, str) or np.ndim(width) == 0:
+        return (checks.integer(where, name, width),) * layers
+    widths = tuple(checks.integer(where, name, n) for n in width)
     if len(widths) != layers:
         came = checks.Shown(f"{len(widths)}")
         raise ValueError(checks.refusal(where, name, f"be one number or one for each of {layers} layers", came))

@@ -11,25 +11,25 @@ component of W^T delta along x_l, which alone knows of the forward pass.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, ArrayLike
 
 from jaxsat import activations
-from jaxsat.activations import Activation
+from jaxsat.activations import Activation, ActivationLike
 from jaxsat.jax_compat import Tracer
 from jaxsat.theory import gaussian_integrals
 from jaxsat.theory.exact_norms import LogNormLaw
-from jaxsat.theory.inputs import check_number, widths_of_layers
+from jaxsat.theory.inputs import Widths, check_number, widths_of_layers
 from jaxsat.theory.lengths import LARGE, SMALL
 
 
 def log_normal_law(
-    activation: Any, depth: int, width: Any, weight_scale: Any, bias_scale: Any = 0.0, *,
-    mean_square: Any = 1.0,
+    activation: ActivationLike, depth: int, width: Widths, weight_scale: ArrayLike, bias_scale: ArrayLike = 0.0, *,
+    mean_square: ArrayLike = 1.0,
 ) -> LogNormLaw:  # fmt: skip
     """Mean and standard deviation of ln ||dE/dh_l|| to first order in 1 / width, for any activation.
 

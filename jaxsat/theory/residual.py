@@ -13,13 +13,14 @@ sigma_w^2 E[phi'^2] / (sigma_w^2 E[phi^2] + sigma_b^2) for each layer back, E ov
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import checks
+from jaxsat.activations import ActivationLike
 from jaxsat.theory import gaussian_integrals
 from jaxsat.theory.inputs import checked, in_double
 
@@ -39,10 +40,10 @@ class ResidualField(NamedTuple):
 
 
 def residual_field(
-    activation: Any, depth: Any, weight_scale: Any, bias_scale: Any = 0.0,
-    residual_scale: Any = 1.0, *, mean_square: Any = 1.0,
+    activation: ActivationLike, depth: int, weight_scale: ArrayLike, bias_scale: ArrayLike = 0.0,
+    residual_scale: ArrayLike = 1.0, *, mean_square: ArrayLike = 1.0,
 ) -> ResidualField:  # fmt: skip
-    """Lengths and gradient growth of ``MLP(residual_scale=...)``, every layer with a skip connection.
+    """Return lengths and growth of gradients in ``MLP(residual_scale=...)``, where every layer has a skip connection.
 
     Args:
         activation, weight_scale, bias_scale: as :func:`mean_field`.
@@ -58,7 +59,7 @@ def residual_field(
         "residual_field", activation, weight_scale=weight_scale, bias_scale=bias_scale, residual_scale=residual_scale,
         mean_square=mean_square,
     )  # fmt: skip
-    checks.integer("residual_field", "depth", depth)
+    depth = checks.integer("residual_field", "depth", depth)
 
     def field(phi, w, b, a, start):
         def layer(carry, _):
@@ -75,10 +76,10 @@ def residual_field(
     return in_double(field, phi, weight_scale, bias_scale, residual_scale, mean_square)
 
 
-def layer_norm_chi(activation: Any, weight_scale: Any, bias_scale: Any = 0.0) -> Array:
-    """Factor of the mean squared gradient per layer back of ``MLP(normalization="layer")``, without residual branches.
+def layer_norm_chi(activation: ActivationLike, weight_scale: ArrayLike, bias_scale: ArrayLike = 0.0) -> Array:
+    """Return the factor of the mean squared gradient for each layer back in ``MLP(normalization="layer")``.
 
-    Without biases it does not depend on the weight scale. Arguments as :func:`mean_field`; 0 where both scales are 0.
+    The networks have no residual branches. Without biases it does not depend on the weight scale. Arguments as :func:`mean_field`; 0 where both scales are 0.
 
     >>> round(float(layer_norm_chi("relu", 3.0)), 4), round(float(layer_norm_chi("tanh", 3.0)), 4)
     (1.0, 1.1778)

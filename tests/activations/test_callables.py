@@ -104,13 +104,13 @@ def test_derive_inside_jit_leaks_nothing():
     ids=["softmax", "cumsum", "centre", "scale", "reverse", "sort", "cummax", "max_norm", "first"],
 )  # fmt: skip
 def test_entries_that_depend_on_each_other(fn):
-    with pytest.raises(ValueError, match=r"activation: .* must act elementwise; .*entries depend on each other"):
+    with pytest.raises(ValueError, match=r"activation: .* must act elementwise; got entries that depend on each other"):
         activations.get(fn)
 
 
 @pytest.mark.parametrize("fn", [jnp.sum, jnp.max, lambda x: jnp.stack([x, x]), lambda x: x[:-1]])
 def test_shape_changing_callables(fn):
-    with pytest.raises(ValueError, match=r"activation: .* must act elementwise; shape \(4001,\) became \("):
+    with pytest.raises(ValueError, match=r"activation: .* must act elementwise; got shape \(.*\) from shape \(4001,\)"):
         activations.get(fn)
 
 
@@ -118,12 +118,14 @@ def test_callables_that_fail_are_named():
     def square_matrix_only(x):
         return x.reshape(2, 2)
 
-    with pytest.raises(ValueError, match=r"square_matrix_only must map an array to an array elementwise; it failed on"):
+    with pytest.raises(
+        ValueError, match=r"`square_matrix_only` must map an array to an array elementwise; got an error on"
+    ):
         activations.get(square_matrix_only)
     with pytest.raises(ValueError, match=r"must be made of operations of JAX; got NumPy's tanh. Use jax.numpy.tanh"):
         activations.get(np.tanh)
     with pytest.raises(
-        ValueError, match=r"through_numpy must map .*; it failed on shape \(4001,\): The numpy.ndarray conv"
+        ValueError, match=r"`through_numpy` must map .*; got an error on shape \(4001,\): The numpy.ndarray conv"
     ):
         activations.get(through_numpy)
 

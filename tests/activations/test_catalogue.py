@@ -82,8 +82,10 @@ def test_factories_are_cached(factory, default):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0, -1.0])
 def test_factories_check_their_parameter(bad):
     for factory in (activations.elu, activations.celu):
-        with pytest.raises(ValueError, match=rf"{factory.__name__}: `alpha` must be finite and positive; got {bad}"):
+        with pytest.raises(
+            ValueError, match=rf"{factory.__name__}: `alpha` must be a finite number and above 0; got {bad}"
+        ):
             factory(bad)
     if not np.isfinite(bad):
-        with pytest.raises(ValueError, match=rf"leaky_relu: `negative_slope` must be finite; got {bad}"):
+        with pytest.raises(ValueError, match=rf"leaky_relu: `negative_slope` must be a finite number; got {bad}"):
             activations.leaky_relu(bad)

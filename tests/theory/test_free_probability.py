@@ -1,5 +1,7 @@
 """Spectra of wide networks against Fuss-Catalan laws, their own moments, and random matrices."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ from scipy import special, stats
 
 from jaxsat import activations, theory
 from tests import known
+
+unchecked = inspect.unwrap  # under the import hook the type checker speaks first
 
 
 @pytest.mark.parametrize(
@@ -175,11 +179,15 @@ def test_jit_and_vmap_over_scales():
     ("call", "error", "message"),
     [
         (lambda: theory.spectrum_moments("tanh", 0), ValueError, "`depth` must be an integer of at least 1; got 0"),
-        (lambda: theory.spectrum_moments("tanh", 1.5), TypeError, "`depth` must be an integer"),
+        (lambda: unchecked(theory.spectrum_moments)("tanh", 1.5), TypeError, "`depth` must be an integer"),
         (lambda: theory.spectrum_moments("tanh", 2, -1.0), ValueError, "`weight_scale`"),
-        (lambda: theory.spectrum_moments("tanh", 2, ensemble="ortho"), ValueError, "must be one of gaussian, uniform"),
+        (lambda: theory.spectrum_moments("tanh", 2, ensemble="ortho"), ValueError, "Did you mean 'orthogonal'"),
         (lambda: theory.spectrum_density(-1.0, "tanh", 2), ValueError, "must be at least 0; got -1.0"),
-        (lambda: theory.log_spectrum_density(0.0, "tanh", 1, ensemble="orthogonal"), ValueError, "depth >= 2"),
+        (
+            lambda: theory.log_spectrum_density(0.0, "tanh", 1, ensemble="orthogonal"),
+            ValueError,
+            "`depth` must be at least 2",
+        ),
     ],
 )
 def test_bad_input(call, error, message):
