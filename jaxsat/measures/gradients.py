@@ -78,7 +78,8 @@ def log_gradient_norms(
     """Return ln ||dE/dh_l||, the logarithm of the Euclidean norm of the signal at layers l = 1 .. depth.
 
     Of a network that is no MLP: ln ||dE/dc_t|| for t = 0 .. T, with c_t the carry of its scan after t steps (c_0: the
-    first). For a recurrent network t is time, and c_t its state.
+    first). For a recurrent network t is time, and c_t its state. These are T + 1 numbers. The measure of the same name, in
+    ``sweep`` and ``train``, leaves t = 0 out and has T numbers, those after the steps 1 .. T.
 
     Args:
         net, params, x: a network, its parameters and one input.

@@ -156,7 +156,7 @@ QUANTITIES: dict[str, Quantity] = {
     "log_gradient_norms": Quantity(
         Variable(("layer",), _GRADIENT),
         lambda subject: root_mean_square_of_logs(subject.log_gradients[0]),
-        general="ln ||dE/d carry_t||, root mean square over inputs",
+        general="ln ||dE/d carry_t|| after step t, root mean square over inputs",
     ),
     "log_largest_gradients": Quantity(
         Variable(("layer",), "ln max |dE/dh_l| over units and inputs"),

@@ -49,7 +49,8 @@ def lyapunov_exponents_of_scan(
     """Return the Lyapunov exponents of a scan, in nats per step, descending.
 
     Args:
-        step: (carry, x) -> carry, as ``jax.lax.scan`` repeats it, without outputs.
+        step: (carry, x) -> carry, as ``jax.lax.scan`` repeats it, without outputs. Parameters are part of the step, as in
+            ``functools.partial(step, params)``.
         carry: carry_0, a pytree of floating-point arrays of n numbers in all.
         xs: inputs: arrays with the T steps as the first axis; None if there are none.
         count: how many, the largest ones; None: all n. Fewer cost less: `count` directions are pushed, not n.

@@ -54,7 +54,8 @@ def log_gradient_norms_of_scan(
     """Return ln ||dE/d carry_t|| for t = 0 .. T, where E is a function of the last carry.
 
     Args:
-        step: (carry, x) -> carry, as ``jax.lax.scan`` repeats it, without outputs.
+        step: (carry, x) -> carry, as ``jax.lax.scan`` repeats it, without outputs. Parameters are part of the step, as in
+            ``functools.partial(step, params)``. Only :func:`gradients_of_scan` takes them apart: it differentiates in them.
         carry: carry_0, a pytree of floating-point arrays.
         xs: inputs: arrays with the T steps as the first axis; None if there are none.
         cotangent: dE/d carry_T: a pytree like the carry, or the vector of all its numbers.

@@ -61,7 +61,7 @@ def log_singular_values_of_scan(
 
     Args:
         step: (carry, x) -> carry, as ``jax.lax.scan`` repeats it, without outputs: a recurrent network over time, a deep
-            one over its layers.
+            network over its layers. Parameters are part of the step, as in ``functools.partial(step, params)``.
         carry: carry_0, a pytree of floating-point arrays of n numbers in all.
         xs: inputs: arrays with the T steps as the first axis; None if there are none.
         every_step: return the values of d carry_t / d carry_0 for t = 1 .. T from one pass: shape (T, n).

@@ -62,7 +62,8 @@ class Grid:
             ValueError, TypeError: in the caller's name, unknown fields, and values that are no grid.
         """
         if not isinstance(over, Mapping):
-            raise TypeError(f"{caller}: `over` must map fields of {kind_of(net)} to values; got {type(over).__name__}.")
+            rule = f"map fields of {kind_of(net)} to values"
+            raise TypeError(checks.refusal(caller, "over", rule, checks.Shown(type(over).__name__)))
         scales = swept_fields(net)
         known = (*(field.name for field in dataclasses.fields(cast(Any, net))), *rates)
         what = " or ".join([f"fields of {kind_of(net)}", *map(repr, rates)])
@@ -176,8 +177,11 @@ def _values(what: str, given: Any) -> list[Any]:
     values = list(given)
     if not values:
         raise ValueError(checks.refusal(what, "", "have at least one value", checks.Shown("none")))
-    if len({plain(value) for value in values}) < len(values):
-        raise ValueError(checks.refusal(what, "", "have distinct values", values))
+    labels = [plain(value) for value in values]
+    if len(set(labels)) < len(labels):
+        named = all(isinstance(value, Activation) or not callable(value) for value in values)
+        remedy = "" if named else "Functions are labelled by their names: write each with def, under a name of its own."
+        raise ValueError(checks.refusal(what, "", "have distinct values", labels, remedy))
     return values
 
 

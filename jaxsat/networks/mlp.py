@@ -31,7 +31,7 @@ from jaxsat.linalg import ensembles
 from jaxsat.networks import normalization
 from jaxsat.networks.appearance import network_line, network_table
 from jaxsat.networks.parameters import DrawChoices, Params, Trace, draw_parameters, params_of_layers
-from jaxsat.networks.protocol import check_network
+from jaxsat.networks.protocol import check_network, wrong_params
 from jaxsat.networks.registration import register_network
 
 Fan = Literal["in", "average"]
@@ -303,12 +303,11 @@ def check_net(where: str, net: Any) -> None:
 def check_params(where: str, params: Any) -> None:
     """Raise unless these are parameters of an MLP."""
     if not isinstance(params, Params):
-        came = checks.Shown(type(params).__name__)
         remedy = (
             "net.params(layers, layout=...) makes them of weights that you have; "
             "jaxsat.spectrum.log_singular_values_of_product(weights) takes a list of matrices as it is."
         )
-        raise TypeError(checks.refusal(where, "params", "be made by init, or by net.params", came, remedy))
+        raise wrong_params(where, params, "be made by init, or by net.params", remedy)
 
 
 def check_scale(what: str, value: Any) -> None:

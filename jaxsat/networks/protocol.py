@@ -91,6 +91,15 @@ def check_network(where: str, net: Any, needs: tuple[str, ...] = METHODS) -> Non
         raise TypeError(checks.refusal(where, "net", what, checks.Shown(type(net).__name__), _REMEDIES["tree"]))
 
 
+def wrong_params(where: str, params: Any, rule: str, remedy: str = "") -> TypeError:
+    """Return the error about parameters that are not the network's. An array in their place may be the input."""
+    came = checks.Shown(type(params).__name__)
+    if hasattr(params, "shape"):
+        came = checks.Shown(f"an array of shape {params.shape}")
+        remedy = "The order is (net, params, x): `params` and `x` are swapped."
+    return TypeError(checks.refusal(where, "params", rule, came, remedy))
+
+
 def swept_fields(net: Any) -> tuple[str, ...]:
     """Return the names of the fields that are arrays to a compiled program, in their order.
 

@@ -23,7 +23,7 @@ from jaxsat.linalg import ensembles
 from jaxsat.linalg.lapack import after
 from jaxsat.networks.appearance import network_line, network_table
 from jaxsat.networks.cells import CELLS, Cell, RecurrentParams, RecurrentTrace
-from jaxsat.networks.protocol import applied
+from jaxsat.networks.protocol import applied, wrong_params
 from jaxsat.networks.registration import check_field, register_network
 
 RECURRENT_ENSEMBLES = ("gaussian", "uniform", "orthogonal", "identity")
@@ -235,8 +235,7 @@ class Recurrent:
     def _checked(self, params: RecurrentParams, x: ArrayLike) -> Array:
         """Return the inputs in the dtype of the parameters; raise unless both belong to the network."""
         if not isinstance(params, RecurrentParams):
-            came = checks.Shown(type(params).__name__)
-            raise TypeError(checks.refusal("Recurrent", "params", "be made by init", came))
+            raise wrong_params("Recurrent", params, "be made by init")
         if jnp.shape(x) != self.input_shape:
             rule = f"be one sequence of shape {self.input_shape}"
             remedy = "Use jax.vmap for a batch, or set `steps` and `inputs`."

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def sweep(
     net: Network,
     measure: str | Compute | Measure | Sequence[str | Compute | Measure],
-    over: Mapping[str, Sequence[Any] | ArrayLike],
+    over: Mapping[str, Sequence[Any] | ArrayLike] | None = None,
     *,
     seeds: int = 100,
     root_seed: int = 0,
@@ -51,7 +51,7 @@ def sweep(
     Args:
         net: the network whose fields are varied: an MLP, a ``Recurrent``, or a network of your own (`docs/your_own_network.md`).
         measure: a name (``jaxsat.measures.names()``), a function ``(net, key, x) -> dict of arrays``, or several.
-        over: field of the network -> values. All values of a scale share one compiled program; each combination of the other
+        over: field of the network -> values; None: this network alone, for all seeds. All values of a scale share one compiled program; each combination of the other
             fields has its own. Networks that differ only in scale or activation share their draws, so differences
             between them are paired.
         seeds: how many. Seed s is the network with key ``addresses.network(addresses.root(root_seed), s)``.
@@ -101,6 +101,7 @@ def sweep(
     True
     """
     started = time.perf_counter()
+    over = {} if over is None else over
     request = SweepRequest.of(net, measure, over, seeds=seeds, root_seed=root_seed, x=x, every_depth=every_depth)
     memory_budget = checks.integer("sweep", "memory_budget", memory_budget)
     request.check_size(memory_budget)

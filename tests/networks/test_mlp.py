@@ -1,3 +1,5 @@
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -151,6 +153,15 @@ def test_sizes_that_are_no_integers(value):
     # Below the type checker of the test run, which would answer first.
     with pytest.raises(TypeError, match=f"MLP: `depth` must be an integer; got {value!r}"):
         mlp._size("depth", value, optional=False)
+
+
+def test_swapped_parameters_and_input():
+    net = jaxsat.MLP(depth=2, width=3)
+    swapped = r"got an array of shape \(3,\). The order is \(net, params, x\): `params` and `x` are swapped"
+    with pytest.raises(TypeError, match=swapped):
+        mlp.check_params("MLP", jnp.ones(3))  # below the type checker of the test run
+    with pytest.raises(TypeError, match=swapped):
+        inspect.unwrap(jaxsat.Recurrent._checked)(jaxsat.Recurrent(2, 3), jnp.ones(3), net.init(KEY))
 
 
 def test_wrong_input_width():

@@ -52,6 +52,13 @@ def test_dimensions_follow_the_order_of_over():
     xarray.testing.assert_equal(ds.log_gradient_norms, other.log_gradient_norms.transpose("weight_scale", ...))
 
 
+def test_without_a_grid_the_network_itself_is_swept_over_seeds():
+    ds = jaxsat.sweep(NET, lambda net, key, x: {"m": net.init(key).first.mean()}, seeds=3, progress=False)
+    assert ds.m.dims == ("seed",)
+    alone = [NET.init(addresses.network(addresses.root(0), seed)).first.mean() for seed in range(3)]
+    np.testing.assert_allclose(ds.m, alone, rtol=0, atol=1e-15)
+
+
 def test_one_trace_per_static_choice_and_none_per_scale_or_seed():
     traces = []
 
@@ -172,6 +179,11 @@ def clashing(net, key, x):
         ({"over": {"weight_scale": []}}, ValueError, "must have at least one value; got none"),
         ({"over": {"weight_scale": [1.0, float("nan")]}}, ValueError, "must be finite and at least 0"),
         ({"over": {"weight_scale": [1.0, 1.0]}}, ValueError, "must have distinct values"),
+        (
+            {"over": {"activation": [lambda x: x, lambda x: 2 * x]}},
+            ValueError,
+            "distinct values; got .'<lambda>', '<lambda>'.. Functions are labelled by their names",
+        ),
         ({"over": {"weight_scale": 1.0}}, TypeError, "must be a sequence of values; got 1.0"),
         ({"over": {"activation": "tanh"}}, TypeError, "must be a sequence of values; got 'tanh'"),
         ({"over": {"activation": ["tahn"]}}, ValueError, "Did you mean 'tanh'"),
