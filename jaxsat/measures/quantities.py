@@ -143,7 +143,7 @@ def _correlation(h: Array) -> Array:
     """Mean over pairs of inputs of h_a . h_b / (|h_a| |h_b|)."""
     count = h.shape[0]
     if count < 2:
-        raise ValueError(f"correlation: `x` must be a batch of at least 2 inputs; got {count}.")
+        raise ValueError(checks.refusal("correlation", "x", "be a batch of at least 2 inputs", count))
     directions = h / jnp.linalg.norm(h, axis=1, keepdims=True)
     products = jnp.einsum("an,bn->ab", directions, directions)
     return (jnp.sum(products) - jnp.trace(products)) / (count * (count - 1))

@@ -51,7 +51,8 @@ class Measure:
     def __call__(self, net: Any, key: Array, x: Any, params: Any = None) -> dict[str, Array]:
         found = self.compute(net, key, x, params) if self.takes_params else self.compute(net, key, x)
         if not isinstance(found, Mapping):
-            raise TypeError(f"measure: {self.name} must return a dict of arrays; got {type(found).__name__}.")
+            came = checks.Shown(type(found).__name__)
+            raise TypeError(checks.refusal("measure", self.name, "return a dict of arrays", came))
         return dict(found)
 
 
@@ -82,7 +83,7 @@ def get(measure: Any, every_depth: bool = False, net: Any = None) -> Measure:
     """
     parts = [measure] if isinstance(measure, str) or not isinstance(measure, Sequence) else list(measure)
     if not parts:
-        raise ValueError("measure: at least one is needed; got none.")
+        raise ValueError(checks.refusal("measure", "", "be at least one name or function", checks.Shown("none")))
     asked = [part for part in parts if isinstance(part, str)]
     named = {part: _catalogued(part, every_depth) for part in asked}
     named |= {extra: QUANTITIES[extra] for part in asked for extra in BRINGS.get(part, ())}
@@ -110,18 +111,21 @@ def get(measure: Any, every_depth: bool = False, net: Any = None) -> Measure:
 def _catalogued(name: str, every_depth: bool) -> Quantity:
     checks.one_of("measure", "", name, QUANTITIES, "be a known name or a function")
     if every_depth and name not in EVERY_DEPTH:
-        raise ValueError(
-            f"measure: {name!r} has no every_depth form (those that have: {', '.join(EVERY_DEPTH)}). "
-            "A measure of the forward pass already gives every depth: layer l is the last of the network of depth l."
+        rule = f"have a form for every depth, as {' and '.join(EVERY_DEPTH)} have"
+        remedy = (
+            "A measure of the forward pass gives every depth as it is: layer l is the last of the network of depth l."
         )
+        raise ValueError(checks.refusal("measure", "", rule, name, remedy))
     return (EVERY_DEPTH if every_depth else QUANTITIES)[name]
 
 
 def _of_function(measure: Any, every_depth: bool) -> Measure:
     if not callable(measure):
-        raise TypeError(f"measure: must be a name or a function (net, key, x) -> dict; got {type(measure).__name__}.")
+        came = checks.Shown(type(measure).__name__)
+        raise TypeError(checks.refusal("measure", "", "be a name or a function (net, key, x) -> dict", came))
     if every_depth:
-        raise ValueError("measure: every_depth is for named measures; return a depth axis from your own function.")
+        remedy = "Return a depth axis from your own function."
+        raise ValueError(checks.refusal("measure", "every_depth", "be False for a function", True, remedy))
     if isinstance(measure, Measure):
         return measure
     return Measure(getattr(measure, "__name__", "measure"), cast(Compute, measure), {})

@@ -75,10 +75,12 @@ class Grid:
         values: dict[str, list[Any]] = {}
         for name, given in over.items():
             checks.one_of(caller, "over", name, known, f"name {what}")
-            where = f"{caller}: `over[{name!r}]`"
-            values[name] = _values(where, given)
+            argument = f"over[{name!r}]"
+            values[name] = _values(caller, argument, given)
             if name in (*scales, *rates):
-                _check_numbers(where, net, name, values[name], own=name in scales and not isinstance(net, MLP))
+                _check_numbers(
+                    caller, argument, net, name, values[name], own=name in scales and not isinstance(net, MLP)
+                )
         grid = cls(net, values, rates)
         grid.networks()  # raises for values that no network of this kind has
         return grid
@@ -159,29 +161,29 @@ def long_name_of(name: str) -> str:
     return LONG_NAMES.get(name, name.replace("_", " "))
 
 
-def _check_numbers(what: str, net: Any, name: str, values: list[Any], own: bool) -> None:
+def _check_numbers(where: str, argument: str, net: Any, name: str, values: list[Any], own: bool) -> None:
     """Raise unless all are numbers that a swept field can have; `own`: the network's class checks them too."""
     if not own:
-        return check_scale(what, np.asarray(values))
+        return check_scale(where, argument, np.asarray(values))
     for value in values:
         remedy = "A name goes into the network itself: sweep it apart." if isinstance(value, str) else ""
-        checks.number(what, "", value, remedy=remedy)
+        checks.number(where, argument, value, remedy=remedy)
         dataclasses.replace(net, **{name: value})
     return None
 
 
-def _values(what: str, given: Any) -> list[Any]:
+def _values(where: str, argument: str, given: Any) -> list[Any]:
     """Return the values of one swept field."""
     if isinstance(given, str) or (np.ndim(given) == 0 and not isinstance(given, Sequence)):
-        raise TypeError(checks.refusal(what, "", "be a sequence of values", given, "Wrap it in a list."))
+        raise TypeError(checks.refusal(where, argument, "be a sequence of values", given, "Wrap it in a list."))
     values = list(given)
     if not values:
-        raise ValueError(checks.refusal(what, "", "have at least one value", checks.Shown("none")))
+        raise ValueError(checks.refusal(where, argument, "have at least one value", checks.Shown("none")))
     labels = [plain(value) for value in values]
     if len(set(labels)) < len(labels):
         named = all(isinstance(value, Activation) or not callable(value) for value in values)
         remedy = "" if named else "Functions are labelled by their names: write each with def, under a name of its own."
-        raise ValueError(checks.refusal(what, "", "have distinct values", labels, remedy))
+        raise ValueError(checks.refusal(where, argument, "have distinct values", labels, remedy))
     return values
 
 

@@ -90,22 +90,23 @@ class MLP:
     def __post_init__(self) -> None:
         for name in ("depth", "width", "inputs", "outputs"):
             optional = name in ("inputs", "outputs")
-            object.__setattr__(self, name, _size(name, getattr(self, name), optional))
+            size = getattr(self, name)
+            if size is not None or not optional:
+                object.__setattr__(self, name, checks.integer("MLP", name, size))
         object.__setattr__(self, "activation", activations.get(self.activation))
         ensembles.get(self.ensemble)
-        if self.fan not in get_args(Fan):
-            raise ValueError(f"MLP: `fan` must be one of {', '.join(get_args(Fan))}; got {self.fan!r}.")
+        checks.one_of("MLP", "fan", self.fan, get_args(Fan))
         if isinstance(self.weight_scale, str):
             if self.weight_scale == "glorot":
                 object.__setattr__(self, "fan", "average")
             scale = ensembles.named_scale(self.weight_scale, self.width, self.width)
             object.__setattr__(self, "weight_scale", scale)
         for name in ("weight_scale", "bias_scale"):
-            check_scale(f"MLP: `{name}`", getattr(self, name))
+            check_scale("MLP", name, getattr(self, name))
         if self.residual_scale is not None:
-            check_scale("MLP: `residual_scale`", self.residual_scale)
+            check_scale("MLP", "residual_scale", self.residual_scale)
         if self.normalization not in (None, "layer"):
-            raise ValueError(f"MLP: `normalization` must be None or 'layer'; got {self.normalization!r}.")
+            raise ValueError(checks.refusal("MLP", "normalization", "be None or 'layer'", self.normalization))
 
     def __repr__(self) -> str:
         return network_line(self)
@@ -239,15 +240,14 @@ class MLP:
         """Return the input in the dtype of the parameters; raise unless shapes fit."""
         check_params("MLP", params)
         if (params.residual_scale is None) != (self.residual_scale is None):
-            raise ValueError(
-                f"MLP: `params` must have a residual scale where the network has one, and none where it has none; got "
-                f"{params.residual_scale} for a network with {self.residual_scale}. Use params._replace(residual_scale=...)."
-            )
+            rule = "have a residual scale where the network has one, and none where it has none"
+            came = checks.Shown(f"{params.residual_scale} for a network with {self.residual_scale}")
+            remedy = "Use params._replace(residual_scale=...)."
+            raise ValueError(checks.refusal("MLP", "params", rule, came, remedy))
         if jnp.shape(x) != (self.input_width,):
-            raise ValueError(
-                f"MLP: `x` must be one input of shape ({self.input_width},); got {jnp.shape(x)}. "
-                "Use jax.vmap for a batch, or set `inputs`."
-            )
+            rule = f"be one input of shape ({self.input_width},)"
+            remedy = "Use jax.vmap for a batch, or set `inputs`."
+            raise ValueError(checks.refusal("MLP", "x", rule, checks.Shown(jnp.shape(x)), remedy))
         return jnp.asarray(x, params.first.dtype)
 
     @jax.jit
@@ -310,23 +310,13 @@ def check_params(where: str, params: Any) -> None:
         raise wrong_params(where, params, "be made by init, or by net.params", remedy)
 
 
-def check_scale(what: str, value: Any) -> None:
+def check_scale(where: str, name: str, value: Any) -> None:
     """Raise unless a scale is finite and >= 0; tracers pass."""
     if isinstance(value, Tracer):
         return
     try:
         numbers = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
-        raise TypeError(f"{what} must be a number; got {value!r}.") from None
+        raise TypeError(checks.refusal(where, name, "be a number", value)) from None
     if not (np.isfinite(numbers).all() and (numbers >= 0).all()):
-        raise ValueError(f"{what} must be finite and at least 0; got {value}.")
-
-
-def _size(name: str, value: Any, optional: bool) -> int | None:
-    if value is None and optional:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"MLP: `{name}` must be an integer{' or None' if optional else ''}; got {value!r}.")
-    if value < 1:
-        raise ValueError(f"MLP: `{name}` must be at least 1; got {value}.")
-    return int(value)
+        raise ValueError(checks.refusal(where, name, "be finite and at least 0", checks.Shown(value)))

@@ -15,7 +15,7 @@ weight_scale = { from = 0.5, to = 3.0, count = 26 }
 from __future__ import annotations
 
 import dataclasses
-import difflib
+import math
 import pathlib
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -98,13 +98,14 @@ def parsed(given: Mapping[str, Any]) -> Config:
     _known("a key", given, fields)
     for name in ("network", "measure"):
         if name not in given:
-            raise ValueError(f"config: `{name}` is needed; got {', '.join(given) or 'nothing'}.")
+            raise ValueError(checks.refusal("config", name, "be given", checks.Shown(", ".join(given) or "nothing")))
     types = {"seeds": int, "root_seed": int, "memory_budget": int, "every_depth": bool, "x64": bool, "x": str}
     types |= {"network": dict, "over": dict, "measure": (str, list)}
     for name, value in given.items():
         if not isinstance(value, types[name]) or (types[name] is int and isinstance(value, bool)):
             expected = get_type_hints(Config)[name]
-            raise ValueError(f"config: `{name}` must be {getattr(expected, '__name__', expected)}; got {value!r}.")
+            rule = f"be {getattr(expected, '__name__', expected)}"
+            raise ValueError(checks.refusal("config", name, rule, value))
     network = given["network"]
     fields = dataclasses.fields(_kind(network))
     names = [field.name for field in fields]
@@ -112,7 +113,8 @@ def parsed(given: Mapping[str, Any]) -> Config:
     _known("a key of [over]", given.get("over", {}), names)
     for name in [field.name for field in fields if field.default is dataclasses.MISSING]:
         if name not in network:
-            raise ValueError(f"config: [network] must have `{name}`; got {', '.join(network) or 'nothing'}.")
+            came = checks.Shown(", ".join(network) or "nothing")
+            raise ValueError(checks.refusal("config", "network", f"have `{name}`", came))
     return Config(**given)
 
 
@@ -123,9 +125,7 @@ def _kind(network: Mapping[str, Any]) -> type[MLP] | type[Recurrent]:
 def _known(what: str, given: Iterable[str], names: list[str]) -> None:
     for name in given:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(names)}."
-            raise ValueError(f"config: {name!r} is not {what}. {hint}")
+            raise ValueError(f"config: {name!r} is not {what}. {checks.near(name, names, most=1)}")
 
 
 def _values(name: str, given: Any) -> Any:
@@ -134,17 +134,13 @@ def _values(name: str, given: Any) -> Any:
     _known(f"a key of over.{name}", given, ["from", "to", "count", "spacing"])
     spacing = given.get("spacing", "linear")
     if missing := [key for key in ("from", "to", "count") if key not in given]:
-        raise ValueError(f"config: over.{name} must have `{missing[0]}`, or be a list of values; got {given}.")
-    if spacing not in SPACINGS:
-        raise ValueError(f"config: over.{name}: `spacing` must be {' or '.join(SPACINGS)}; got {spacing!r}.")
-    numbers = [given[key] for key in ("from", "to", "count")]
-    if not all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers) or not isinstance(
-        numbers[2], int
-    ):
-        raise ValueError(f"config: over.{name}: from and to must be numbers and count an integer; got {given}.")
-    if numbers[2] < 1 or (spacing == "log" and min(numbers[:2]) <= 0):
-        raise ValueError(f"config: over.{name}: count must be at least 1, and ends above 0 for 'log'; got {given}.")
-    return [float(v) for v in SPACINGS[spacing](*numbers)]
+        rule = f"have `{missing[0]}`, or be a list of values"
+        raise ValueError(checks.refusal("config", f"over.{name}", rule, given))
+    checks.one_of("config", f"over.{name}.spacing", spacing, SPACINGS)
+    above = 0.0 if spacing == "log" else -math.inf
+    ends = [checks.number("config", f"over.{name}.{key}", given[key], above=above) for key in ("from", "to")]
+    count = checks.integer("config", f"over.{name}.count", given["count"])
+    return [float(v) for v in SPACINGS[spacing](*ends, count)]
 
 
 def _array(path: pathlib.Path) -> np.ndarray:

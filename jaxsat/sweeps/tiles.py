@@ -34,9 +34,8 @@ from jaxsat.networks.protocol import any_of, gaussian_input, weight_count
 DRAWN_BYTES = {"cpu": 2**23}
 DRAWN_BYTES_ACCELERATOR = 2**28
 MAX_TILE_SEEDS, MAX_TILE_POINTS = 1024, 64
-MOST_STATE_BYTES = (
-    2**28
-)  # of all points of a tile, for a seed: states, or Jacobians of steps, of networks other than MLPs
+# Of all points of a tile, for a seed: states, or Jacobians of steps, of networks other than MLPs.
+MOST_STATE_BYTES = 2**28
 
 Tree = Any  # a pytree of arrays, or of their shapes
 

@@ -72,9 +72,8 @@ def shapes(count: int = 4000, test: int = 1000, seed: int = 0, size: int = 32) -
     >>> x.shape, sorted(set(y.tolist()))
     ((90, 1024), [0, 1, 2, 3, 4, 5, 6, 7, 8])
     """
-    for name, value in (("count", count), ("test", test), ("size", size)):
-        if value < 1:
-            raise ValueError(f"shapes: `{name}` must be at least 1; got {value}.")
+    count, test = checks.integer("shapes", "count", count), checks.integer("shapes", "test", test)
+    size = checks.integer("shapes", "size", size)
     rng = np.random.default_rng(seed)
     pairs = [(first, second) for first in range(3) for second in range(first, 3)]
     images, classes = [], np.arange(count + test) % 9
@@ -195,8 +194,7 @@ def _rng(where: str, seed: int) -> np.random.Generator:
 
 
 def _split(x: np.ndarray, y: np.ndarray, test: int, seed: int) -> TrainTestSplit:
-    if not 1 <= test < len(x):
-        raise ValueError(f"datasets: `test` must be from 1 to {len(x) - 1} of {len(x)} examples; got {test}.")
+    test = checks.integer("datasets", "test", test, 1, len(x) - 1, f"There are {len(x)} examples.")
     order = np.random.default_rng(seed).permutation(len(x))
     x, y = x[order].astype(float), y[order]
     train = x[:-test]

@@ -89,7 +89,8 @@ def get(
         return {n: _record(n, net, real) for n in chosen if n not in QUANTITIES or _is_had(QUANTITIES[n], net)}
     asked = [record] if isinstance(record, str) else list(record)
     if not asked:
-        raise ValueError(f"train: `record` must name at least one of {', '.join(names())}; got none.")
+        rule = f"name at least one of {', '.join(names())}"
+        raise ValueError(checks.refusal("train", "record", rule, checks.Shown("none")))
     found = {}
     for name in asked:
         checks.one_of("train", "record", name, names(), "be known names")

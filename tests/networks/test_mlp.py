@@ -130,9 +130,9 @@ def test_default_input_has_unit_mean_square():
 @pytest.mark.parametrize(
     ("fields", "error", "message"),
     [
-        ({"depth": 0}, ValueError, "MLP: `depth` must be at least 1; got 0"),
-        ({"width": -3}, ValueError, "MLP: `width` must be at least 1; got -3"),
-        ({"inputs": 0}, ValueError, "MLP: `inputs` must be at least 1"),
+        ({"depth": 0}, ValueError, "MLP: `depth` must be an integer of at least 1; got 0"),
+        ({"width": -3}, ValueError, "MLP: `width` must be an integer of at least 1; got -3"),
+        ({"inputs": 0}, ValueError, "MLP: `inputs` must be an integer of at least 1"),
         ({"weight_scale": float("nan")}, ValueError, "MLP: `weight_scale` must be finite and at least 0; got nan"),
         ({"weight_scale": -1.0}, ValueError, "`weight_scale` must be finite and at least 0"),
         ({"bias_scale": float("inf")}, ValueError, "`bias_scale` must be finite"),
@@ -140,7 +140,7 @@ def test_default_input_has_unit_mean_square():
         ({"weight_scale": "xavier"}, ValueError, "must be a number or a known name"),
         ({"activation": "rellu"}, ValueError, "Did you mean 'relu'"),
         ({"ensemble": "ortogonal"}, ValueError, "Did you mean 'orthogonal'"),
-        ({"fan": "out"}, ValueError, "`fan` must be one of in, average"),
+        ({"fan": "out"}, ValueError, "`fan` must be a known name; got 'out'. Known: in, average"),
     ],
 )
 def test_bad_fields(fields, error, message):
@@ -150,9 +150,10 @@ def test_bad_fields(fields, error, message):
 
 @pytest.mark.parametrize("value", [2.5, True, None, "3"])
 def test_sizes_that_are_no_integers(value):
-    # Below the type checker of the test run, which would answer first.
-    with pytest.raises(TypeError, match=f"MLP: `depth` must be an integer; got {value!r}"):
-        mlp._size("depth", value, optional=False)
+    net = jaxsat.MLP(depth=2, width=3)
+    object.__setattr__(net, "depth", value)  # behind the type checker of the test run, which would answer first
+    with pytest.raises(TypeError, match=f"MLP: `depth` must be an integer of at least 1; got {value!r}"):
+        net.__post_init__()
 
 
 def test_swapped_parameters_and_input():

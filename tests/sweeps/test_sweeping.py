@@ -167,7 +167,7 @@ def clashing(net, key, x):
     [
         ({"measure": "log_gradient_norm"}, ValueError, "Did you mean 'log_gradient_norms'"),
         ({"measure": lambda net, key, x: jnp.ones(2)}, TypeError, "must return a dict of arrays; got"),
-        ({"measure": []}, ValueError, "at least one is needed"),
+        ({"measure": []}, ValueError, "must be at least one name or function; got none"),
         ({"measure": ["dead_fraction", clashing]}, ValueError, "two measures return .*dead_fraction"),
         ({"measure": branching}, ValueError, "same shapes and take the same path for every scale"),
         (
@@ -187,7 +187,7 @@ def clashing(net, key, x):
         ({"over": {"weight_scale": 1.0}}, TypeError, "must be a sequence of values; got 1.0"),
         ({"over": {"activation": "tanh"}}, TypeError, "must be a sequence of values; got 'tanh'"),
         ({"over": {"activation": ["tahn"]}}, ValueError, "Did you mean 'tanh'"),
-        ({"over": {"width": [0]}}, ValueError, "`width` must be at least 1"),
+        ({"over": {"width": [0]}}, ValueError, "`width` must be an integer of at least 1"),
         ({"seeds": 0}, ValueError, "`seeds` must be an integer of at least 1; got 0"),
         (
             {"memory_budget": 10},
@@ -199,8 +199,8 @@ def clashing(net, key, x):
         ({"root_seed": -1}, ValueError, "`root_seed` must be an integer from 0 to 4294967295; got -1"),
         ({"x": np.ones(5)}, ValueError, r"`x` must have shape .* n_0 = 8; got \(5,\). Set `inputs`"),
         ({"x": np.full(8, np.nan)}, ValueError, "`x` must be finite; got 8 non-finite"),
-        ({"measure": "dead_fraction", "every_depth": True}, ValueError, "has no every_depth form"),
-        ({"measure": shaped, "every_depth": True}, ValueError, "every_depth is for named measures"),
+        ({"measure": "dead_fraction", "every_depth": True}, ValueError, "must have a form for every depth, .* got .dead_fraction"),
+        ({"measure": shaped, "every_depth": True}, ValueError, "`every_depth` must be False for a function"),
     ],
 )
 def test_bad_requests(arguments, error, message):
