@@ -23,7 +23,8 @@ def caption(options: Options, dataset) -> Caption:
             ("ln of the gradient ratio at the start", before),
             ("ln of s_1 / s_10 at the start", spread),
         ):
-            numbers.append(Number(f"{what}, {which}", *map(float, estimates.mean_interval(values)[:3])))
+            interval = estimates.mean_interval(values)
+            numbers.append(Number(f"{what}, {which}", *map(float, interval[:3])))
     works = [cases[0].remedy for cases in order if all(case.trains(bar) for case in cases)]
     first, accuracy = order[0][0].remedy, order[0][0].accuracy
     others = [name for name in works if name != first]

@@ -199,7 +199,11 @@ def clashing(net, key, x):
         ({"root_seed": -1}, ValueError, "`root_seed` must be an integer from 0 to 4294967295; got -1"),
         ({"x": np.ones(5)}, ValueError, r"`x` must have shape .* n_0 = 8; got \(5,\). Set `inputs`"),
         ({"x": np.full(8, np.nan)}, ValueError, "`x` must be finite; got 8 non-finite"),
-        ({"measure": "dead_fraction", "every_depth": True}, ValueError, "must have a form for every depth, .* got .dead_fraction"),
+        (
+            {"measure": "dead_fraction", "every_depth": True},
+            ValueError,
+            "must have a form for every depth, .* got .dead_fraction",
+        ),
         ({"measure": shaped, "every_depth": True}, ValueError, "`every_depth` must be False for a function"),
     ],
 )

@@ -70,7 +70,10 @@ def test_adding_marks_one_number_in_each_half_and_its_sum_has_the_known_spread()
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: datasets.digits(test=1797), "`test` must be an integer from 1 to 1796; got 1797. There are 1797 examples"),
+        (
+            lambda: datasets.digits(test=1797),
+            "`test` must be an integer from 1 to 1796; got 1797. There are 1797 examples",
+        ),
         (lambda: datasets.shapes(count=0), "`count` must be an integer of at least 1; got 0"),
         (lambda: datasets.copying(0), "copying: `lag` must be an integer of at least 1; got 0"),
         (lambda: datasets.adding(1), "adding: `steps` must be an integer of at least 2; got 1"),
