@@ -6,7 +6,7 @@ a deep network are the network of depth l, and a result does not depend on how t
 
     root(root_seed)                            a sweep, or a run of trainings
     └─ network(root, seed)                     one network
-       ├─ layer(network, l), l = 1 .. depth    its weights and biases
+       ├─ layer(network, l), l = 1 .. depth    its weights and biases; ROWS of a recurrent cell in place of layers
        ├─ READOUT, INPUT, COTANGENT            its read-out, the input and the cotangent where none is given
        └─ epoch(network, e)                    the order of the training examples in epoch e
 
@@ -24,6 +24,10 @@ from jaxtyping import Array, Int, Key
 
 # Addresses below a network's key. Layers take 1 .. depth; depth stays far below 2^31.
 READOUT, INPUT, COTANGENT, BATCHES = 0, 2**31, 2**31 + 1, 2**31 + 2
+# The rows of a recurrent cell take the place of layers.
+ROWS = {"candidate": 1, "keep": 2, "reset": 3, "input": 4, "output": 5}
+ROW_INPUTS, ROW_EMBEDDED = 1, 2  # below the key of a row's weights; 0 is for the recurrent matrix
+ROW_TIMES = 1  # below the key of a row's biases: the time scales of gate_bias="chrono"
 
 Index = int | Int[Array, ""]
 

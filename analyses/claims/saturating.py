@@ -19,6 +19,7 @@ from jaxsat.measures import saturation
 from jaxsat.results import estimates
 from jaxsat.training.objective import losses
 
+PUSH = addresses.BATCHES + 1  # below the key of a network: the directions in which biases are moved
 SHIFTS = (0.0, 1.0, 2.0, 4.0, 8.0)  # of the biases of one layer, to saturate it
 
 
@@ -158,9 +159,9 @@ def _pushed(networks: Networks, name: str) -> np.ndarray:
         return jnp.mean(losses(net, params, x, y)[0])
 
     def one(seed, layer, shift):
-        key = jax.random.fold_in(addresses.root(options.root_seed), seed)
+        key = addresses.network(addresses.root(options.root_seed), seed)
         params = net.init(key).scaled()
-        outwards = jax.random.rademacher(jax.random.fold_in(key, 2**31 + 3), (net.width,), x.dtype)
+        outwards = jax.random.rademacher(jax.random.fold_in(key, PUSH), (net.width,), x.dtype)
         params = params._replace(biases=params.biases.at[layer].add(shift * outwards))
         slope = jax.grad(loss)(params)
         sizes = [

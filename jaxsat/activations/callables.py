@@ -1,4 +1,4 @@
-"""What can be found out about any elementwise function by looking at it: slope, largest slope, kinks, saturation classes.
+"""What a look at the values of any elementwise function shows: slope, largest slope, kinks, saturation classes.
 
 Slopes come from autodiff, with its own rounding. The rest comes from probing |x| <= 1e4.
 """

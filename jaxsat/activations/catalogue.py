@@ -115,7 +115,7 @@ def get(activation: ActivationLike) -> Activation:
         ValueError: unknown name (near matches are given), or a callable that is not elementwise.
         TypeError: none of the three.
 
-    Accuracy: derived slopes underflow and cancel as autodiff does, and derived kinks are found only where the
+    Accuracy: derived slopes underflow and cancel as autodiff does, and derived kinks are only those where the
     slope itself jumps, inside [-10, 10].
 
     >>> get("tanh") is get("tanh")

@@ -20,7 +20,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def times_sigmoid(a: Array, u: Array) -> Array:
-    """a * sigmoid(u), right also where sigmoid(u) alone is subnormal and would be flushed to zero."""
+    """Return a * sigmoid(u), right also where sigmoid(u) alone is subnormal and would be flushed to zero."""
     half = jnp.exp(jnp.where(u < 0, u, 0) / 2)  # `where`, not `minimum`: at 0 its derivative must be abs's, one-sided
     return a * half / (1 + jnp.exp(-jnp.abs(u))) * half
 
@@ -39,7 +39,7 @@ def log_sech2(x: Array) -> Array:
 
 
 def at_least_single(fn: Elementwise) -> Elementwise:
-    """fn, computed in float32 for the half precisions, which jax.scipy does not take."""
+    """Return fn, computed in float32 for the half precisions, which jax.scipy does not take."""
 
     def wide(x):
         return fn(x) if x.dtype in (jnp.float32, jnp.float64) else fn(x.astype(jnp.float32)).astype(x.dtype)
@@ -52,7 +52,7 @@ def log_density(x: Array) -> Array:
 
 
 def tail_factor(t: Array) -> Array:
-    """t Phi(-t) / density(t) for t >= 10, by its asymptotic series: the first term left out is below 1e-15."""
+    """Return t Phi(-t) / density(t) for t >= 10, by its asymptotic series: the first term left out is below 1e-15."""
     factor = jnp.ones_like(t)
     for k in range(31, 0, -2):
         factor = 1 - k * factor / (t * t)
@@ -61,24 +61,24 @@ def tail_factor(t: Array) -> Array:
 
 @at_least_single
 def log_ndtr(x: Array) -> Array:
-    """ln Phi(x) for x <= 0. jax.scipy's is wrong by 3e-9 just beyond its switch of formulas at -20."""
+    """Return ln Phi(x) for x <= 0. That of jax.scipy is wrong by 3e-9 just beyond -20, where it changes its formula."""
     far = jnp.maximum(-x, 10)
     near = jnp.log(ndtr(jnp.maximum(x, -10)))
     return jnp.where(x < -10, log_density(far) + jnp.log(tail_factor(far) / far), near)
 
 
 def step(x: Array, left: float, right: float) -> Array:
-    """left for x <= 0, right for x > 0, in x's dtype; NaN stays NaN."""
+    """Return left for x <= 0, right for x > 0, in x's dtype; NaN stays NaN."""
     return jnp.where(jnp.isnan(x), x, jnp.where(x > 0, jnp.asarray(right, x.dtype), jnp.asarray(left, x.dtype)))
 
 
 def box(x: Array, inside: Array, height: float, log: bool) -> Array:
-    """A constant slope `height` inside, 0 outside; or its logarithm. NaN stays NaN."""
+    """Return a constant slope `height` inside and 0 outside, or its logarithm. NaN stays NaN."""
     there, elsewhere = (np.log(height), -jnp.inf) if log else (height, 0.0)
     box = jnp.where(inside, jnp.asarray(there, x.dtype), jnp.asarray(elsewhere, x.dtype))
     return jnp.where(jnp.isnan(x), x, box)
 
 
 def log_abs(slope: Elementwise) -> Elementwise:
-    """ln|slope| of a slope that does not underflow where it matters."""
+    """Return ln|slope| of a slope that does not underflow where it matters."""
     return lambda x: jnp.log(jnp.abs(slope(x)))

@@ -93,19 +93,22 @@ class Activation:
         return self.made_by
 
     def __call__(self, x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
-        """phi(x), elementwise."""
+        """Return phi(x), elementwise."""
         return self.value_of(_floating(x))
 
     def slope(self, x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
-        """phi'(x), elementwise. At a kink: the value jax.grad of the jax.nn function gives, where there is one."""
+        """Return phi'(x), elementwise.
+
+        At a kink it is the value that jax.grad of the jax.nn function gives, if there is such a function.
+        """
         return self.slope_of(_floating(x))
 
     def log_abs_slope(self, x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
-        """ln|phi'(x)|, elementwise; -inf where the slope is exactly zero."""
+        """Return ln|phi'(x)|, elementwise; -inf where the slope is exactly zero."""
         return self.log_abs_slope_of(_floating(x))
 
     def slope_sign(self, x: Real[ArrayLike, "*shape"]) -> Float[Array, "*shape"]:
-        """Sign of phi'(x), elementwise: -1, 0 or 1, right where the slope itself underflows."""
+        """Return the sign of phi'(x), elementwise: -1, 0 or 1. It is right even where the slope itself underflows."""
         x = _floating(x)
         if self.slope_sign_of is not None:
             return self.slope_sign_of(x)

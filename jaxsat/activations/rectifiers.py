@@ -52,7 +52,7 @@ def _relu6() -> Activation:
 
 
 def leaky_relu(negative_slope: float = 0.01) -> Activation:
-    """Leaky ReLU: x for x >= 0, negative_slope * x below. The same record for the same slope.
+    """Return leaky ReLU: x for x >= 0, negative_slope * x below. The same record for the same slope.
 
     >>> leaky_relu(0.25).name, float(leaky_relu(0.25)(-1.0))
     ('leaky_relu(0.25)', -0.25)
@@ -111,14 +111,14 @@ def _exponential_left(name: str, scale: Fraction, alpha: Fraction, width: Fracti
 
 
 def elu(alpha: float = 1.0) -> Activation:
-    """ELU: x for x > 0, alpha (exp(x) - 1) below (Clevert, Unterthiner & Hochreiter 2016)."""
+    """Return ELU: x for x > 0, alpha (exp(x) - 1) below (Clevert, Unterthiner & Hochreiter 2016)."""
     a = _parameter("elu", "alpha", alpha, positive=True)
     record = _exponential_left(_named("elu", a, 1.0), Fraction(1), Fraction(a), Fraction(1), "Clevert et al. 2016")
     return sendable(record, elu, a)
 
 
 def celu(alpha: float = 1.0) -> Activation:
-    """CELU: x for x > 0, alpha (exp(x / alpha) - 1) below (Barron 2017)."""
+    """Return CELU: x for x > 0, alpha (exp(x / alpha) - 1) below (Barron 2017)."""
     a = _parameter("celu", "alpha", alpha, positive=True)
     record = _exponential_left(_named("celu", a, 1.0), Fraction(1), Fraction(a), Fraction(a), "Barron 2017")
     return sendable(record, celu, a)

@@ -151,7 +151,7 @@ def log_growth_by_qr(stack: Factor) -> Float[Array, "layers n"]:
     Args:
         stack: square factors, h = W x.
 
-    Neither T nor d matters for it. Slopes below exp(-600) of their layer's largest count as that.
+    The result needs neither T nor d. Slopes below exp(-600) times their layer's largest count as exp(-600) times it.
     """
     dtype = stack.weight.dtype
     with jax.enable_x64(True):

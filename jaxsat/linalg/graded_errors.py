@@ -29,7 +29,7 @@ from jaxsat.linalg.elimination import Elimination
 from jaxsat.linalg.graded_steps import Factor, Graded
 
 EPS = float(jnp.finfo(jnp.float64).eps)
-LAST_ROUNDING = 128  # eps for each column in the last decomposition: seen are up to 1000 at n = 8, 100 as a rule
+LAST_ROUNDING = 128  # eps for each column in the last decomposition: usually 100; up to 1000 were seen at n = 8
 
 
 class LayerRecord(NamedTuple):

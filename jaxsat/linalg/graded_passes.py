@@ -11,7 +11,7 @@ The quick pass is that of ``graded``, layer by layer. Where an estimate is large
    turns a product of triangles diagonal (Rutishauser's LR; with QR: Stewart 1995; Oliveira & Stewart 2000). T of this pass
    is well conditioned where that of the first was not. Errors of the first pass are counted in the frame of the second.
 
-Of each value the way with the smaller estimate is taken.
+For each value, the pass with the smaller estimate is used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The singular values of a matrix X diag(exp d), d as widely spread as it likes, to high relative accuracy.
+"""The singular values of a matrix X diag(exp d), however widely d is spread, to high relative accuracy.
 
 QR of X with its columns taken by descending d leaves a lower triangle G, and diag(exp d) G carries the grading in its
 rows, descending. Such entries determine all singular values to high relative accuracy, and bidiagonalisation from the

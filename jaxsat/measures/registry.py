@@ -57,7 +57,7 @@ class Measure:
 
 
 def names() -> tuple[str, ...]:
-    """Names of the catalogue."""
+    """Return the names of the catalogue."""
     return tuple(QUANTITIES)
 
 

@@ -25,7 +25,7 @@ from jaxsat.checks import Shown, integer, refusal
 def saturated_fraction(
     activation: ActivationLike, pre_activations: Float[ArrayLike, "*shape"], level: float = 0.05
 ) -> Float[Array, ""]:
-    """Share of pre-activations whose slope is at most `level` times the activation's largest slope.
+    """Return the share of pre-activations whose slope is at most `level` times the activation's largest slope.
 
     Args:
         activation: name, record or callable.
@@ -44,7 +44,7 @@ def saturated_fraction(
 
 
 def dead_fraction(activation: ActivationLike, pre_activations: Float[ArrayLike, "*batch width"]) -> Float[Array, ""]:
-    """Share of units (last axis) whose slope is exactly zero for every input (all other axes).
+    """Return the share of units (last axis) whose slope is exactly zero for every input (all other axes).
 
     A unit of a softly saturating activation is never dead by this definition, however small its slope.
 
@@ -55,7 +55,7 @@ def dead_fraction(activation: ActivationLike, pre_activations: Float[ArrayLike, 
 
 
 def off_units(pre_activations: Float[ArrayLike, "*batch width"]) -> Bool[Array, " width"]:
-    """Which units (last axis) have no pre-activation above 0, for any input (all other axes).
+    """Return which units (last axis) have no pre-activation above 0, for any input (all other axes).
 
     For relu these are the dead ones. With a leak they are not dead: this is where the leak is all that moves them.
 
@@ -68,14 +68,14 @@ def off_units(pre_activations: Float[ArrayLike, "*batch width"]) -> Bool[Array, 
 def always_saturated_fraction(
     activation: ActivationLike, pre_activations: Float[ArrayLike, "*batch width"], level: float = 0.05
 ) -> Float[Array, ""]:
-    """Share of units (last axis) saturated at `level` for every input (all other axes)."""
+    """Return the share of units (last axis) saturated at `level` for every input (all other axes)."""
     return _always(activation, pre_activations, level)
 
 
 def boundary_measure(
     activation: ActivationLike, pre_activations: Float[ArrayLike, "*shape"], bins: int = 10
 ) -> Float[Array, ""]:
-    """Rakitianskaia and Engelbrecht's phi_B: how near to the ends of their range the activations are.
+    """Return phi_B of Rakitianskaia and Engelbrecht: how near activations are to the ends of their range.
 
     Activations are scaled to [-1, 1] over the range of phi and sorted into `bins` bins; with g_b the mean and f_b
     the number in bin b, phi_B = sum_b |g_b| f_b / sum_b f_b. It is 1 where every unit sits at an end, 1/2 for
@@ -99,7 +99,7 @@ def boundary_measure(
 def activation_entropy(
     activation: ActivationLike, pre_activations: Float[ArrayLike, "*shape"], bins: int = 10
 ) -> Float[Array, ""]:
-    """Shannon entropy, in nats, of the histogram of activations over the range of phi.
+    """Return the Shannon entropy, in nats, of the histogram of activations over the range of phi.
 
     ln(bins) for uniform activations, ln 2 for units that sit at either end, 0 where all fall into one bin.
 
@@ -118,7 +118,7 @@ def activation_entropy(
 def activation_histogram(
     activation: ActivationLike, pre_activations: Float[ArrayLike, "*shape"], bins: int = 40
 ) -> Float[Array, " bins"]:
-    """Share of activations in each of `bins` equal parts of the range of phi, from its lower end.
+    """Return the share of activations in each of `bins` equal parts of the range of phi, from its lower end.
 
     Raises:
         ValueError: an activation without a finite limit on both sides; bins below 1.
@@ -134,7 +134,7 @@ def activation_histogram(
 def activation_percentiles(
     activations_: Float[ArrayLike, "*shape"], percentiles: Sequence[float | int] = (2.0, 50.0, 98.0)
 ) -> Float[Array, " percentiles"]:
-    """Percentiles of activation values over all entries (linear interpolation between order statistics).
+    """Return percentiles of activation values over all entries (linear interpolation between order statistics).
 
     Glorot and Bengio (2010, figures 2 to 4) follow the 98th percentile and the standard deviation per layer.
 
@@ -166,7 +166,7 @@ def _always(activation: ActivationLike, pre_activations: ArrayLike, level: float
 
 
 def _unless_nan(share: Array, values: Array) -> Array:
-    """A share; NaN where a value is NaN, which neither counts as saturated nor as healthy."""
+    """Return a share; NaN where a value is NaN, which counts neither as saturated nor as healthy."""
     return jnp.where(jnp.any(jnp.isnan(values)), jnp.asarray(jnp.nan, share.dtype), share)
 
 

@@ -29,8 +29,6 @@ from jaxsat.networks.registration import check_field, register_network
 RECURRENT_ENSEMBLES = ("gaussian", "uniform", "orthogonal", "identity")
 SWEPT = ("weight_scale", "bias_scale", "input_scale", "gate_bias")
 CHRONO = "chrono"
-_ADDRESSES = {"candidate": 1, "keep": 2, "reset": 3, "input": 4, "output": 5}  # of the rows, below the network's key
-_INPUTS, _EMBEDDED = 1, 2  # below the key of a row's weights; 0 is for the recurrent ones
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,20 +141,20 @@ class Recurrent:
         draw = ensembles.get("uniform" if self.ensemble == "uniform" else "gaussian")
         rows, fed, n = self.parts.rows, self.parts.fed, self.width
         weights, biases = {}, {}
-        for name in sorted({*rows, *fed}, key=lambda name: _ADDRESSES[name]):
-            weights[name], biases[name] = addresses.layer(key, _ADDRESSES[name])
+        for name in sorted({*rows, *fed}, key=lambda name: addresses.ROWS[name]):
+            weights[name], biases[name] = addresses.layer(key, addresses.ROWS[name])
         embedded = None
         if self.cell == "minimal":
-            embedded = draw(jax.random.fold_in(weights["keep"], _EMBEDDED), n, n)
+            embedded = draw(jax.random.fold_in(weights["keep"], addresses.ROW_EMBEDDED), n, n)
         readout, readout_bias = None, None
         if self.outputs is not None:
             weight_key, bias_key = addresses.layer(key, addresses.READOUT)
             readout, readout_bias = draw(weight_key, self.outputs, n), draw(bias_key, self.outputs, 1)[:, 0]
         keep_bias = None
         if isinstance(self.gate_bias, str) and "keep" in rows:  # 'chrono'
-            share = jax.random.uniform(jax.random.fold_in(biases["keep"], 1), (n,))
+            share = jax.random.uniform(jax.random.fold_in(biases["keep"], addresses.ROW_TIMES), (n,))
             keep_bias = jnp.log1p(max(self.steps - 2, 0) * share)
-        inputs = [draw(jax.random.fold_in(weights[name], _INPUTS), n, self.input_shape[1]) for name in fed]
+        inputs = [draw(jax.random.fold_in(weights[name], addresses.ROW_INPUTS), n, self.input_shape[1]) for name in fed]
         return RecurrentParams(
             recurrent=self._recurrent([weights[name] for name in rows]),
             inputs=jnp.stack(inputs),

@@ -1,6 +1,6 @@
 """Where else than at sites the gradient is measured: residual streams, joins, and linear maps without an activation.
 
-With them, what happens between nonlinearities is seen, and a residual branch is told from the stream beside it.
+With them, what happens between nonlinearities is seen, and a residual branch is distinguished from the stream beside it.
 """
 
 from __future__ import annotations

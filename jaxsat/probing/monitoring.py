@@ -1,7 +1,7 @@
 """Watching a training run from inside: gradient norms, update-to-weight ratios and zeros, layer by layer.
 
 ``monitor`` rides in an optax chain and keeps its numbers in the optimiser's state, so they come back through jit and
-scan like any other array. ``PeriodicProbe`` takes a whole report every so many steps.
+scan like any other array. ``PeriodicProbe`` takes a whole report at regular steps.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def scalars(state: Any) -> dict[str, float]:
 
 
 class PeriodicProbe:
-    """Reports of one function along a training run: compiled once, taken every so many steps, kept as a Dataset.
+    """Reports of one function along a training run: compiled once, taken at regular steps, kept as a Dataset.
 
     Args:
         fn, loss: as in :func:`jaxsat.probe`.

@@ -137,7 +137,7 @@ def _studentised(count: np.ndarray, skewness: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def student_t(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t; NaN below 1 degree of freedom.
+    """Return the 97.5 % quantile of Student's t; NaN below 1 degree of freedom.
 
     By bisection of the distribution function, which is a finite sum (Abramowitz & Stegun 1964, 26.7.3 and 26.7.4).
     """

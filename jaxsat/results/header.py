@@ -99,7 +99,7 @@ def write_header(group: zarr.Group, path: pathlib.Path, header: Header) -> None:
 
 
 def stamp(path: pathlib.Path) -> tuple[int, int, int] | None:
-    """What changes when the file of the header is written anew; None where there is none."""
+    """Return what changes when the file of the header is written anew; None if there is no such file."""
     try:
         stat = (path / "zarr.json").stat()
     except OSError:

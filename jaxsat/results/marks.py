@@ -21,7 +21,7 @@ CHECKSUM_BYTES = 4
 
 
 def chunk_file(path: pathlib.Path, name: str, unit: Unit, dims: int) -> pathlib.Path:
-    """Return the file of a chunk of an array with so many dimensions; those after the unit's are one chunk long."""
+    """Return the file of a chunk of an array with this number of dimensions; those after the unit's are one chunk long."""
     return path.joinpath(name, "c", *map(str, unit), *["0"] * (dims - len(unit)))
 
 
@@ -86,7 +86,7 @@ class Marks:
 
 
 def _files(folder: str, depth: int) -> Iterator[str]:
-    """Files so many levels below a folder, but for those that are being written."""
+    """Return the files at this number of levels below a folder, but not those that are being written."""
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if depth > 1:

@@ -64,7 +64,7 @@ def row_of_panels(count: int) -> tuple[Any, list[Axes]]:
 
 
 def panel_letters(axes: Sequence[Axes], start: str = "a") -> None:
-    """Letter each panel at its upper left."""
+    """Write a letter at the upper left of each panel."""
     for i, ax in enumerate(axes):
         ax.set_title(chr(ord(start) + i), loc="left", fontweight="bold")
 

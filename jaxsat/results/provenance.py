@@ -17,7 +17,7 @@ PACKAGES = ("jaxsat", "jax", "jaxlib", "numpy", "xarray")
 
 
 def of_run(request: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
-    """Dataset attributes that let a result be made again: strings and numbers only, nested parts as JSON.
+    """Return the attributes of a dataset that let its result be made again: strings and numbers only, nested parts as JSON.
 
     Args:
         request: what was asked for; must be JSON.

@@ -78,7 +78,7 @@ class ChoicePrograms:
         return hashlib.sha256((self.draw.fingerprint + self.measure.fingerprint).encode()).hexdigest()[:16]
 
     def devices(self) -> list[Any]:
-        """The devices that may run tiles side by side."""
+        """Return the devices that may run tiles side by side."""
         local = jax.local_devices()
         together = self.measure.side_by_side and (self.draw is None or self.draw.side_by_side)
         return local if together else local[:1]

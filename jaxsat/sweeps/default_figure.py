@@ -50,7 +50,7 @@ def _panel(ax: Any, array: xarray.DataArray, swept: list[str]) -> None:
     for line, i in enumerate(chosen):
         part = array.isel(dict(zip(rest, combinations[i], strict=True)))
         values = part.transpose("seed", ...).values.astype(float).reshape(array.sizes["seed"], -1)
-        label = ", ".join(f"{d} {_told(part[d].values)}" for d in rest if d in part.coords)
+        label = ", ".join(f"{d} {_shown(part[d].values)}" for d in rest if d in part.coords)
         if along == "seed":
             ax.plot(x, values[:, 0], "o", color=plotting.COLORS[line], label=label)
         else:
@@ -64,7 +64,7 @@ def _panel(ax: Any, array: xarray.DataArray, swept: list[str]) -> None:
         ax.legend(fontsize=5.5, loc="upper left", bbox_to_anchor=(0, -0.22))
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     return f"{value:.3g}" if np.issubdtype(np.asarray(value).dtype, np.number) else str(value)
 
 

@@ -25,7 +25,7 @@ LOGS = pathlib.Path("jaxsat-logs")  # of jobs
 
 @contextlib.contextmanager
 def executor_of(engine: str) -> Iterator[Executor]:
-    """Give the executor that a name stands for; let it go afterwards.
+    """Yield the executor with this name, and close it afterwards.
 
     Raises:
         ValueError: another name.

@@ -1,9 +1,9 @@
 """Sweeps whose chunks are computed by an executor: processes, a Dask cluster, batch jobs.
 
-Any executor of PEP 3148 does: ``submit(function, *arguments)`` returns something with ``done()`` and ``result()``. A task is
+Any executor of PEP 3148 works: ``submit(function, *arguments)`` returns something with ``done()`` and ``result()``. A task is
 some chunks of a store. The worker opens the store, computes them and writes them there, so results do not travel. Leases
-and marks are those of any process on a store: a chunk that is done twice is the same, and a worker may die at any moment.
-Its task is then submitted again.
+and marks are those of any process on a store: a chunk that is done twice has the same bits. A worker may die at any moment: its
+task is then submitted again.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def check_executor(executor: Any, store: Any) -> None:
 def hand_out(
     executor: Executor, arguments: Mapping[str, Any], memory_budget: int, plan: Plan, opened: Store, progress: bool
 ) -> None:
-    """Have everything that is wanted and missing computed; return when it is there.
+    """Compute everything that is wanted and missing, and return when it is there.
 
     Args:
         executor: whose workers reach the same folder by the same path.
@@ -139,7 +139,7 @@ def _error_of(task: Errand) -> BaseException | None:
 
 
 def _pickled(arguments: Mapping[str, Any]) -> bytes:
-    """Return arguments as bytes; by cloudpickle, if there is one, what pickle cannot write."""
+    """Return arguments as bytes. Where cloudpickle is installed, it takes what pickle cannot write."""
     try:
         return pickle.dumps(dict(arguments))
     except Exception as error:

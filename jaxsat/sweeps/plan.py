@@ -89,7 +89,7 @@ class Plan:
         return {self.grid.label(choice): programs.fingerprint for choice, programs in self.programs.items()}
 
     def choice(self, unit: Unit) -> Choice:
-        """The static choice of a chunk."""
+        """Return the static choice of a chunk."""
         index = dict(zip(self.layout.sizes, unit, strict=True))
         return tuple(index[name] for name in self.grid.static)
 
@@ -113,7 +113,7 @@ class Plan:
         return [group[i : i + LONGEST_GROUP] for group in groups for i in range(0, len(group), LONGEST_GROUP)]
 
     def wanted(self) -> set[Unit]:
-        """Chunks that hold something of what is asked for."""
+        """Return the chunks that hold something of what is asked for."""
         labels = self.request.grid.labels() | {"seed": range(self.request.seeds)}
         known = self.grid.labels() | {"seed": range(self.layout.sizes["seed"])}
         chunks = []

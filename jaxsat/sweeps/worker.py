@@ -125,7 +125,7 @@ class _Record:
         self._networks += networks
 
     def write(self, least_seconds: float = 0.0) -> None:
-        """Write the record, unless it was written less than so many seconds ago."""
+        """Write the record, unless the last record is younger than this number of seconds."""
         now = time.perf_counter()
         if now - self._written >= least_seconds:
             self._written = now

@@ -101,7 +101,7 @@ def _next_correlation(phi: Activation, c: Array, q: Array, w: Array, b: Array) -
 
 
 def stationary_correlation(phi: Activation, q: Array, w: Array, b: Array, after: Array) -> tuple[Array, Array]:
-    """The resting correlation below 1 at a stationary length, and the slope of the map there.
+    """Return the resting correlation below 1 at a stationary length, and the slope of the map there.
 
     Args:
         q: length.
@@ -118,7 +118,7 @@ def stationary_correlation(phi: Activation, q: Array, w: Array, b: Array, after:
 
 
 def _by_series(phi: Activation, q: Array, w: Array, b: Array, after: Array) -> tuple[Array, Array, Array]:
-    """The resting correlation, the slope there, and a bound of what the terms left out may change the slope by."""
+    """Return the resting correlation, the slope there, and a bound of what the terms left out may change the slope by."""
     energies = hermite_energies(phi, q)
     powers = jnp.arange(energies.size, dtype=q.dtype)
     scale = w * w / jnp.where(after > 0, after, 1.0)
@@ -143,7 +143,7 @@ def _by_series(phi: Activation, q: Array, w: Array, b: Array, after: Array) -> t
 
 
 def hermite_energies(phi: Activation, q: Array) -> Float[Array, " terms"]:
-    """a_n^2 of phi(sqrt(q) z) = sum a_n h_n(z), n < 256, and what is left: E[phi(u) phi(v)] = sum a_n^2 c^n.
+    """Return a_n^2 of phi(sqrt(q) z) = sum a_n h_n(z), n < 256, and what is left: E[phi(u) phi(v)] = sum a_n^2 c^n.
 
     h_n are the normalised Hermite polynomials.
     """
@@ -165,7 +165,7 @@ def hermite_energies(phi: Activation, q: Array) -> Float[Array, " terms"]:
 
 
 def _by_gap(phi: Activation, q: Array, w: Array, after: Array) -> tuple[Array, Array]:
-    """The resting correlation and the slope there, with their derivatives in q, w and `after`."""
+    """Return the resting correlation and the slope there, with their derivatives in q, w and `after`."""
     frozen_q, frozen_w, frozen_after = (jax.lax.stop_gradient(a) for a in (q, w, after))
     gap = _resting_gap(phi, frozen_q, frozen_w**2 / frozen_after)
     apart, slope = gap_integrals(phi, q, gap)
@@ -203,7 +203,7 @@ def _resting_gap(phi: Activation, q: Array, scale: Array) -> Array:
 
 
 def gap_integrals(phi: Activation, q: Array, gap: Array) -> tuple[Array, Array]:
-    """E[(phi(u) - phi(v))^2] / 2 and E[phi'(u) phi'(v)] for u, v of variance q and correlation 1 - gap.
+    """Return E[(phi(u) - phi(v))^2] / 2 and E[phi'(u) phi'(v)] for u, v of variance q and correlation 1 - gap.
 
     The second is the derivative of the first in q * gap, at fixed q. Derivatives in q and gap act on the densities.
     """

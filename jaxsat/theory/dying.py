@@ -52,7 +52,7 @@ class BornDeadBounds(NamedTuple):
 
 
 def born_dead_probability(depth: int, width: Widths) -> float:
-    """Probability that a ReLU network is dead for a given input: 1 - prod_l (1 - 2^-n_l). Exact.
+    """Return the probability that a ReLU network is dead for a given input: 1 - prod_l (1 - 2^-n_l). Exact.
 
     It is then dead at every layer without biases; with symmetric biases some layer is, and no gradient passes it. For a
     set of inputs it bounds from above the probability of being dead for all of them.
@@ -64,7 +64,7 @@ def born_dead_probability(depth: int, width: Widths) -> float:
     Returns: a number, with full relative accuracy.
 
     Raises:
-        ValueError: sizes below 1, as many widths as there are no layers.
+        ValueError: sizes below 1, a number of widths that is not the number of layers.
         TypeError: sizes that are no integers.
 
     >>> round(born_dead_probability(10, 2), 4)
@@ -75,7 +75,7 @@ def born_dead_probability(depth: int, width: Widths) -> float:
 
 
 def born_dead_bounds(depth: int, width: Widths, inputs: int | None = None) -> BornDeadBounds:
-    """Bounds of the probability that a ReLU network without biases is dead for *every* input: a constant function.
+    """Return bounds of the probability that a ReLU network without biases is dead for *every* input: a constant function.
 
     Exact (both bounds alike) for depth 1, where it is 0, and for depth 2 with `inputs` 1 or at least the first width.
     For any given set of inputs the probability lies between `lower` and :func:`born_dead_probability`.
@@ -107,9 +107,9 @@ def born_dead_bounds(depth: int, width: Widths, inputs: int | None = None) -> Bo
 
 
 def saturated_probability(activation: ActivationLike, q: ArrayLike, level: float = 0.05) -> Float[Array, ""]:
-    """Probability that a unit with gaussian pre-activation of mean 0 and variance q is saturated: |phi'| <= level max|phi'|.
+    """Return the probability that a unit is saturated, |phi'| <= level max|phi'|, for a pre-activation from N(0, q).
 
-    The same definition as ``jaxsat.saturation``. The set is a union of intervals, whose ends are found once for an
+    The same definition as ``jaxsat.saturation``. The set is a union of intervals, whose ends are computed once for an
     activation and level, by a scan and bisection.
 
     Args:

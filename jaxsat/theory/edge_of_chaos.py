@@ -88,7 +88,7 @@ def _critical(phi: Activation, b: Array) -> Array:
 
 
 def edge_root(phi: Activation, residuals: Array, cell: Array, b: Array) -> Array:
-    """The root of the equation of the edge in one cell of the grid."""
+    """Return the root of the equation of the edge in one cell of the grid."""
 
     def residual(q: Array) -> tuple[Array, Array]:
         return _edge_residual(phi, q, b), jax.jvp(lambda q: _edge_residual(phi, q, b), (q,), (jnp.ones(()),))[1]
@@ -101,7 +101,7 @@ def _edge_residual(phi: Activation, q: Array, b: Array) -> Array:
 
 
 def edge_implicit(phi: Activation, q: Array, b: Array) -> Array:
-    """A length on the edge, as it is, with its derivative in the bias scale."""
+    """Return a length on the edge unchanged, with its derivative in the bias scale."""
     slope = jax.jvp(lambda q: _edge_residual(phi, q, b), (q,), (jnp.ones(()),))[1]
     slope = jax.lax.stop_gradient(slope)
     moves = (q > 0) & (jnp.abs(slope) > NEUTRAL)

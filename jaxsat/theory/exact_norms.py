@@ -48,7 +48,7 @@ class LogNormLaw(NamedTuple):
     log_survival: Float[Array, "*batch depth"]
 
     def quantiles(self, levels: Sequence[float] = (0.05, 0.5, 0.95)) -> Float[Array, "levels *batch depth"]:
-        """Those of the normal law with this mean and standard deviation: the log-normal band of the norm.
+        """Return quantiles of the normal law with this mean and standard deviation: the log-normal band of the norm.
 
         >>> law = LogNormLaw(jnp.array([-1.0]), jnp.array([2.0]), jnp.zeros(1))
         >>> [round(float(v), 2) for v in law.quantiles((0.05, 0.5))[:, 0]]
@@ -78,7 +78,7 @@ def exact_log_norms(
     activation: ActivationLike, depth: int, width: Widths, weight_scale: ArrayLike, *, of: str = "gradient",
     inputs: int | None = None,
 ) -> LogNormLaw:  # fmt: skip
-    """Mean and standard deviation of ln ||dE/dh_l|| or ln ||J_l u|| in a ReLU or linear network without biases. Exact.
+    """Return the mean and standard deviation of ln ||dE/dh_l|| or ln ||J_l u|| in a ReLU or linear network without biases. Exact.
 
     Args:
         activation: "relu" or "identity".
@@ -94,7 +94,7 @@ def exact_log_norms(
     Accuracy: relative error of mean and variance below 1e-11 in float64, for widths up to 1e4.
 
     Raises:
-        ValueError: another activation, sizes below 1, as many widths as there are no layers, a negative scale.
+        ValueError: another activation, sizes below 1, a number of widths that is not the number of layers, a negative scale.
         TypeError: sizes that are no integers.
 
     References: Hanin 2018, Which neural net architectures give rise to exploding and vanishing gradients?;
@@ -120,8 +120,10 @@ def norm_moments(
     activation: ActivationLike, depth: int, width: Widths, weight_scale: ArrayLike, *, of: str = "gradient",
     inputs: int | None = None,
 ) -> NormMoments:  # fmt: skip
-    """Second and fourth moments of ||dE/dh_l|| or ||J_l u||, exact, as logarithms. Arguments and errors as
-    :func:`exact_log_norms`; one ReLU layer gives (sigma_w^2 / n_in) n / 2 and (sigma_w^2 / n_in)^2 (n^2 + 5 n) / 4.
+    """Return logarithms of the second and fourth moments of ||dE/dh_l|| or ||J_l u||. Exact.
+
+    Arguments and errors are those of :func:`exact_log_norms`. One ReLU layer gives (sigma_w^2 / n_in) n / 2
+    and (sigma_w^2 / n_in)^2 (n^2 + 5 n) / 4.
 
     >>> moments = norm_moments("relu", 1, 3, 1.0, of="jacobian")
     >>> [round(float(jnp.exp(m[0])), 4) for m in moments]  # 1 / 2, (9 + 15) / 36
@@ -143,9 +145,9 @@ def exact_log_norm_distribution(
     values: Float[ArrayLike, "*points"], activation: ActivationLike, depth: int, width: Widths, weight_scale: ArrayLike, *,
     of: str = "gradient", inputs: int | None = None,
 ) -> Distribution:  # fmt: skip
-    """Density and distribution function of ln ||dE/dh_1|| or ln ||J_depth u|| in a ReLU or linear network without biases.
+    """Return the density and distribution function of ln ||dE/dh_1|| or ln ||J_depth u||.
 
-    By Fourier inversion of E exp(i t ln chi^2_B) = 2^(i t) Gamma(B/2 + i t) / Gamma(B/2), averaged over B and
+    For ReLU and linear networks without biases. By Fourier inversion of E exp(i t ln chi^2_B) = 2^(i t) Gamma(B/2 + i t) / Gamma(B/2), averaged over B and
     multiplied over layers.
 
     Args:
@@ -188,7 +190,7 @@ def exact_log_norm_distribution(
 
 
 def gaussian_lyapunov_exponents(width: int, weight_scale: ArrayLike) -> Float[Array, " width"]:
-    """Growth rates of the singular values, ln s_i / L as L -> infinity, of a linear network with gaussian weights. Exact.
+    """Return the growth rates of singular values, ln s_i / L as L -> infinity, for linear gaussian networks. Exact.
 
     lambda_i = ln sigma_w + (psi((n - i + 1) / 2) + ln 2 - ln n) / 2 nats per layer, descending (Newman 1986).
 
@@ -226,11 +228,11 @@ class _Steps(NamedTuple):
     fourth: np.ndarray
 
     def along(self, values: np.ndarray) -> np.ndarray:
-        """Sums over the layers that the signal has passed: from the first to l, or from the last back to l."""
+        """Return sums over the layers that the signal has passed: from the first to l, or from the last back to l."""
         return np.cumsum(values) if self.of == "jacobian" else np.cumsum(values[::-1])[::-1]
 
     def scaled(self, log_scale: Array) -> Array:
-        """ln of the power of sigma_w at each layer; 0 where there is none, even for sigma_w = 0."""
+        """Return ln of the power of sigma_w at each layer; 0 where there is none, even for sigma_w = 0."""
         powers = self.along(self.scales)
         return jnp.where(powers > 0, powers * jnp.where(powers > 0, log_scale, 0.0), 0.0)
 

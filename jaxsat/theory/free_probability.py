@@ -89,7 +89,7 @@ def spectrum_moments(
     bias_scale: ArrayLike = 0.0, ensemble: str = "gaussian", *,
     q: ArrayLike | None = None,
 ) -> SpectrumMoments:  # fmt: skip
-    """Mean, variance and support of the squared singular values of the Jacobian.
+    """Return the mean, variance and support of the squared singular values of the Jacobian.
 
     Args:
         activation: a name, a record of ``activations``, or an elementwise callable. Static.
@@ -116,7 +116,7 @@ def spectrum_density(
     bias_scale: ArrayLike = 0.0,
     ensemble: str = "gaussian", *, q: ArrayLike | None = None,
 ) -> Float[Array, "*shape"]:  # fmt: skip
-    """Density of the squared singular values of the Jacobian, per unit of s^2.
+    """Return the density of the squared singular values of the Jacobian, per unit of s^2.
 
     Args:
         squared_singular_values: where, >= 0, of any shape.
@@ -143,7 +143,7 @@ def log_spectrum_density(
     bias_scale: ArrayLike = 0.0,
     ensemble: str = "gaussian", *, q: ArrayLike | None = None,
 ) -> Float[Array, "*shape"]:  # fmt: skip
-    """Density of ln s, per nat, for spectra too wide for the density of s^2; arguments as :func:`spectrum_density`.
+    """Return the density of ln s, per nat, for spectra too wide for the density of s^2; arguments as :func:`spectrum_density`.
 
     Raises:
         ValueError: also for orthogonal weights and depth 1, where the eigenvalues are the squared slopes themselves.
@@ -183,7 +183,7 @@ def _log_minus_z(slopes: SlopeLaw, u: Array, log_w2: Array, depth: int, orthogon
 
 @functools.partial(jax.jit, static_argnames=("phi", "depth", "orthogonal"))
 def _log_density(phi: Activation, log_squares: Array, w: Array, q: Array, depth: int, orthogonal: bool) -> Array:
-    """Density of ln s at s^2 = exp(log_squares), ascending or not, without its atoms."""
+    """Return the density of ln s at s^2 = exp(log_squares), ascending or not, without its atoms."""
     log_w2 = 2 * jnp.log(w)
     # Near the axis the poles of t / (t + eta) come as close as 1 / depth: panels must be as narrow.
     coarse, fine = slope_law_of(phi, q, 2), slope_law_of(phi, q, int(np.clip(depth, 8, 64)))

@@ -25,7 +25,7 @@ _AROUND_A_KINK = np.array([-8.0, -4.0, -2.0, -1.0, -0.5, 0.5, 1.0, 2.0, 4.0, 8.0
 def gate_rule(
     mean: Array, q: Array, kinks: Sequence[float] = (), more: Array | None = None
 ) -> tuple[Float[Array, " nodes"], Float[Array, " nodes"]]:
-    """Nodes a and weights w with E[f(a)] = sum w f(a) for a normal a of this mean and of variance q.
+    """Return nodes a and weights w with E[f(a)] = sum w f(a) for a normal a of this mean and of variance q.
 
     Args:
         mean, q: numbers; q >= 0.
@@ -48,7 +48,7 @@ def gate_rule(
 def pair_means(
     functions: Sequence[Callable[[Array], Array]], mean: Array, q: Array, c: Array, kinks: Sequence[float] = ()
 ) -> list[Float[Array, ""]]:
-    """E[f(a) f(a')] of each function, for a, a' of the same mean and variance q and of correlation c, from -1 to 1.
+    """Return E[f(a) f(a')] of each function, for a, a' of the same mean and variance q and of correlation c, from -1 to 1.
 
     a = mean + m + d and a' = mean +- m + d', with d and d' independent of m and of each other. So E[f f'] = E[g(m) g(+-m)]
     with g, the function smoothed over d.

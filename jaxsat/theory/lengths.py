@@ -99,19 +99,19 @@ def fixed_points(activation: ActivationLike, weight_scale: ArrayLike, bias_scale
 
 
 def square(phi: Activation, q: Array) -> Array:
-    """E[phi(sqrt(q) z)^2]."""
+    """Return E[phi(sqrt(q) z)^2]."""
     x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), q)
     return gaussian_integrals.centred_sum(phi(x) ** 2, weights)
 
 
 def slope_square(phi: Activation, q: Array) -> Array:
-    """E[phi'(sqrt(q) z)^2]; at q = 0 the limit."""
+    """Return E[phi'(sqrt(q) z)^2]; at q = 0 the limit."""
     x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), jnp.maximum(q, SMALL))
     return gaussian_integrals.centred_sum(phi.slope(x) ** 2, weights)
 
 
 def square_and_slope(phi: Activation, q: Array) -> tuple[Array, Array]:
-    """E[phi^2] and its derivative in q, from the same values of phi; both are linear in q below 1e-12."""
+    """Return E[phi^2] and its derivative in q, from the same values of phi; both are linear in q below 1e-12."""
     at = jnp.maximum(q, GRID[1])
     x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), at)
     squares = phi(x) ** 2
@@ -122,13 +122,13 @@ def square_and_slope(phi: Activation, q: Array) -> tuple[Array, Array]:
 
 @functools.partial(jax.jit, static_argnames="phi")
 def next_length(phi: Activation, q: Array, w: Array, b: Array) -> Array:
-    """sigma_w^2 E[phi^2] + sigma_b^2."""
+    """Return sigma_w^2 E[phi^2] + sigma_b^2."""
     return w * w * square(phi, q) + b * b
 
 
 @functools.lru_cache(maxsize=256)
 def tables(phi: Activation) -> tuple[np.ndarray, np.ndarray]:
-    """E[phi^2] and E[phi'^2] over the grid of q."""
+    """Return E[phi^2] and E[phi'^2] over the grid of q."""
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         grid = jnp.asarray(GRID)
         squares = jax.lax.map(lambda q: square(phi, q), grid, batch_size=32)
@@ -158,20 +158,20 @@ def _fixed_points(phi: Activation, w: Array, b: Array) -> FixedPoints:
 
 
 def residuals(phi: Activation, w: Array, b: Array, slack: float = 0.0) -> Array:
-    """q' - q over the grid; 0 where rounding cannot tell."""
+    """Return q' - q over the grid; 0 where rounding cannot tell."""
     after = w * w * tables(phi)[0] + b * b
     return jnp.where(jnp.abs(after - GRID) <= max(ROUNDING, slack) * after, 0.0, after - GRID)
 
 
 def crossings(residual: Array) -> Array:
-    """Cells of the grid in which the residual changes sign; 0 counts as positive, at q = 0 as what follows."""
+    """Return the cells of the grid in which the residual changes sign; 0 counts as positive, at q = 0 as what follows."""
     positive = residual >= 0
     positive = positive.at[0].set(jnp.where(residual[0] == 0, positive[1], positive[0]))
     return positive[:-1] != positive[1:]
 
 
 def reached(phi: Activation, w: Array, b: Array, start: Array, slack: float = 0.0) -> Array:
-    """The fixed point to which lengths move from `start`: 0, inf, a root, or `start` itself where nothing moves."""
+    """Return the fixed point to which lengths move from `start`: 0, inf, a root, or `start` itself where nothing moves."""
     residual = residuals(phi, w, b, slack)
     falls = crossings(residual) & (residual[:-1] >= 0)  # from growing to shrinking: where lengths gather
     cells = jnp.arange(falls.size, dtype=jnp.int32)
@@ -187,7 +187,7 @@ def reached(phi: Activation, w: Array, b: Array, start: Array, slack: float = 0.
 
 
 def polished(phi: Activation, residuals: Array, cell: Array, w: Array, b: Array) -> Array:
-    """The root of the length map in one cell of the grid."""
+    """Return the root of the length map in one cell of the grid."""
 
     def residual(q: Array) -> tuple[Array, Array]:
         value, slope = square_and_slope(phi, q)
@@ -197,7 +197,7 @@ def polished(phi: Activation, residuals: Array, cell: Array, w: Array, b: Array)
 
 
 def safe_newton(residual: Callable[[Array], tuple[Array, Array]], ends: Array, cell: Array) -> Array:
-    """The sign change within a cell of the grid: secant, then Newton steps, or halving where those leave the bracket."""
+    """Return the sign change within a cell of the grid, by secant, then Newton steps, or halving where those leave the bracket."""
     grid = jnp.asarray(GRID)
     low, high = grid[cell], grid[cell + 1]
     falling = ends[1] < 0
@@ -216,7 +216,7 @@ def safe_newton(residual: Callable[[Array], tuple[Array, Array]], ends: Array, c
 
 
 def implicit(phi: Activation, q: Array, w: Array, b: Array) -> Array:
-    """A fixed point, as it is, with its derivatives in the scales; constant where it is neutral, 0 or inf."""
+    """Return a fixed point unchanged, with its derivatives in the scales; constant where it is neutral, 0 or inf."""
     known = jnp.where(jnp.isfinite(q), jax.lax.stop_gradient(q), 1.0)
     value, slope = square_and_slope(phi, known)
     after = w * w * jax.lax.stop_gradient(value) + b * b

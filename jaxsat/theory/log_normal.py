@@ -4,7 +4,7 @@ What a layer multiplies ||delta_l||^2 by fluctuates twice: by its own random sum
 (3 E[phi'^4] / E[phi'^2]^2 - 1) / n, and because its length q_l does: eps_l = ln q_l beside its mean-field value obeys
 eps_{l+1} = lambda eps_l + eta_l and moves ln chi(q_l). The second is of the same order and correlated from layer to layer
 and with the first; without it the variance for tanh at sigma_w = 1.5 comes out a quarter too small. Homogeneous
-activations (ReLU, linear) have none of it. The mean takes, to the same order, the curvatures of both maps and the
+activations (ReLU, linear) have no such term. The mean takes, to the same order, the curvatures of both maps and the
 component of W^T delta along x_l, which alone knows of the forward pass.
 """
 
@@ -31,7 +31,7 @@ def log_normal_law(
     activation: ActivationLike, depth: int, width: Widths, weight_scale: ArrayLike, bias_scale: ArrayLike = 0.0, *,
     mean_square: ArrayLike = 1.0,
 ) -> LogNormLaw:  # fmt: skip
-    """Mean and standard deviation of ln ||dE/dh_l|| to first order in 1 / width, for any activation.
+    """Return the mean and standard deviation of ln ||dE/dh_l|| to first order in 1 / width, for any activation.
 
     In deep networks ln ||dE/dh_l|| is a sum over layers and nearly normal: :meth:`LogNormLaw.quantiles` is its band.
 

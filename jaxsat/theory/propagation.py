@@ -173,7 +173,7 @@ def _mean_field(phi: Activation, w: Array, b: Array, start: Array, slack: float)
 
 
 def decay_scale(chi: Array, neutral: float) -> Array:
-    """-1 / ln|chi|; inf where nothing decays, and 0 at 0."""
+    """Return -1 / ln|chi|; inf where nothing decays, and 0 at 0."""
     near = jnp.abs(chi) >= 1 - neutral
     log = jnp.log(jnp.where(near | (chi == 0), 2.0, jnp.abs(chi)))
     return jnp.where(near, jnp.inf, jnp.where(chi == 0, 0.0, -1 / log))

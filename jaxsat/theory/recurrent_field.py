@@ -229,7 +229,7 @@ class _Search(NamedTuple):
 
 
 def _settled(after: Callable[[Array], Array], start: Array) -> Array:
-    """The fixed point to which lengths move from `start`; 0 or inf without any."""
+    """Return the fixed point to which lengths move from `start`; 0 or inf without any."""
 
     def excess(x: Array) -> Array:
         length = after(jnp.exp(x))

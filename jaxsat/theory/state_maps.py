@@ -199,20 +199,20 @@ def _mixed_pair(
 
 
 def moments(phi: Activation, q: Array) -> tuple[Array, Array]:
-    """E[phi] and E[phi^2] over N(0, q)."""
+    """Return E[phi] and E[phi^2] over N(0, q)."""
     a, w = gate_rule(jnp.zeros_like(q), q, phi.kinks)
     values = phi(a)
     return w @ values, w @ values**2
 
 
 def slope_square_of(phi: Activation, q: Array) -> Array:
-    """E[phi'^2] over N(0, q); at q = 0 the limit, of a kink at 0 too."""
+    """Return E[phi'^2] over N(0, q); at q = 0 the limit, of a kink at 0 too."""
     a, w = gate_rule(jnp.zeros_like(q), jnp.maximum(q, 1e-30), phi.kinks)
     return w @ phi.slope(a) ** 2
 
 
 def gate_moments(mean: Array, q: Array) -> GateMoments:
-    """Moments of a sigmoid whose argument has this mean and variance q."""
+    """Return moments of a sigmoid whose argument has this mean and variance q."""
     a, w = gate_rule(mean, q)
     gate = activations.get("sigmoid")
     u, rest = gate(a), gate(-a)
@@ -220,7 +220,7 @@ def gate_moments(mean: Array, q: Array) -> GateMoments:
 
 
 def phi_pair(phi: Activation, q: Array, c: Array) -> tuple[Array, Array]:
-    """E[phi(a) phi(a')] and E[phi'(a) phi'(a')] over arguments of variance q and correlation c; at q = 0 the limit."""
+    """Return E[phi(a) phi(a')] and E[phi'(a) phi'(a')] over arguments of variance q and correlation c; at q = 0 the limit."""
     values = pair_means([phi, phi.slope], jnp.zeros_like(q), jnp.maximum(q, 1e-30), c, phi.kinks)
     return values[0], values[1]
 

