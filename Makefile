@@ -13,6 +13,7 @@ GALLERY := activations_saturate jacobian_spectra_with_depth lyapunov_exponents p
 
 # The site has an environment of its own, without JAX: what `make test` needs stays quick to install.
 DOCS := .venv-docs
+SOURCES := $(shell find jaxsat -name '*.py')
 TUTORIALS := $(patsubst docs/tutorials/%.py,build/tutorials/%.json,$(wildcard docs/tutorials/*.py))
 
 .PHONY: figures gallery gallery-quick test test-all lint bench docs clean
@@ -40,10 +41,13 @@ lint: $(VENV)/ready
 bench: $(VENV)/ready  ## speed beside named alternatives, written to docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
-docs: $(DOCS)/ready $(TUTORIALS)  ## the site, into build/site: open build/site/index.html, with or without a network
+docs: $(DOCS)/ready $(TUTORIALS) build/catalogues/measures.md  ## the site, into build/site: open build/site/index.html, with or without a network
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
 
-build/tutorials/%.json: docs/tutorials/%.py website/run_tutorial.py $(shell find jaxsat -name '*.py') | $(VENV)/ready
+build/catalogues/measures.md: website/catalogues.py $(SOURCES) | $(VENV)/ready
+	$(BIN)/python -m website.catalogues $(@D)
+
+build/tutorials/%.json: docs/tutorials/%.py website/run_tutorial.py $(SOURCES) | $(VENV)/ready
 	JAX_COMPILATION_CACHE_DIR=$(VENV)/compiled $(BIN)/python -m website.run_tutorial $< $@
 
 clean:

@@ -22,8 +22,8 @@ def on_config(config):
 
 
 def on_files(files, config):
-    """Add the notebook of each tutorial; leave out source files that are no pages."""
-    for file in tutorials.notebooks(files, config):
+    """Add the notebook of each tutorial, and the font of formulas."""
+    for file in [*tutorials.notebooks(config), formulas.font(config)]:
         files.append(file)
     return files
 

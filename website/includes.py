@@ -1,7 +1,8 @@
 """Text that stands elsewhere: a line `[[...]]` in a page is replaced by what it names.
 
 `[[README.md: code]]` is the first example of that file, `[[README.md: TITLE]]` the section of that title, `[[CHANGELOG.md]]` the whole
-file; `[[reference: WING]]` the public names of a wing; `[[tutorial: NAME]]` a tutorial that has been run.
+file; `[[reference: WING]]` the public names of a wing; `[[tutorial: NAME]]` a tutorial that has been run; `[[catalogue: NAME]]` a
+table that `website/catalogues.py` has written.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def expand(markdown: str, uri: str, reference: Reference) -> str:
             return reference.show(part)
         if name == "tutorial":
             return tutorials.markdown_of(part)
+        if name == "catalogue":
+            return (ROOT / "build" / "catalogues" / f"{part}.md").read_text(encoding="utf-8")
         return _from_docs(part_of(name, part, uri))
 
     return LINE.sub(replaced, markdown)

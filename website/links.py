@@ -14,12 +14,13 @@ NAME = r"<code>(?P<name>[A-Za-z_][\w.]*)(?P<call>\([^<]*\))?</code>"
 EITHER = re.compile(f"{SKIPPED}|{NAME}", re.DOTALL)
 PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 PAGES["ARCHITECTURE.md"] = "architecture.md"
+TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 FILE = re.compile(r"<code>([\w/]+\.md)</code>")
 
 
 def link(page_html: str, page, files, reference: Reference) -> str:
     """Return the HTML of a page with a link at each public name, and at each file that is a page."""
-    known = names_of(reference)
+    known = names_of(reference, alone=page.file.src_uri.startswith("reference/"))
 
     def to_reference(match: re.Match[str]) -> str:
         path = known.get(match["name"] or "")
@@ -34,16 +35,25 @@ def link(page_html: str, page, files, reference: Reference) -> str:
             return match[0]
         return f'<a href="{get_relative_url(file.url, page.file.url)}">{match[0]}</a>'
 
-    return FILE.sub(to_page, EITHER.sub(to_reference, page_html))
+    return TABLE.sub(_with_breaks, FILE.sub(to_page, EITHER.sub(to_reference, page_html)))
 
 
-def names_of(reference: Reference) -> dict[str, str]:
-    """Return where each way to write a public name leads: whole, without `jaxsat.`, and alone where only one has it."""
+def _with_breaks(table: re.Match[str]) -> str:
+    """Return a table in which long names may be broken, after a dot or an underscore only."""
+    return re.sub(r"(?<=<code>)[^<]+", lambda name: re.sub(r"(?<=\w[._])(?=\w)", "<wbr>", name[0]), table[0])
+
+
+def names_of(reference: Reference, alone: bool) -> dict[str, str]:
+    """Return where each way to write a public name leads: whole, without `jaxsat.`, and, in docstrings, the last part alone.
+
+    The last part alone leads somewhere only if no two names end in it.
+    """
     found = dict(reference.paths)
-    alone: dict[str, list[str]] = {}
+    by_last: dict[str, list[str]] = {}
     for path in reference.paths.values():
         found[path] = found[path.removeprefix("jaxsat.")] = path
         last = path.rpartition(".")[2]
         if "_" in last or not last.islower():
-            alone.setdefault(last, []).append(path)
-    return {last: paths[0] for last, paths in alone.items() if len(paths) == 1} | found
+            by_last.setdefault(last, []).append(path)
+    single = {last: paths[0] for last, paths in by_last.items() if len(paths) == 1} if alone else {}
+    return single | found

@@ -15,7 +15,7 @@ SCRIPTS, RAN = ROOT / "docs" / "tutorials", ROOT / "build" / "tutorials"
 log = logging.getLogger("mkdocs.jaxsat.tutorials")
 
 
-def notebooks(files, config) -> list[File]:
+def notebooks(config) -> list[File]:
     """Return a notebook, without outputs, for each tutorial."""
     found = []
     for script in sorted(SCRIPTS.glob("*.py")):

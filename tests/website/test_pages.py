@@ -13,6 +13,7 @@ SLOW = [
     "from_neural_tangents.md",
     "from_pytorch_hooks.md",
     "in_a_notebook.md",
+    "index.md",
     "my_model_does_not_train.md",
     "quick_start.md",
     "your_own_activation.md",

@@ -72,7 +72,11 @@ def test_what_pages_include_is_there():
     shown: dict[str, list[str]] = {"reference": [], "tutorial": []}
     for uri in SOURCES:
         for name, part in re.findall(r"^\[\[([\w.]+)(?:: (.+))?\]\]$", (DOCS / uri).read_text(), re.MULTILINE):
-            if name in shown:
+            if name == "catalogue":
+                assert f'"{part}.md"' in (ROOT / "website" / "catalogues.py").read_text(), (
+                    f"docs/{uri}: no catalogue {part}"
+                )
+            elif name in shown:
                 shown[name].append(part)
             else:
                 text = (ROOT / name).read_text()
