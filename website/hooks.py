@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 import re
 
-from website import formulas, includes, links, tutorials
+from website import formulas, gallery, includes, links, tutorials
 from website.reference import Reference
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -22,14 +22,16 @@ def on_config(config):
 
 
 def on_files(files, config):
-    """Add the notebook of each tutorial, and the font of formulas."""
-    for file in [*tutorials.notebooks(config), formulas.font(config)]:
+    """Add the notebook of each tutorial, the figures that are drawn, and the font of formulas."""
+    for file in [*tutorials.notebooks(config), *gallery.figures(config), formulas.font(config)]:
         files.append(file)
     return files
 
 
 def on_page_markdown(markdown, page, config, files):
     """Put what `[[...]]` names into the text, and mark examples with prompts as such."""
+    if page.file.src_uri == "gallery.md":
+        markdown = gallery.complete(markdown)
     markdown = includes.expand(markdown, page.file.src_uri, reference)
     return re.sub(r"^( *)```python\n(?= *>>> )", r"\1```pycon\n", markdown, flags=re.MULTILINE)
 

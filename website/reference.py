@@ -56,9 +56,9 @@ class Reference:
     def _heading(self, owner: str) -> str:
         if owner == "jaxsat":
             return "## In `jaxsat`"
-        module = self.package[owner.removeprefix("jaxsat.")]
-        if owner.split(".")[1] not in self.package.exports:
+        if owner.count(".") > 1:
             return "## Records that functions return"
+        module = self.package[owner.removeprefix("jaxsat.")]
         return f"## In `{owner}`\n\n{module.docstring.value.splitlines()[0] if module.docstring else ''}"
 
     def check(self) -> None:
