@@ -8,7 +8,6 @@ theory in standard errors.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -249,10 +248,7 @@ def caption(options: Options, dataset: xarray.Dataset, name: str) -> Caption:
 
 def drawings(options: Options) -> dict[str, Drawing]:
     """Return a figure for each activation."""
-    return {
-        "" if i == 0 else name: Drawing(functools.partial(draw, name=name), functools.partial(caption, name=name))
-        for i, name in enumerate(options.activations)
-    }
+    return Drawing.of_each(options.activations, draw, caption)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +54,14 @@ class Drawing(NamedTuple):
 
     draw: Callable[[Any, xarray.Dataset], SubFigure]
     caption: Callable[[Any, xarray.Dataset], Caption]
+
+    @classmethod
+    def of_each(
+        cls, names: Sequence[str], draw: Callable[..., SubFigure], caption: Callable[..., Caption]
+    ) -> dict[str, Drawing]:
+        """Return a figure for each name, which both functions take as `name`. The first has the name of the analysis."""
+        drawings = [cls(functools.partial(draw, name=name), functools.partial(caption, name=name)) for name in names]
+        return dict(zip(["", *names[1:]], drawings, strict=True))
 
 
 class Made(NamedTuple):

@@ -17,7 +17,7 @@ import numpy as np
 from jaxsat.jax_compat import scopes_of, source_line
 from jaxsat.probing import primitives as kinds
 from jaxsat.probing.reader import Reader, Step
-from jaxsat.probing.values import Address, InsideLoops, Loop, Value, key_of
+from jaxsat.probing.values import Address, InsideLoops, Loop, Value, distinct, key_of
 
 FlowKind = Literal["sum", "cell", "join", "linear"]
 
@@ -125,15 +125,8 @@ def chosen_places(
     known = {*roots, *(key_of((*address, 0)) for maps in mapped for address in maps)}
     sums = {frozenset(maps) for maps in mapped if maps}
     kept = [one for key, one in places.items() if key not in known and one.maps not in sums and not one.in_while]
-    counts: dict[str, int] = {}
-    paths = [one.path for one in kept]
-    found = []
-    for one in kept:
-        if paths.count(one.path) > 1:
-            counts[one.path] = counts.get(one.path, 0) + 1
-            one = dataclasses.replace(one, path=f"{one.path}.{counts[one.path]}")
-        found.append(one)
-    return tuple(found)
+    paths = distinct([one.path for one in kept])
+    return tuple(dataclasses.replace(one, path=path) for one, path in zip(kept, paths, strict=True))
 
 
 def flow_of(

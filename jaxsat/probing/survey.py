@@ -22,7 +22,7 @@ from jaxsat.probing.flow_points import FlowCollector, FlowPlace, chosen_places
 from jaxsat.probing.naming import Identity
 from jaxsat.probing.reader import Context, Use
 from jaxsat.probing.reading import read, rule_of
-from jaxsat.probing.values import Address, Arrays, InsideLoops, Loop, Value, key_of
+from jaxsat.probing.values import Address, Arrays, InsideLoops, Loop, Value, distinct, key_of
 
 Role = Literal["activation", "gate", "softmax", "normalization"]
 GATES = ("sigmoid", "hard_sigmoid")
@@ -104,7 +104,9 @@ def survey_of(closed: ClosedJaxpr, leaves: Arrays, names: Sequence[str] = ()) ->
         cuts |= finder.ends
     sites = sorted(finder.sites.values(), key=_place_in_program)
     places = chosen_places(flow.places, [site.root for site in sites], [site.maps for site in sites])
-    return Survey(_with_distinct_paths(sites), cuts, tuple(context.unread), dict(context.products), places)
+    paths = distinct([site.path for site in sites])
+    sites = [dataclasses.replace(site, path=path) for site, path in zip(sites, paths, strict=True)]
+    return Survey(tuple(sites), cuts, tuple(context.unread), dict(context.products), places)
 
 
 class _Finder:
@@ -213,15 +215,3 @@ def part_in_order(part: int | str) -> tuple[int, str]:
 
 def _place_in_program(site: SiteDescription) -> tuple[tuple[int, str], ...]:
     return tuple(map(part_in_order, site.address))
-
-
-def _with_distinct_paths(sites: Sequence[SiteDescription]) -> tuple[SiteDescription, ...]:
-    paths = [site.path for site in sites]
-    seen: dict[str, int] = {}
-    distinct = []
-    for site in sites:
-        if paths.count(site.path) > 1:
-            seen[site.path] = seen.get(site.path, 0) + 1
-            site = dataclasses.replace(site, path=f"{site.path}.{seen[site.path]}")
-        distinct.append(site)
-    return tuple(distinct)

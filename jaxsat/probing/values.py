@@ -209,3 +209,17 @@ def replay(value: Value, root: Value, x: Any) -> Any:
         return known[id(node)]
 
     return at(value)
+
+
+def distinct(paths: Sequence[str]) -> list[str]:
+    """Return paths, with a number behind each that stands there more than once.
+
+    >>> distinct(["dense/relu", "tanh", "tanh"])
+    ['dense/relu', 'tanh.1', 'tanh.2']
+    """
+    seen: dict[str, int] = {}
+    found = []
+    for path in paths:
+        seen[path] = seen.get(path, 0) + 1
+        found.append(f"{path}.{seen[path]}" if paths.count(path) > 1 else path)
+    return found

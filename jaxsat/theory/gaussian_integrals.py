@@ -71,9 +71,7 @@ def expectation(f: ActivationLike, q: ArrayLike, *, kinks: Sequence[float] = ())
     fn, mesh = _resolved("expectation", "f", f, kinks)
     dtype = _dtype_of(q)
     with jax.enable_x64(True):
-        value, size, outermost = _integral(fn, mesh, jnp.asarray(q, jnp.float64))
-        lost = ~(jnp.isfinite(size) & (outermost <= _LOST * size))
-        value = jnp.where(lost & ~(size == 0), jnp.inf, value)
+        value = _or_infinite(*_integral(fn, mesh, jnp.asarray(q, jnp.float64)))
     if not isinstance(value, Tracer) and np.isinf(value):
         raise ValueError(
             f"expectation: E[f(sqrt(q) z)] does not exist at q = {q}, or f grows so fast that it comes from more than "
@@ -112,9 +110,7 @@ def expectation_of_pair(
     dtype = _dtype_of(c)
     with jax.enable_x64(True):
         q_f, q_g, c = (jnp.asarray(a, jnp.float64) for a in (q_f, q_g, c))
-        value, size, outermost = _pair_integral(fn, gn, mesh_f, mesh_g, q_f, q_g, c)
-        lost = ~(jnp.isfinite(size) & (outermost <= _LOST * size))
-        value = jnp.where(lost & ~(size == 0), jnp.inf, value)
+        value = _or_infinite(*_pair_integral(fn, gn, mesh_f, mesh_g, q_f, q_g, c))
     if not isinstance(value, Tracer) and np.isinf(value):
         raise ValueError(
             f"expectation_of_pair: E[f(u) g(v)] does not exist at variances {q_f} and {q_g}, or comes from more than "
@@ -157,6 +153,12 @@ def _integral(f: Function, mesh: Mesh, q: Array) -> tuple[Array, Array, Array]:
     sizes = jax.lax.stop_gradient(jnp.abs(values) * w)
     far = jnp.abs(x) > DENSITY_CUTS[-2] * jax.lax.stop_gradient(jnp.sqrt(q))
     return centred_sum(values, w), jnp.sum(sizes), jnp.sum(jnp.where(far, sizes, 0.0))
+
+
+def _or_infinite(value: Array, size: Array, outermost: Array) -> Array:
+    """Return the integral; inf where its outermost panels show that it does not converge, or not within REACH."""
+    lost = ~(jnp.isfinite(size) & (outermost <= _LOST * size))
+    return jnp.where(lost & ~(size == 0), jnp.inf, value)
 
 
 def _pair_integral(
