@@ -11,7 +11,7 @@ from website.reference import Reference
 ROOT = pathlib.Path(__file__).parent.parent
 OPTIONAL = {"Benchmarks": "benchmarks.md"}  # pages that are made by another command, and may be absent
 
-reference = Reference(ROOT)
+reference = Reference()
 
 
 def on_config(config):

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import griffe
 
 log = logging.getLogger("mkdocs.jaxsat.reference")
-WINGS = ("activations", "linalg", "results", "theory", "networks", "measures", "sweeps", "training", "probing")
+ROOT = pathlib.Path(__file__).parent.parent
+WINGS = sorted(path.parent.name for path in (ROOT / "jaxsat").glob("*/__init__.py"))
 
 
 class Reference:
@@ -24,8 +25,8 @@ class Reference:
             is 'jaxsat.theory.mean_field'.
     """
 
-    def __init__(self, root: pathlib.Path):
-        self.package = griffe.load("jaxsat", search_paths=[str(root)], docstring_parser="google")
+    def __init__(self) -> None:
+        self.package = griffe.load("jaxsat", search_paths=[str(ROOT)], docstring_parser="google")
         self.paths: dict[str, str] = {}
         self.shown: set[str] = set()
         for path, value in self._promised():

@@ -3,6 +3,7 @@
 import doctest
 import pathlib
 
+import jax
 import matplotlib.pyplot as plt
 import pytest
 
@@ -22,7 +23,10 @@ SLOW = [
 
 @pytest.mark.parametrize("page", [*QUICK, *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW)])
 def test_examples_run(page):
-    failed, tried = doctest.testfile(str(DOCS / page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as users do
+        failed, tried = doctest.testfile(
+            str(DOCS / page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE
+        )
     plt.close("all")
     assert failed == 0, "the answer and what was expected stand above"
     assert tried > 0

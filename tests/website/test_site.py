@@ -82,7 +82,8 @@ def test_what_pages_include_is_there():
                 text = (ROOT / name).read_text()
                 assert part in ("", "code") or f"\n## {part}\n" in text, f"docs/{uri}: {name} has no {part!r}"
     wings = {path.parent.name for path in (ROOT / "jaxsat").glob("*/__init__.py")} | {"ground"}
-    assert sorted(shown["reference"]) == sorted(wings)
+    assert sorted(set(shown["reference"])) == sorted(shown["reference"])
+    assert set(shown["reference"]) <= wings  # the build says which wing with public names has no page
     assert sorted(shown["tutorial"]) == sorted(path.stem for path in (DOCS / "tutorials").glob("*.py"))
 
 
