@@ -41,7 +41,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, DTypeLike, Float
 
 from jaxsat.linalg import graded_derivatives, graded_steps, graded_svd
 from jaxsat.linalg.double import within_float64
@@ -133,7 +133,9 @@ def _in_float64(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _by_sound_steps(run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]], dtype: Any, stacks: Any) -> Any:
+def _by_sound_steps(
+    run: Callable[[Sequence[Factor], Steps], tuple[Any, list[Array]]], dtype: DTypeLike, stacks: Any
+) -> Any:
     """Return what `run` gives by quick steps, or by careful steps if some step was not sound."""
     values, sound = run(stacks, Steps(graded_steps.times, dtype != jnp.float64))
     unsound = ~functools.reduce(jnp.logical_and, [jnp.all(s) for s in sound])

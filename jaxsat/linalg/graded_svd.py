@@ -10,11 +10,11 @@ All of it expects float64.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, DTypeLike, Float, Int
 
 from jaxsat.linalg import graded_jacobi
 
@@ -34,7 +34,7 @@ RELATIVE = Window(150.0, 20.0)
 NORMWISE, NORMWISE_SINGLE = Window(12.5, 10.5), Window(14.0, 6.0)
 
 
-def normwise_window(dtype: Any) -> Window:
+def normwise_window(dtype: DTypeLike) -> Window:
     """Return the window where only eps times the largest entry is promised, for results in `dtype`."""
     return NORMWISE if dtype == jnp.float64 else NORMWISE_SINGLE
 

@@ -53,7 +53,7 @@ class _Operator(NamedTuple):
     transposed: Callable[[Array], Array]
     rows: int
     columns: int
-    dtype: Any
+    dtype: np.dtype
 
 
 def largest_singular_values(

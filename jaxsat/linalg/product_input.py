@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, DTypeLike
 
 from jaxsat.checks import Shown, refusal
 from jaxsat.jax_compat import Tracer
@@ -60,7 +60,7 @@ def _check_chain(where: str, factors: list[Array]) -> None:
             raise ValueError(refusal(where, "weights", "chain, columns of W_(l+1) = rows of W_l", shapes, remedy))
 
 
-def _slopes(where: str, log_abs: Any, signs: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Array, Array]:
+def _slopes(where: str, log_abs: Any, signs: Any, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[Array, Array]:
     log_abs = jnp.zeros(shape, dtype) if log_abs is None else real(where, "log_abs_slopes", log_abs)
     signs = jnp.ones(shape, dtype) if signs is None else real(where, "slope_signs", signs)
     for name, array in (("log_abs_slopes", log_abs), ("slope_signs", signs)):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, DTypeLike, Float, Int
 
 from jaxsat.linalg.lapack import again_if
 
@@ -74,7 +74,7 @@ def added(total: Powered, more: Powered, size: Int[Array, ""]) -> Powered:
     return Powered(jax.tree.map(jnp.add, low, _times_power(more.tree, more.exponent - exponent)), exponent)
 
 
-def size_and_log_norm(powered: Powered, dtype: Any) -> tuple[Int[Array, ""], Float[Array, ""]]:
+def size_and_log_norm(powered: Powered, dtype: DTypeLike) -> tuple[Int[Array, ""], Float[Array, ""]]:
     """Return an exponent within some powers of two of the norm's, _OF_ZEROS for zeros, and ln of the Euclidean norm.
 
     Squares are summed as they are, which is fast, and again beside the largest entry only if they left the range of numbers.
@@ -93,12 +93,12 @@ def size_and_log_norm(powered: Powered, dtype: Any) -> tuple[Int[Array, ""], Flo
     return again_if(~safe, carefully, powered.tree, 0.0, (size, log)) if leaves else carefully(powered.tree)
 
 
-def log_norm_of_powered(powered: Powered, dtype: Any) -> Float[Array, ""]:
+def log_norm_of_powered(powered: Powered, dtype: DTypeLike) -> Float[Array, ""]:
     """Return ln of the Euclidean norm of what is renormalised."""
     return _log_of_power(powered.exponent, dtype) + jnp.log(_sum_of_squares(powered.tree, 0)).astype(dtype) / 2
 
 
-def with_log_scale(powered: Powered, dtype: Any) -> ScaledArrays:
+def with_log_scale(powered: Powered, dtype: DTypeLike) -> ScaledArrays:
     """Return the same with natural logarithms, and a largest entry of 1 at each step."""
     steps = powered.exponent.ndim
     largest = _largest(powered.tree, steps)
@@ -111,7 +111,7 @@ def with_log_scale(powered: Powered, dtype: Any) -> ScaledArrays:
     return ScaledArrays(jax.tree.map(divided, powered.tree), log_scale)
 
 
-def _log_of_power(exponent: Array, dtype: Any) -> Array:
+def _log_of_power(exponent: Array, dtype: DTypeLike) -> Array:
     return exponent.astype(dtype) * float(np.log(2))
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 from jaxsat.activations.full_slopes import with_full_slopes
 from jaxsat.checks import Shown, refusal
@@ -189,7 +189,7 @@ def _gradients(
     return ScanGradients(*(with_log_scale(part, dtype) for part in (carries, of_xs, total)), sizes)
 
 
-def _last_signal(cotangent: Any, dtype: Any) -> Powered:
+def _last_signal(cotangent: Any, dtype: DTypeLike) -> Powered:
     vector = vector_of(jax.tree.map(jnp.asarray, cotangent), dtype)
     return renormalised(Powered(vector, jnp.zeros((), jnp.int32)))
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 from jaxsat import checks
 from jaxsat.activations.full_slopes import with_full_slopes
@@ -58,7 +58,7 @@ def vector_scan(step: ScanStep, carry: Any, xs: Any, length: int) -> VectorScan:
     return VectorScan(with_full_slopes(vector_step), vector_of(leaves, dtype), xs, length, carry_of)
 
 
-def vector_of(tree: Any, dtype: Any) -> Float[Array, " n"]:
+def vector_of(tree: Any, dtype: DTypeLike) -> Float[Array, " n"]:
     """Return the numbers of a pytree as one vector."""
     return jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in jax.tree.leaves(tree)])
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Key
+from jaxtyping import Array, ArrayLike, DTypeLike, Float, Key
 
 from jaxsat import activations, checks
 from jaxsat.activations import Activation
@@ -145,7 +145,7 @@ class MLP:
         layers = self.width * (self.input_width + 1) + (self.depth - 1) * self.width * (self.width + 1)
         return layers + (0 if self.outputs is None else self.outputs * (self.width + 1))
 
-    def init(self, key: Key[Array, ""], dtype: Any = None) -> Params:
+    def init(self, key: Key[Array, ""], dtype: DTypeLike | None = None) -> Params:
         """Draw the parameters of one network.
 
         Args:

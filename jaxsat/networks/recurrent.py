@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Key
+from jaxtyping import Array, ArrayLike, DTypeLike, Float, Key
 
 from jaxsat import activations, addresses, checks
 from jaxsat.activations import Activation
@@ -126,7 +126,7 @@ class Recurrent:
         """What the loop of this network runs over."""
         return "time"
 
-    def init(self, key: Key[Array, ""], dtype: Any = None) -> RecurrentParams:
+    def init(self, key: Key[Array, ""], dtype: DTypeLike | None = None) -> RecurrentParams:
         """Draw the parameters of one network.
 
         Args:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from jaxsat.checks import refusal
 from jaxsat.probing.finding import Finding, turns_of
 from jaxsat.probing.sites import NUMBERS, Site
+
+if TYPE_CHECKING:
+    import pandas
 
 SHOWN = (
     ("rms h", "pre_activation_rms", "{:.3g}"),
@@ -65,7 +68,13 @@ class Comparison:
         codes = {finding.code for finding in self.findings_before}
         return tuple(finding for finding in self.findings_after if finding.code in codes)
 
-    def table(self, format: str = "text") -> Any:
+    @overload
+    def table(self, format: Literal["text"] = "text") -> str: ...
+
+    @overload
+    def table(self, format: Literal["dataframe"]) -> pandas.DataFrame: ...
+
+    def table(self, format: str = "text") -> str | pandas.DataFrame:
         """Return the sites of both, side by side.
 
         Args:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 from jaxsat.linalg.magnitudes import magnitude, wide
 from jaxsat.probing.flow_points import FlowPlace
@@ -123,7 +123,7 @@ def forward(site: SiteDescription, root: Value, end: Value) -> Array:
     return jnp.stack([numbers[name] for name in Forward._fields])
 
 
-def _parameters(root: Value, to: Any) -> dict[str, Array]:
+def _parameters(root: Value, to: DTypeLike) -> dict[str, Array]:
     """Return the scales of the weights and biases before a site, if one linear map is there."""
     if len(root.facts.maps) != 1:
         return {}
@@ -194,7 +194,7 @@ def replayed_slope(root: Value, end: Value, x: Any) -> Array:
     return pull(jnp.ones_like(y))[0]
 
 
-def _slopes(site: SiteDescription, slope: Array, to: Any) -> dict[str, Array]:
+def _slopes(site: SiteDescription, slope: Array, to: DTypeLike) -> dict[str, Array]:
     d = jnp.abs(slope.astype(to))
     largest = jnp.max(d) if site.max_slope is None else jnp.asarray(site.max_slope, to)
     saturated, zero = d <= LEVEL * largest, slope == 0
@@ -213,7 +213,7 @@ def _slopes(site: SiteDescription, slope: Array, to: Any) -> dict[str, Array]:
     }
 
 
-def _rms(x: Any, to: Any) -> Array:
+def _rms(x: Any, to: DTypeLike) -> Array:
     values = lax.stop_gradient(x).astype(to)
     return jnp.sqrt(jnp.mean(jnp.square(values)))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,9 @@ from jaxsat.checks import integer
 from jaxsat.linalg.magnitudes import magnitude, wide
 from jaxsat.probing.prober import probe
 from jaxsat.probing.report import Report
+
+if TYPE_CHECKING:
+    import xarray
 
 
 class MonitorState(NamedTuple):
@@ -142,7 +145,7 @@ class PeriodicProbe:
         self._reports[step] = probe(self._fn, *args, loss=self._loss, **kwargs)
         return self._reports[step]
 
-    def dataset(self) -> Any:
+    def dataset(self) -> xarray.Dataset:
         """Return an xarray Dataset of all reports, with dimensions 'step' and 'site'. The index of 'site' is its path.
 
         Raises:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, DTypeLike
 
 from jaxsat.checks import one_of
 
@@ -52,7 +51,7 @@ FORMATS = {
 ALSO = {"float8_e4m3": "float8_e4m3fn", "mxfp8": "mxfp8_e4m3"}
 
 
-def format_of(dtype: Any) -> NarrowFormat:
+def format_of(dtype: DTypeLike) -> NarrowFormat:
     """Return a format by its name or dtype.
 
     Raises:

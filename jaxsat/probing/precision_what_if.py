@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,9 @@ from jaxsat.probing.sites import execution_order
 from jaxsat.probing.survey import SiteDescription, Survey, survey_of
 from jaxsat.probing.tracing import TracedFunction, trace_function
 from jaxsat.probing.values import Address, Value, key_of
+
+if TYPE_CHECKING:
+    import pandas
 
 ALL = ("bfloat16", "float16", "float8_e4m3fn", "float8_e5m2", "mxfp8_e4m3")
 FORWARD = (
@@ -94,7 +97,13 @@ class PrecisionReport:
             said.append(f"the loss may be multiplied by 2^{math.log2(scale):.0f} against the gradients' underflow")
         return "; ".join(said) if said else f"less than {MATTERS:.0%} of the entries are lost at any site"
 
-    def table(self, format: str = "text") -> Any:
+    @overload
+    def table(self, format: Literal["text"] = "text") -> str: ...
+
+    @overload
+    def table(self, format: Literal["dataframe"]) -> pandas.DataFrame: ...
+
+    def table(self, format: str = "text") -> str | pandas.DataFrame:
         """Return all shares, as 'text' or as a pandas 'dataframe'.
 
         Raises:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from jaxsat.probing.page import page_of
 from jaxsat.probing.report_table import codes_by_path, short_names, text_table
 from jaxsat.probing.sites import NUMBERS, Site
 from jaxsat.probing.weight_rules import WeightGradient
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
 
 HIDDEN = ("activation", "unit_axis", "attention", "in_while")  # fields of a site that tables leave out
 
@@ -54,7 +58,13 @@ class Report:
         found = [str(finding) for finding in self.findings] or ["No findings."]
         return "\n".join([str(self.table()), "", *found, *(f"Note: {note}" for note in self.notes)])
 
-    def table(self, format: str = "text") -> Any:
+    @overload
+    def table(self, format: Literal["text", "markdown"] = "text") -> str: ...
+
+    @overload
+    def table(self, format: Literal["dataframe"]) -> pandas.DataFrame: ...
+
+    def table(self, format: str = "text") -> str | pandas.DataFrame:
         """Return the sites as a table.
 
         Args:
@@ -85,7 +95,7 @@ class Report:
         }
         return {key: value for key, value in found.items() if math.isfinite(value)}
 
-    def dataset(self) -> Any:
+    def dataset(self) -> xarray.Dataset:
         """Return an xarray Dataset with one dimension, 'site', and a variable for each number.
 
         The index of 'site' is the path and, inside a scan, the iteration: 'scan/tanh[3]'.

@@ -13,6 +13,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.35, 6.9  # widths of a paper's column and page, in inches
 
@@ -51,7 +52,7 @@ def style() -> Iterator[None]:
         yield
 
 
-def row_of_panels(count: int) -> tuple[Any, list[Axes]]:
+def row_of_panels(count: int) -> tuple[Figure, list[Axes]]:
     """Return a figure and its panels, three in a row."""
     columns = min(count, 3)
     rows = -(-count // columns)
