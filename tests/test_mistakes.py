@@ -7,8 +7,8 @@ import sys
 import pytest
 
 CALLS = {
-    "elu('a')": "TypeError: elu: `alpha` must be a number, finite and positive, as in elu(0.5); got 'a'",
-    "leaky_relu([1.0, 2.0])": "TypeError: leaky_relu: `negative_slope` must be a number, finite, as in leaky_relu(0.5); got",
+    "elu('a')": "TypeError: elu: `alpha` must be a finite number and above 0; got 'a'.",
+    "leaky_relu([1.0, 2.0])": "TypeError: leaky_relu: `negative_slope` must be a finite number; got [1.0, 2.0].",
     "krylov.schatten_norm(q, 'a')": "TypeError: schatten_norm: `p` must be a finite number and above 0; got 'a'",
     "krylov.spectral_density(q, x, 'wide')": "TypeError: spectral_density: `width` must be a finite number and above 0",
     "spectrum.effective_dimension(x, 'a')": "TypeError: effective_dimension: `ridge` must be a finite number and above 0",
@@ -26,6 +26,12 @@ CALLS = {
     "jaxsat.gradients.unit_cotangent('net', key)": "TypeError: unit_cotangent: `net` must be a network, as jaxsat.MLP",
     "jaxsat.jacobian(net, {'w': x}, x)": "TypeError: jacobian: `params` must be made by init, or by net.params; got dict. net.params",
     "jaxsat.log_singular_values(net, [x], x)": "TypeError: MLP: `params` must be made by init, or by net.params; got list. net.p",
+    "jaxsat.log_singular_values(net, x, params)": (
+        "TypeError: MLP: `params` must be made by init, or by net.params; got an array of shape (3,). The order is (net, params, x)"
+    ),
+    "jaxsat.Recurrent(3, 3).apply(x, params)": (
+        "TypeError: Recurrent: `params` must be made by init; got an array of shape (3,). The order is (net, params, x)"
+    ),
     "jaxsat.log_singular_values([x], [x], x)": (
         "TypeError: log_singular_values: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got list. For weights that"
     ),
@@ -42,14 +48,14 @@ CALLS = {
     "jaxsat.Recurrent(3, 4).apply(jaxsat.Recurrent(3, 4).init(key), jnp.ones(4))": (
         "ValueError: Recurrent: `x` must be one sequence of shape (3, 4); got (4,). Use jax.vmap for a batch"
     ),
-    "saturation.activation_histogram('tanh', x, 2.5)": "ValueError: saturation: `bins` must be an integer of at least 1; got 2.5",
+    "saturation.activation_histogram('tanh', x, 2.5)": "TypeError: saturation: `bins` must be an integer of at least 1; got 2.5",
     "saturation.off_units(1.0)": "ValueError: saturation: `pre_activations` must have units as their last axis; got",
     "saturation.dead_fraction('relu', 1.0)": "ValueError: saturation: `pre_activations` must have units as their last axis",
     "jaxsat.probe(3, x)": "TypeError: probe: `fn` must be a function, as in probe(fn, *args); got int.",
     "jaxsat.linalg.magnitudes.magnitude(jnp.arange(3))": "TypeError: magnitude: `x` must be a floating array; got int32.",
     "jaxsat.monitor(3)": "TypeError: monitor: `optimizer` must be an optax.GradientTransformation, as in monitor(",
     "jaxsat.critical_initializer('relu', ensemble='uniform')": (
-        "ValueError: critical_initializer: `ensemble` must be 'gaussian' or 'orthogonal'; got 'uniform'."
+        "ValueError: critical_initializer: `ensemble` must be a known name; got 'uniform'. Known: gaussian, orthogonal."
     ),
     "jaxsat.log_singular_values_of_scan(3, x, x)": (
         "TypeError: log_singular_values_of_scan: `step` must be a function (carry, x) -> carry; got int"
