@@ -22,6 +22,8 @@ EXCUSED: dict[str, str] = {
     "test_a_network_of_many_sigmoid_layers_reads_zero": "a whole tutorial",
     "test_spectra_of_a_trained_network": "a whole tutorial",
     "test_a_report_leads_to_a_cure": "a whole tutorial",
+    "test_what_is_wrong_is_named": "builds a site",
+    "test_examples_of_the_builder_run": "needs the environment of the site",
     "test_built_pages_link_to_what_is_there_and_load_nothing_from_outside": "needs the built site",
     "test_in_a_browser_no_page_has_errors_or_is_wider_than_a_phone_and_the_search_finds_functions": "needs the built site",
     # More of what a quick test holds too.

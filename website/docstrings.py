@@ -25,15 +25,8 @@ class Docstrings(griffe.Extension):
 def rewritten(text: str) -> str:
     """Return a docstring with its examples in fences.
 
-    >>> print(rewritten("Return it.\\n\\nReturns: see :func:`other`,\\n    and more.\\n\\n>>> 1 + 1\\n2"))
-    Return it.
-    <BLANKLINE>
-    **Returns**: see `other`, and more.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
+    >>> rewritten("Return it.\\n\\nReturns: see :func:`other`,\\n    and more.\\n\\n>>> 1 + 1\\n2").splitlines()
+    ['Return it.', '', '**Returns**: see `other`, and more.', '', '```pycon', '>>> 1 + 1', '2', '```']
     """
     text = ROLE.sub(r"`\1`", text)
     text = SENTENCE.sub(lambda match: f"**{match[1]}**: {' '.join(match[2].split())}", text)

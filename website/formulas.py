@@ -42,9 +42,12 @@ def draw(page: str, uri: str) -> str:
         tag, bracket, latex = match.groups()
         display = "block" if bracket == "[" else "inline"
         try:
-            return f'<{tag} class="formula">{convert(html.unescape(latex).strip(), display=display)}</{tag}>'
+            drawing = convert(html.unescape(latex).strip(), display=display)
         except Exception as error:  # whatever the converter cannot read
             log.warning(f"{uri}: the formula {latex.strip()!r} cannot be read: {type(error).__name__} {error}")
             return match[0]
+        if unknown := re.search(r"\\[A-Za-z]+", drawing):
+            log.warning(f"{uri}: the formula {latex.strip()!r} has an unknown command, {unknown[0]}")
+        return f'<{tag} class="formula">{drawing}</{tag}>'
 
     return FORMULA.sub(drawn, page)

@@ -6,6 +6,7 @@ finding, caption and numbers in NAME.md beside it.
 
 from __future__ import annotations
 
+import logging
 import pathlib
 import re
 
@@ -13,12 +14,16 @@ from mkdocs.structure.files import File
 
 ROOT = pathlib.Path(__file__).parent.parent
 DRAWN = ROOT / "figures"
+log = logging.getLogger("mkdocs.jaxsat.gallery")
 ROW = re.compile(r"^\| (.+\?) \| `(\w+)` \|$", re.MULTILINE)
 
 
 def figures(config) -> list[File]:
     """Return the figures that are drawn, as files of the site."""
     found = sorted(DRAWN.glob("*.png"))
+    for path in found:
+        if not path.with_suffix(".md").exists():
+            log.warning(f"figures/{path.name} has no caption: {path.stem}.md is not beside it")
     return [File.generated(config, f"drawn/{path.name}", abs_src_path=str(path)) for path in found]
 
 

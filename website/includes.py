@@ -29,7 +29,7 @@ def expand(markdown: str, uri: str, reference: Reference) -> str:
         if name == "tutorial":
             return tutorials.markdown_of(part)
         if name == "catalogue":
-            return (ROOT / "build" / "catalogues" / f"{part}.md").read_text(encoding="utf-8")
+            return _catalogue(part)
         return _from_docs(part_of(name, part, uri))
 
     return LINE.sub(replaced, markdown)
@@ -46,6 +46,14 @@ def part_of(name: str, part: str | None, uri: str) -> str:
         log.warning(f"{uri}: {name} has no '{part}'")
         return ""
     return found[found.lastindex or 0].strip()
+
+
+def _catalogue(name: str) -> str:
+    written = ROOT / "build" / "catalogues" / f"{name}.md"
+    if not written.exists():
+        log.warning(f"no catalogue of {name}: `make docs` writes it")
+        return ""
+    return written.read_text(encoding="utf-8")
 
 
 def _from_docs(text: str) -> str:
