@@ -18,7 +18,7 @@ import jaxsat
 from analyses.shared import command, layouts, panels, words
 from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, checks, theory
-from jaxsat.results import estimates, plotting
+from jaxsat.results import drawing, estimates
 
 NAME = "finite_width_fluctuations"
 EXACT = ("relu", "identity")
@@ -162,7 +162,7 @@ def _place(dataset, passed: float) -> int:
 def _draw_densities(ax, options: Options, of, norms) -> None:
     """Histograms at the middle width after different numbers of layers, with their laws."""
     middle = options.widths[len(options.widths) // 2]
-    for share, color in zip(options.shown, plotting.COLORS, strict=False):
+    for share, color in zip(options.shown, drawing.COLORS, strict=False):
         at = _place(of, share * middle)
         values = norms[options.widths.index(middle), at]
         _draw_histogram(ax, values, color, rf"$\ell/n$ = {share:g}")

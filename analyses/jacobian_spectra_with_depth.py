@@ -24,7 +24,7 @@ from analyses.shared import command, factored, layouts, words
 from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import addresses, checks
 from jaxsat.measures import Measure, Variable
-from jaxsat.results import estimates, plotting
+from jaxsat.results import drawing, estimates
 
 NAME = "jacobian_spectra_with_depth"
 ENSEMBLES = ("gaussian", "orthogonal")
@@ -163,7 +163,7 @@ def draw_ridges(options: Options, dataset: xarray.Dataset, ensemble: str):
     figure, axes = layouts.panels(options, len(options.activations), tall=1.25)
     for i, (ax, name) in enumerate(zip(axes, options.activations, strict=True)):
         shown = dataset.log_singular_values.sel(activation=name, ensemble=ensemble, factor=1.0)
-        _draw_ridges(ax, shown, plotting.COLORS[i])
+        _draw_ridges(ax, shown, drawing.COLORS[i])
         ax.set(title=name, xlabel=r"$\ln s$", ylabel="depth $l$ (layers)")
     layouts.letters(axes)
     return figure
@@ -197,7 +197,7 @@ def _draw_ridges(ax, shown, color) -> None:
         found = estimates.density(shown.sel(depth=depth).values, edges)
         peak = max(found.high.max(), 1e-12)
         low, mid, high = (1.5 * v / peak for v in (found.low, found.estimate, found.high))
-        plotting.ridge(ax, middle, low, mid, high, -float(level), color)
+        drawing.ridge(ax, middle, low, mid, high, -float(level), color)
     ax.set_yticks(-np.arange(len(depths)), labels=[str(d) for d in depths])
     ax.set_xlim(edges[0], edges[-1])
 
@@ -212,10 +212,10 @@ def _draw_spread(ax, options: Options, dataset) -> None:
                 low, mid, high = estimates.band(np.where(np.isfinite(shown), shown, np.nan), axis=0)
                 if np.isfinite(mid).any() and factor == 1.0:
                     around = low, np.full_like(mid, np.nan), high
-                    plotting.median_band(ax, dataset.depth.values, np.stack(around), plotting.COLORS[i])
+                    drawing.median_band(ax, dataset.depth.values, np.stack(around), drawing.COLORS[i])
                 width = 1.1 if factor == 1.0 else 0.4
-                ax.plot(dataset.depth, mid, line, color=plotting.COLORS[i], lw=width)
-        ax.plot([], [], color=plotting.COLORS[i], label=name)
+                ax.plot(dataset.depth, mid, line, color=drawing.COLORS[i], lw=width)
+        ax.plot([], [], color=drawing.COLORS[i], label=name)
     ax.plot([], [], "k-", label="gaussian")
     ax.plot([], [], "k--", label="orthogonal")
     for bits, label in ((23, "1/eps, float32"), (52, "1/eps, float64")):
@@ -233,15 +233,15 @@ def _draw_truth(ax, options: Options, dataset) -> None:
     index = np.unique(np.linspace(0.5, options.truth_width - 0.5, 7).astype(int))  # seven, evenly
     every = slice(None, None, max(1, len(steps) // 20))
     single, double = (true[:, 0] + np.log(np.finfo(dtype).eps) for dtype in (np.float32, np.float64))
-    plotting.noise_region(ax, steps, double, single, "noise in float32", "....")
-    plotting.noise_region(ax, steps, true.min() - 60, double, "noise in float64, too", "////")
+    drawing.noise_region(ax, steps, double, single, "noise in float32", "....")
+    drawing.noise_region(ax, steps, true.min() - 60, double, "noise in float64, too", "////")
     for way, style in (("svd(J), float32", ":"), ("svd(J), float64", "--")):
-        color = plotting.COLORS[way.endswith("64")]
+        color = drawing.COLORS[way.endswith("64")]
         ax.plot(steps, ways.sel(way=way).values[:, index], style, color=color, lw=0.9)
         ax.plot([], [], style, color=color, label=way)
     ax.plot(steps, true[:, index], "k-", lw=0.6)
     ax.plot([], [], "k-", lw=0.6, label="900 digits")
-    marks = {"color": plotting.COLORS[2], "mfc": "none"}
+    marks = {"color": drawing.COLORS[2], "mfc": "none"}
     ax.plot(steps[every], ours[every][:, index], "o", ms=2.2, mew=0.6, **marks)
     worst = np.abs(ours - true).max()
     error = 10.0 ** np.ceil(np.log10(worst))

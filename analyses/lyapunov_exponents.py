@@ -21,7 +21,7 @@ from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, theory
 from jaxsat.measures import Measure, Variable
 from jaxsat.networks import gaussian_input
-from jaxsat.results import estimates, plotting
+from jaxsat.results import drawing, estimates
 
 NAME = "lyapunov_exponents"
 
@@ -86,7 +86,7 @@ def draw(options: Options, dataset: xarray.Dataset):
     """Return the figure, a panel for each activation."""
     names, scales = options.activations, dataset.weight_scale.values
     figure, axes = layouts.panels(options, len(names), below=1)
-    colors = plotting.scale_colors(scales)
+    colors = drawing.scale_colors(scales)
     for ax, name in zip(axes, names, strict=True):
         _draw_exponents(ax, dataset.sel(activation=name), colors)
         ax.set(title=name, xlabel="index $i$", ylabel=r"exponent $\lambda_i$")

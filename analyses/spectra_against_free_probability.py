@@ -21,7 +21,7 @@ from analyses.shared import command, factored, layouts, panels, words
 from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, addresses, theory
 from jaxsat.measures import Measure, Variable
-from jaxsat.results import estimates, plotting
+from jaxsat.results import drawing, estimates
 
 NAME = "spectra_against_free_probability"
 ENSEMBLES = ("gaussian", "orthogonal")
@@ -166,11 +166,11 @@ def draw_discrepancies(options: Options, dataset: xarray.Dataset):
             of = dataset.sel(activation=name, ensemble=ensemble)
             for i, z in enumerate(_discrepancies(of)):
                 where = (np.arange(BINS) + 0.5) / BINS + 0.012 * (i - 1)
-                ax.plot(where, z, plotting.MARKERS[row % 8], color=panels.color(i), mfc="none", mew=0.8)
+                ax.plot(where, z, drawing.MARKERS[row % 8], color=panels.color(i), mfc="none", mew=0.8)
         panels.standard_errors(ax)
         ax.set(title=ensemble, xlabel="theoretical quantile")
     handles = [
-        Line2D([], [], marker=plotting.MARKERS[row % 8], color="k", mfc="none", ls="none", label=name)
+        Line2D([], [], marker=drawing.MARKERS[row % 8], color="k", mfc="none", ls="none", label=name)
         for row, name in enumerate(options.activations)
     ]
     handles += [Line2D([], [], color=panels.color(i), label=f"depth {d}") for i, d in enumerate(dataset.depth.values)]

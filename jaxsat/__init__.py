@@ -5,7 +5,7 @@ their singular values and
 back-propagated signals in the log domain, measures of saturation, and sweeps over thousands of networks.
 """
 
-from jaxsat import activations, addresses, measures, networks, theory
+from jaxsat import activations, addresses, measures, networks, plotting, theory
 from jaxsat.activations import precision
 from jaxsat.linalg import ensembles, krylov, spectrum
 from jaxsat.measures import gradients, saturation
@@ -56,6 +56,7 @@ __all__ = [
     "monitor",
     "monitoring",
     "networks",
+    "plotting",
     "precision",
     "precision_report",
     "probe",

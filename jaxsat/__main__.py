@@ -162,7 +162,7 @@ def _plot(chosen: argparse.Namespace) -> None:
     opened = Store(chosen.store)
     if not opened.done():
         raise ValueError(f"plot: {chosen.store} has nothing to draw yet: no chunk of it is done.")
-    from jaxsat.sweeps import default_figure
+    from jaxsat.plotting import default_figure
 
     output = chosen.output or chosen.store.with_suffix(".png")
     if output.exists() and chosen.output is None:

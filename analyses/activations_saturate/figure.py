@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from analyses.activations_saturate import SPURIOUS, Options
 from analyses.shared import layouts
-from jaxsat.results import plotting
+from jaxsat.results import drawing
 
 FARTHEST = 3e4  # |x| at the end of the axis
 
@@ -31,12 +31,12 @@ def _draw_activation(ax, one, name: str) -> None:
     x = one.x.values
     saturated = one.log_abs_slope.values <= np.log(0.05 * float(one.max_slope))
     ax.fill_between(x, 0, 1, where=saturated, transform=ax.get_xaxis_transform(), color="0.88", lw=0)
-    ax.plot(x, one.value, color=plotting.COLORS[0])
-    ax.plot(x, one.slope, color=plotting.COLORS[1])
+    ax.plot(x, one.value, color=drawing.COLORS[0])
+    ax.plot(x, one.slope, color=drawing.COLORS[1])
     ax.set_ylim(-2.1, 2.1)
     ax.set_title(name)
     log_ax = ax.twinx()
-    log_ax.plot(x, one.log_abs_slope, color=plotting.COLORS[2], ls="--", lw=0.9)
+    log_ax.plot(x, one.log_abs_slope, color=drawing.COLORS[2], ls="--", lw=0.9)
     log_ax.set_ylim(-16, 2)
     log_ax.spines["right"].set_visible(True)
     log_ax.tick_params(axis="y", labelright=ax.get_subplotspec().is_last_col())
@@ -46,9 +46,9 @@ def _draw_activation(ax, one, name: str) -> None:
 def _key() -> list:
     """The legend of the upper panels."""
     return [
-        Line2D([], [], color=plotting.COLORS[0], label=r"value $\phi(x)$ (left axis)"),
-        Line2D([], [], color=plotting.COLORS[1], label=r"slope $\phi'(x)$ (left axis)"),
-        Line2D([], [], color=plotting.COLORS[2], ls="--", label=r"$\ln|\phi'(x)|$ (right axis)"),
+        Line2D([], [], color=drawing.COLORS[0], label=r"value $\phi(x)$ (left axis)"),
+        Line2D([], [], color=drawing.COLORS[1], label=r"slope $\phi'(x)$ (left axis)"),
+        Line2D([], [], color=drawing.COLORS[2], ls="--", label=r"$\ln|\phi'(x)|$ (right axis)"),
         Rectangle((0, 0), 1, 1, color="0.88", label="slope at most 5 % of the largest"),
     ]
 
@@ -59,7 +59,7 @@ def draw_autodiff(options: Options, dataset):
     for ax, name in zip(axes, SPURIOUS, strict=True):
         for i, (source, line) in enumerate(zip(dataset.source.values, ("-", "--", ":"), strict=True)):
             values = dataset.log_slope_far.sel(saturating=name, source=source).values
-            shown, color = np.where(np.isfinite(values), values, np.nan), plotting.COLORS[i]
+            shown, color = np.where(np.isfinite(values), values, np.nan), drawing.COLORS[i]
             ax.plot(dataset.x_far, shown, line, color=color, label=str(source) if ax is axes[0] else None)
             if not np.isfinite(values).all():
                 last = np.flatnonzero(np.isfinite(values))[-1]
@@ -80,7 +80,7 @@ def draw_points(options: Options, dataset):
     ax = figure.add_subplot()
     offsets = np.linspace(0.34, -0.34, count)
     for j, dtype in enumerate(dataset["dtype"].values):
-        color = plotting.COLORS[j]
+        color = drawing.COLORS[j]
         for i, (name, side) in enumerate(rows):
             one = dataset.sel(activation=name, side=side, dtype=dtype)
             start, end, y = float(one.subnormal), float(one.zero), i + offsets[j]

@@ -11,9 +11,9 @@ from matplotlib.patches import Patch
 from analyses.claims import Options
 from analyses.claims.judging import JudgedClaim, judged_claims
 from analyses.shared import layouts, verdicts
-from jaxsat.results import plotting
+from jaxsat.results import drawing
 
-BLUE, RED, GREY = plotting.COLORS[0], plotting.COLORS[1], "0.6"
+BLUE, RED, GREY = drawing.COLORS[0], drawing.COLORS[1], "0.6"
 # Colour, marker and fill of a condition that meets what is wanted, misses it, or is open.
 LOOKS = {True: (BLUE, "o", "full"), False: (RED, "X", "full"), None: (GREY, "s", "none")}
 WORDS = {True: "meets it", False: "misses it", None: "open"}

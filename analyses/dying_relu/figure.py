@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 from analyses.dying_relu import Options
 from analyses.dying_relu.measuring import shares_of_clipped, shares_of_units
 from analyses.shared import layouts, panels
-from jaxsat.results import estimates, plotting
+from jaxsat.results import drawing, estimates
 
 KINDS = {"born": "born dead", "kept": "still dead", "died": "died"}
 
@@ -81,7 +81,7 @@ def _draw_ends(ax, close, clipped, unit: str) -> None:
     for i, bias in enumerate(close.bias_scale.values):
         one = close.isel(bias_scale=i)
         _against_rate(ax, one, "end", i, rf"$\sigma_b$ = {bias:g}")
-        ax.axhline(float(one.born.mean()), color=plotting.COLORS[i], ls=":", lw=0.8)
+        ax.axhline(float(one.born.mean()), color=drawing.COLORS[i], ls=":", lw=0.8)
     smallest = close.bias_scale.values[0]
     _against_rate(ax, clipped, "end", close.sizes["bias_scale"], rf"$\sigma_b$ = {smallest:g}, clipped")
     ax.plot([], [], color="0.4", ls=":", lw=0.8, label="born dead")
@@ -95,9 +95,9 @@ def _draw_lost(ax, close, seeds: int) -> None:
         for name, ls, filled in (("blocked", "-", True), ("diverged", "--", False)):
             lost = close.isel(bias_scale=i)[name].sum("seed").transpose("learning_rate")
             share, low, high, _ = estimates.share_interval(lost.values, seeds)
-            color = plotting.COLORS[i]
+            color = drawing.COLORS[i]
             ax.errorbar(
-                rates, share, panels.bars(share, low, high), color=color, ls=ls, marker=plotting.MARKERS[i],
+                rates, share, panels.bars(share, low, high), color=color, ls=ls, marker=drawing.MARKERS[i],
                 mfc=color if filled else "white", mew=0.7, elinewidth=0.6, lw=0.9,
             )  # fmt: skip
     ax.set(xscale="log", xlabel="learning rate", ylabel="share of networks")
@@ -107,7 +107,7 @@ def _draw_lost(ax, close, seeds: int) -> None:
 def _draw_course(ax, plain, unit: str) -> None:
     """Dead units against updates, a colour for each learning rate; dashed where some network diverged."""
     rates, steps = plain.learning_rate.values, plain.step.values
-    colors = plotting.scale_colors(rates)
+    colors = drawing.scale_colors(rates)
     for rate in rates:
         values = plain.sel(learning_rate=rate).course.transpose("step", "seed").values
         mean, low, high, sound = shares_of(values)
@@ -136,7 +136,7 @@ def _draw_revived(ax, found, labels: list[str]) -> None:
 def _draw_cost(ax, close, clipped, unit: str) -> None:
     """Test accuracy against dead units, network by network."""
     for i, one in enumerate([*(close.isel(bias_scale=i) for i in range(close.sizes["bias_scale"])), clipped]):
-        marks = {"marker": plotting.MARKERS[i], "mec": plotting.COLORS[i], "mfc": "none", "ms": 2.2, "mew": 0.5}
+        marks = {"marker": drawing.MARKERS[i], "mec": drawing.COLORS[i], "mfc": "none", "ms": 2.2, "mew": 0.5}
         ax.plot(one.end.values.ravel(), one.accuracy.values.ravel(), ls="none", **marks)
     ax.set(xlabel=unit, ylabel="test accuracy", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
 
@@ -151,7 +151,7 @@ def _against_rate(ax, one, name: str, i: int, label: str) -> None:
     """Means over networks with their intervals; hollow where some diverged, a cross where all did."""
     rates = one.learning_rate.values
     mean, low, high, count = shares_of(one[name].transpose("learning_rate", "seed").values)
-    color, marker = plotting.COLORS[i], plotting.MARKERS[i]
+    color, marker = drawing.COLORS[i], drawing.MARKERS[i]
     ax.plot(rates, mean, color=color, lw=0.9)
     ax.errorbar(rates, mean, panels.bars(mean, low, high), color=color, ls="none", elinewidth=0.7)
     for some, fill in ((False, color), (True, "white")):
@@ -165,5 +165,5 @@ def _against_rate(ax, one, name: str, i: int, label: str) -> None:
 def _points(ax, of, i: int, label: str, shift: float = 0.0) -> None:
     """Means over networks with their intervals, by layer."""
     mean, low, high, _ = shares_of(of.transpose("layer", "seed").values)
-    marks = {"color": plotting.COLORS[i], "marker": plotting.MARKERS[i], "lw": 0.6, "ls": ":", "elinewidth": 0.8}
+    marks = {"color": drawing.COLORS[i], "marker": drawing.MARKERS[i], "lw": 0.6, "ls": ":", "elinewidth": 0.8}
     ax.errorbar(of.layer.values + shift, mean, panels.bars(mean, low, high), **marks, label=label)

@@ -10,7 +10,7 @@ from matplotlib import patheffects
 
 from analyses.gradients_vanish_in_time import Options
 from analyses.shared import layouts, panels
-from jaxsat.results import estimates, plotting
+from jaxsat.results import drawing, estimates
 
 # Black dashes with a white border are seen on any colour.
 THEORY: dict[str, Any] = {
@@ -67,7 +67,7 @@ def _draw_curves(ax, options: Options, of: xarray.Dataset, cell: str) -> None:
     for i, value in enumerate(of[name].values):
         setting = of.sel({name: value})
         quantiles = estimates.band(setting.log_gradient_norms.transpose("seed", "steps_back").values, axis=0)
-        plotting.median_band(ax, lags, quantiles, panels.color(i))
+        drawing.median_band(ax, lags, quantiles, panels.color(i))
         half = len(lags) // 2
         # theory is for the settled rate: it starts where the measurement is at half of the lags
         line = float(quantiles[1][half]) + float(setting.theory_growth) * (lags - half)

@@ -10,7 +10,7 @@ from matplotlib import patheffects
 
 from analyses.gradients_vanish_with_depth import DTYPES, Options
 from analyses.shared import layouts, panels
-from jaxsat.results import estimates, plotting
+from jaxsat.results import drawing, estimates
 
 TICKS = (0.6, 1, 2, 4, 8, 16)  # of weight scales
 MOST_CURVES = 6
@@ -23,7 +23,7 @@ THEORY: dict[str, Any] = {
 def draw_curves(options: Options, dataset):
     """Return the figure of ln of the gradient norm against depth, a panel for each activation."""
     figure, axes = layouts.panels(options, len(options.activations))
-    colors = plotting.scale_colors(dataset.weight_scale.values)
+    colors = drawing.scale_colors(dataset.weight_scale.values)
     for ax, name in zip(axes, options.activations, strict=True):
         _draw_curve(ax, dataset.sel(activation=name), colors)
         ax.set_title(name)
@@ -51,7 +51,7 @@ def _draw_curve(ax, of, colors) -> None:
     shown = shown_scales(of)
     for scale in shown:
         quantiles = estimates.band(norms.sel(weight_scale=scale).values, axis=0)
-        plotting.median_band(ax, back, quantiles, colors.to_rgba(scale))
+        drawing.median_band(ax, back, quantiles, colors.to_rgba(scale))
     for scale in shown:
         ax.plot(back, of.theory.sel(weight_scale=scale).values, **THEORY)
     least = float(ml_dtypes.finfo(np.float32).smallest_normal)
@@ -81,7 +81,7 @@ def draw_growth(options: Options, dataset):
         rates = growth_of(dataset, name)
         known = np.isfinite(rates).any(1)
         mean, low, high, _ = estimates.mean_interval(rates[known])
-        marks: dict[str, Any] = {"color": panels.color(i), "marker": plotting.MARKERS[i % 8], "ls": "none"}
+        marks: dict[str, Any] = {"color": panels.color(i), "marker": drawing.MARKERS[i % 8], "ls": "none"}
         ax.errorbar(scales[known], mean, panels.bars(mean, low, high), **marks, label=str(name))
         law = dataset.theory_growth.sel(activation=name).values
         ax.plot(fine, np.where(fine <= scales[known].max(initial=0), law, np.nan), color=panels.color(i), lw=0.9)
@@ -124,7 +124,7 @@ def draw_zeros(options: Options, dataset):
         _draw_zero(ax, dataset.sel(weight_scale=options.zero_scale, dtype=dtype), dtype)
         ax.set_ylabel(r"share with $\delta_l = 0$")
     for i, name in enumerate(options.activations):
-        axes[0].plot([], [], plotting.MARKERS[i % 8], color=panels.color(i), mfc="none", label=name)
+        axes[0].plot([], [], drawing.MARKERS[i % 8], color=panels.color(i), mfc="none", label=name)
     axes[0].plot([], [], "k-", label="too small: normal")
     axes[0].plot([], [], "k:", label="too small: any")
     axes[0].plot([], [], "ko", mfc="none", label="jax.grad")
@@ -149,5 +149,5 @@ def _draw_zero(ax, of, dtype: str) -> None:
         for mask, line in zip(too_small(one, dtype), ("-", ":"), strict=True):
             ax.plot(back, np.mean(mask, axis=0), line, color=color)
         measured = one.plain_gradient_is_zero.mean("plain_seed").values
-        ax.plot(back[every], measured[every], plotting.MARKERS[i % 8], color=color, mfc="none", mew=0.8)
+        ax.plot(back[every], measured[every], drawing.MARKERS[i % 8], color=color, mfc="none", mew=0.8)
     ax.set(title=dtype, xlabel="layers back, $L - l$", ylim=(-0.04, 1.04))

@@ -8,10 +8,10 @@ import numpy as np
 
 from analyses.remedies import AILMENTS, OWN, Options, judging
 from analyses.shared import layouts, panels
-from jaxsat.results import estimates, plotting
+from jaxsat.results import drawing, estimates
 
 # Colour and marker of each ailment.
-LOOKS = {OWN: ("0.25", "D"), AILMENTS[0]: (plotting.COLORS[0], "o"), AILMENTS[1]: (plotting.COLORS[1], "s")}
+LOOKS = {OWN: ("0.25", "D"), AILMENTS[0]: (drawing.COLORS[0], "o"), AILMENTS[1]: (drawing.COLORS[1], "s")}
 SHIFTS = {OWN: 0.0, AILMENTS[0]: -0.14, AILMENTS[1]: 0.14}  # of a point from the middle of its row
 
 

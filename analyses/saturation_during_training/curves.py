@@ -8,7 +8,7 @@ from matplotlib import pyplot as plt
 from analyses.saturation_during_training import fates
 from analyses.shared import panels
 from jaxsat import activations
-from jaxsat.results import estimates, plotting
+from jaxsat.results import drawing, estimates
 
 
 def colors(count: int) -> list:
@@ -35,7 +35,7 @@ def escapes(ax, dataset, epochs: int) -> None:
     late = 1.6 * epochs
     for i, kind in enumerate(dataset.initialisation.values):
         found = fates.epochs_of_escape(dataset.sel(initialisation=kind))
-        color, marker, middles = plotting.COLORS[i], plotting.MARKERS[i], []
+        color, marker, middles = drawing.COLORS[i], drawing.MARKERS[i], []
         for depth, (sank, left) in zip(depths, found, strict=True):
             at = np.where(np.isfinite(left), left, late)[np.isfinite(sank)]
             x = depth + (i - 0.5) * 0.3 + np.linspace(-0.1, 0.1, seeds)[: len(at)]
@@ -99,13 +99,13 @@ def ratios(ax, of) -> None:
     layers = of.layer.values
     for i, kind in enumerate(of.initialisation.values):
         one = of.sel(initialisation=kind)
-        for name, ls, fill in (("signal", "-", plotting.COLORS[i]), ("weight_gradient", "--", "white")):
+        for name, ls, fill in (("signal", "-", drawing.COLORS[i]), ("weight_gradient", "--", "white")):
             values = one[name].isel(step=0).transpose("layer", "seed").values
             mean, low, high, _ = estimates.mean_interval(values / values[-1])
             theory = one[f"theory_{name}"].values
-            ax.plot(layers, theory, color=plotting.COLORS[i], ls=ls, lw=0.8)
+            ax.plot(layers, theory, color=drawing.COLORS[i], ls=ls, lw=0.8)
             ax.errorbar(
-                layers, mean, panels.bars(mean, low, high), color=plotting.COLORS[i], marker=plotting.MARKERS[i], ls="none",
+                layers, mean, panels.bars(mean, low, high), color=drawing.COLORS[i], marker=drawing.MARKERS[i], ls="none",
                 mfc=fill, mew=0.7, elinewidth=0.7, label=str(kind) if ls == "-" else None,
             )  # fmt: skip
     ax.set(yscale="log", xlabel="layer", ylabel="r.m.s. over last", xticks=layers)

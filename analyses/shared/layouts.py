@@ -14,9 +14,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.gridspec import GridSpec
 from matplotlib.textpath import text_to_path
 
-from jaxsat.results import plotting
+from jaxsat.results import drawing
 
-WIDTHS = {"column": plotting.COLUMN, "page": plotting.PAGE}
+WIDTHS = {"column": drawing.COLUMN, "page": drawing.PAGE}
 MOST_PANELS, FOOTNOTE_LINES = 6, 2
 SLIDE_LETTERS, SLIDE_LINES = 1.2, 1.4  # of a slide, over those of a paper
 MARGIN, LEGEND_LINE = 0.02, 0.15  # inches
@@ -44,9 +44,9 @@ def style(options: Form) -> Iterator[None]:
     """Set the style of the figures inside a with block: of a paper, or of a slide with larger letters and thicker lines."""
     changes: dict[Any, Any] = {}
     if options.style == "slide":
-        changes["font.size"] = letter_size(options) * plotting.STYLE["font.size"]
-        changes |= {key: SLIDE_LINES * plotting.STYLE[key] for key in ("lines.linewidth", "lines.markersize")}
-    with plotting.style(), mpl.rc_context(changes):
+        changes["font.size"] = letter_size(options) * drawing.STYLE["font.size"]
+        changes |= {key: SLIDE_LINES * drawing.STYLE[key] for key in ("lines.linewidth", "lines.markersize")}
+    with drawing.style(), mpl.rc_context(changes):
         yield
 
 

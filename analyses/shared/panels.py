@@ -9,17 +9,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxsat.results import estimates, plotting
+from jaxsat.results import drawing, estimates
 
 
 def marks(i: int, **others: Any) -> dict[str, Any]:
     """Return colour and marker number `i`, hollow and without a line; `others` are added."""
-    return {"color": color(i), "marker": plotting.MARKERS[i % 8], "ls": "none", "mfc": "none", "mew": 0.7} | others
+    return {"color": color(i), "marker": drawing.MARKERS[i % 8], "ls": "none", "mfc": "none", "mew": 0.7} | others
 
 
 def color(i: int) -> str:
     """Return colour number `i`."""
-    return plotting.COLORS[i % 8]
+    return drawing.COLORS[i % 8]
 
 
 def bars(estimate: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxsat.plotting import findings
 from jaxsat.results import estimates
 
 if TYPE_CHECKING:
     import xarray
+
+factor = findings.factor_of
 
 
 def bracketed(estimate: Any, low: Any, high: Any, form: str = ".3f") -> str:
@@ -64,20 +67,6 @@ def enumerated(names: Sequence[str]) -> str:
     """
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
-
-
-def factor(ln: float) -> str:
-    """Return a factor of which ln is known: a power of ten where it is very large or small.
-
-    >>> factor(0.0), factor(-92.0), factor(11.6)
-    ('1', '10⁻⁴⁰', '10⁵')
-    """
-    tens = ln / np.log(10)
-    if not np.isfinite(tens):
-        return "0" if ln < 0 else "an unknown number"
-    if abs(tens) < 2:
-        return f"{np.exp(ln):.2g}"
-    return "10" + f"{round(tens)}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def agreement(discrepancies: Any) -> str:

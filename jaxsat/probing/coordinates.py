@@ -115,14 +115,14 @@ class CoordinateCheck:
 
     def plot(self) -> Any:
         """Return a matplotlib Figure: sizes, changes and updates against width, after the last step."""
-        from jaxsat.results import plotting
+        from jaxsat.results import drawing
 
         last = {
             "size": [one.sizes[:, -1] for one in self.layers],
             "change": [one.changes[:, -1] for one in self.layers],
             "update": [one.updates[:, -1] for one in self.layers],
         }
-        return plotting.coordinates_figure(self.widths, [one.name for one in self.layers], last)
+        return drawing.coordinates_figure(self.widths, [one.name for one in self.layers], last)
 
 
 def _in_words(layer: LayerScaling) -> str:

@@ -155,10 +155,10 @@ class Report:
 
         The names of sites with findings are red.
         """
-        from jaxsat.results import plotting
+        from jaxsat.results import drawing
 
         names, flagged = short_names([site.path for site in self.sites]), codes_by_path(self.findings)
-        return plotting.sites_figure(
+        return drawing.sites_figure(
             [names[site.path] + turns_of(site.iteration) for site in self.sites],
             *(
                 np.array([getattr(site, name) for site in self.sites], float)

@@ -29,9 +29,12 @@ from jaxsat.theory.lengths import LARGE, SMALL
 
 def log_normal_law(
     activation: ActivationLike, depth: int, width: Widths, weight_scale: ArrayLike, bias_scale: ArrayLike = 0.0, *,
-    mean_square: ArrayLike = 1.0,
+    mean_square: ArrayLike = 1.0, every_depth: bool = False,
 ) -> LogNormLaw:  # fmt: skip
     """Return the mean and standard deviation of ln ||dE/dh_l|| to first order in 1 / width, for any activation.
+
+    The mean of the logarithm is what the median of many networks is near. Their root mean square lies higher: see
+    :func:`log_gradient_norms` of ``jaxsat.theory``.
 
     In deep networks ln ||dE/dh_l|| is a sum over layers and nearly normal: :meth:`LogNormLaw.quantiles` is its band.
 
@@ -42,6 +45,8 @@ def log_normal_law(
         weight_scale: sigma_w, > 0. Gaussian weights.
         bias_scale: sigma_b, >= 0.
         mean_square: of the input, > 0 unless there are biases. Lengths are those of each layer, not the stationary one.
+        every_depth: True gives (depth, depth) as the measure log_gradient_norms does: row k-1 is the network made of the
+            first k layers, columns beyond it are NaN.
 
     Returns: see :class:`LogNormLaw`, in the default float dtype, for a gaussian cotangent of unit norm at the last
         activations; dead networks are not counted, log_survival is 0. Works under jit and vmap in the numbers.
@@ -69,9 +74,14 @@ def log_normal_law(
     dtype = jnp.result_type(float)
     with jax.enable_x64(True):
         numbers = (jnp.asarray(a).astype(jnp.float64) for a in (weight_scale, bias_scale, mean_square))
-        mean, variance = _first_order(phi, widths, *numbers)
-        law = LogNormLaw(mean / 2, jnp.sqrt(variance) / 2, jnp.zeros_like(mean))
-        if not isinstance(law.mean, Tracer) and not np.isfinite(law.mean).all():
+        depths = np.arange(1, len(widths) + 1) if every_depth else np.array([len(widths)])
+        mean, variance = _first_order(phi, widths, depths, *numbers)
+        known = depths[:, None] >= np.arange(1, len(widths) + 1)
+        law = LogNormLaw(
+            *(jnp.where(known, a, jnp.nan) for a in (mean / 2, jnp.sqrt(variance) / 2, jnp.zeros_like(mean)))
+        )
+        law = law if every_depth else jax.tree.map(lambda a: a[0], law)
+        if not isinstance(law.mean, Tracer) and not np.isfinite(mean).all():
             raise ValueError(
                 f"{where}: E[phi^4] or E[phi'^4] of {phi.name!r} is not finite: it grows too fast, like exp, or is not "
                 "defined everywhere. This law is for activations that grow like a power at most."
@@ -96,10 +106,11 @@ class _Layer(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("phi", "widths"))
-def _first_order(phi: Activation, widths: tuple[int, ...], w: Array, b: Array, start: Array) -> tuple[Array, Array]:
-    """Mean and variance of ln ||delta_l||^2, l = 1 .. depth."""
-    n, depth = jnp.asarray(widths, jnp.float64), len(widths)
-    last = jnp.arange(depth) == depth - 1
+def _first_order(
+    phi: Activation, widths: tuple[int, ...], depths: Array, w: Array, b: Array, start: Array
+) -> tuple[Array, Array]:
+    """Mean and variance of ln ||delta_l||^2, l = 1 .. layers, in the networks of the first layers; 0 beyond them."""
+    n = jnp.asarray(widths, jnp.float64)
 
     def forward(carry, n):
         s, shift, variance = carry  # of ln q: mean-field value, mean beside it, variance
@@ -109,22 +120,30 @@ def _first_order(phi: Activation, widths: tuple[int, ...], w: Array, b: Array, s
 
     zero = jnp.zeros(())
     _, (layers, shift, variance) = jax.lax.scan(forward, (_log(w * w * start + b * b), zero, zero), n)
-    slope_noise = jnp.where(last, layers.slope_noise - 2, layers.slope_noise)  # the cotangent's norm is fixed
 
     def backward(carry, inputs):
         # component along x_l; d ln ||delta|| / d ln q above; variance from the layers above
         along, weight, total = carry
-        layer, slope_noise, n = inputs
+        layer, slope_noise, n, inside = inputs
         total = total + (slope_noise + 2 * weight * layer.both + weight**2 * layer.noise) / n
         weight = layer.log_slope_1 + layer.next_1 * weight
-        return (layer.fresh + layer.kept * along, weight, total), (along, weight, total)
+        after = layer.fresh + layer.kept * along, weight, total
+        kept = jax.tree.map(lambda a, first: jnp.where(inside, a, first), after, start_of_way)
+        return kept, (along, *kept[1:])
 
-    _, (along, weight, total) = jax.lax.scan(
-        backward, (jnp.ones(()), zero, zero), (layers, slope_noise, n), reverse=True
-    )
-    steps = layers.log_slope + layers.log_slope_1 * shift + layers.log_slope_2 * variance / 2
-    steps += ((along - 1) * layers.overlap - slope_noise / 2) / n + jnp.where(last, 0.0, 2 * jnp.log(w))
-    return jnp.cumsum(steps[::-1])[::-1], total + weight**2 * variance
+    start_of_way = (jnp.ones(()), zero, zero)
+
+    def of_depth(depth):
+        number = jnp.arange(1, len(widths) + 1)
+        inside, last = number <= depth, number == depth
+        slope_noise = jnp.where(last, layers.slope_noise - 2, layers.slope_noise)  # the cotangent's norm is fixed
+        _, (along, weight, total) = jax.lax.scan(backward, start_of_way, (layers, slope_noise, n, inside), reverse=True)
+        steps = layers.log_slope + layers.log_slope_1 * shift + layers.log_slope_2 * variance / 2
+        steps += ((along - 1) * layers.overlap - slope_noise / 2) / n + jnp.where(last, 0.0, 2 * jnp.log(w))
+        steps = jnp.where(inside, steps, 0.0)
+        return jnp.cumsum(steps[::-1])[::-1], jnp.where(inside, total + weight**2 * variance, 0.0)
+
+    return jax.vmap(of_depth)(jnp.asarray(depths))
 
 
 def _layer(phi: Activation, s: Array, w: Array, b: Array) -> tuple[_Layer, Array]:

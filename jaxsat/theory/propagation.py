@@ -122,12 +122,19 @@ def gradient_growth(
 
 def log_gradient_norms(
     activation: ActivationLike, depth: int, weight_scale: ArrayLike, bias_scale: ArrayLike = 0.0, *,
-    mean_square: ArrayLike = 1.0,
-) -> Float[Array, " depth"]:  # fmt: skip
+    mean_square: ArrayLike = 1.0, every_depth: bool = False,
+) -> Float[Array, "*depth depth"]:  # fmt: skip
     """Return ln of the root mean square ||dE/dh_l|| for the layers l = 1 .. depth.
 
+    The mean square is over networks: ln sqrt(E ||dE/dh_l||^2). The median of many networks lies lower, by about the
+    variance of ln ||dE/dh_l||, and so does the mean of the logarithm, which :func:`log_normal_law` predicts for networks
+    of finite width.
+
     The cotangent at the last activations is gaussian, of unit norm. Lengths are those of each layer, not the stationary
-    one. For networks of finite width see :func:`log_normal_law`. Arguments and errors: as :func:`length_trajectory`.
+    one. Arguments and errors: as :func:`length_trajectory`.
+
+    every_depth: True gives (depth, depth) as the measure of this name does: row k-1 is the network made of the first k
+    layers, columns beyond it are NaN.
 
     Without weights no gradient passes: all but the last are -inf at weight_scale 0.
 
@@ -143,9 +150,13 @@ def log_gradient_norms(
             return next_length(phi, q, w, b), jnp.log(slope_square(phi, q)) / 2
 
         slopes = jax.lax.scan(layer, w * w * start + b * b, length=layers)[1]
-        passed = np.arange(layers - 1, -1, -1.0)  # weight matrices between layer l and the last
+        layer_number = np.arange(1.0, layers + 1)
+        depths = layer_number[:, None] if every_depth else np.array([[float(layers)]])
+        passed = depths - layer_number  # weight matrices between layer l and the last
         weights = jnp.where(passed > 0, passed * jnp.log(w), 0.0)
-        return jnp.cumsum(slopes[::-1])[::-1] + weights
+        of_network = jnp.where(passed >= 0, slopes, 0.0)
+        summed = jnp.cumsum(of_network[:, ::-1], axis=1)[:, ::-1] + weights
+        return jnp.where(passed >= 0, summed, jnp.nan) if every_depth else summed[0]
 
     return in_double(norms, phi, weight_scale, bias_scale, mean_square)
 

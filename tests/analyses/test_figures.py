@@ -11,7 +11,7 @@ import xarray
 from matplotlib import image
 
 from analyses.shared import command, layouts, symbols
-from jaxsat.results import plotting
+from jaxsat.results import drawing
 
 TINY = {
     "activations_saturate": ["--activations", "sigmoid", "relu", "--points", "41"],
@@ -176,7 +176,7 @@ def check_figure(figure, panels):
     # 6 points; letters above and below a line of a formula are smaller
     assert min(text.get_fontsize() for text in symbols.texts(figure)) >= 6
     width, height = figure.get_size_inches()
-    assert width == plotting.COLUMN
+    assert width == drawing.COLUMN
     seen = figure.get_tightbbox()
     assert seen.x0 > -0.01
     assert seen.y0 > -0.01

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from jaxsat.results import plotting
+from jaxsat.results import drawing
 
 # Machado, Oliveira & Fernandes (2009), severity 1: what is seen of linear RGB.
 SEEN = {
@@ -31,7 +31,7 @@ def lab(color, seen):
 
 @pytest.mark.parametrize("vision", SEEN)
 def test_every_pair_of_colours_and_white_is_told_apart(vision):
-    points = {color: lab(color, SEEN[vision]) for color in (*plotting.COLORS, "#FFFFFF")}
+    points = {color: lab(color, SEEN[vision]) for color in (*drawing.COLORS, "#FFFFFF")}
     for (one, a), (other, b) in itertools.combinations(points.items(), 2):
         assert np.linalg.norm(a - b) > APART, f"{one} and {other} look alike"
 

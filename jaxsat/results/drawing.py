@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from cycler import cycler
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
@@ -45,11 +47,37 @@ STYLE: dict[Any, Any] = {
 }
 
 
+# Theory over what was measured: black dashes with a white border are seen on any colour, and the colour between them.
+OVER: dict[str, Any] = {
+    "color": "k", "ls": (0, (2.5, 4)), "lw": 0.9, "path_effects": [patheffects.withStroke(linewidth=1.7, foreground="w")],
+}  # fmt: skip
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Set the style of all figures inside a with block. Nothing stays changed after it."""
     with mpl.rc_context(STYLE):
         yield
+
+
+def new_axis() -> Axes:
+    """Return the axis of a new figure, of the width of a paper's column. Its layout cuts nothing off."""
+    return plt.subplots(figsize=(COLUMN, 2.6), layout="constrained")[1]
+
+
+def state(ax: Axes, finding: str) -> None:
+    """Write a finding above an axis, in lines that are about as long as the axis is wide."""
+    figure: Any = ax.figure
+    place = ax.get_subplotspec()
+    columns = place.get_gridspec().ncols if place is not None else 1
+    letters = max(20, int(14.5 * figure.get_size_inches()[0] / columns))
+    ax.set_title(textwrap.fill(finding, letters), loc="left", fontsize="small", fontweight="bold")
+
+
+def legend_below(ax: Axes, more: int = 0) -> None:
+    """Put the legend below an axis; `more` lines were left out, and it says so."""
+    title = f"and {more} more" if more > 0 else None
+    ax.legend(loc="upper left", bbox_to_anchor=(0, -0.25), title=title, borderaxespad=0)
 
 
 def row_of_panels(count: int) -> tuple[Figure, list[Axes]]:
