@@ -74,7 +74,8 @@ def lines_of(array: xarray.DataArray, along: str | None = None) -> Lines:
         part = array.isel(dict(zip(rest, combinations[i], strict=True)))
         values = part.transpose(NETWORKS, ...).values.astype(float).reshape(array.sizes[NETWORKS], -1)
         fields = {d: part[d].values.item() for d in rest if d in part.coords}
-        shown.append(Line(", ".join(f"{d} {_told(value)}" for d, value in fields.items()), x, values, fields))
+        label = ", ".join(f"{d} {_told(value)}" for d, value in fields.items())
+        shown.append(Line(label, x, values, fields))
     return Lines(along, shown, len(combinations))
 
 
@@ -93,7 +94,7 @@ def measure(ds: xarray.Dataset, name: str, *, ax: Axes | None = None) -> Axes:
         ValueError: the dataset has no such variable.
 
     >>> import jaxsat
-    >>> ds = jaxsat.sweep(jaxsat.MLP(depth=3, width=4), "dead_fraction", seeds=2, progress=False)
+    >>> ds = jaxsat.sweep(jaxsat.MLP(depth=3, width=4), "dead_fraction", {}, seeds=2, progress=False)
     >>> measure(ds, "dead_fraction").get_title(loc="left")
     'dead_fraction: 0 at the end'
     """

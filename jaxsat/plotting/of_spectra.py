@@ -37,7 +37,7 @@ def spectrum(
         ValueError: another dataset; another `by`; theory of a network that it does not know.
 
     >>> import jaxsat
-    >>> ds = jaxsat.sweep(jaxsat.MLP(depth=2, width=4), "log_singular_values", seeds=3, progress=False)
+    >>> ds = jaxsat.sweep(jaxsat.MLP(depth=2, width=4), "log_singular_values", {}, seeds=3, progress=False)
     >>> spectrum(ds, by="histogram").get_ylabel()
     'density (1/nat)'
     """
