@@ -55,3 +55,13 @@ def fuss_catalan(depth, count=200):
     p = np.linspace(0, np.pi / (depth + 1), count + 2)[1:-1]
     at = np.sin((depth + 1) * p) ** (depth + 1) / (np.sin(p) * np.sin(depth * p) ** depth)
     return at, np.sin(p) ** 2 * np.sin(depth * p) ** (depth - 1) / (np.pi * np.sin((depth + 1) * p) ** depth)
+
+
+def by_many_panels(f, q, kinks):
+    """E[f(sqrt(q) z)] by twenty nodes on each of some 6000 equal panels of 24 standard deviations, cut at the kinks."""
+    s = float(np.sqrt(q))
+    ends = np.unique([*np.linspace(-12 * s, 12 * s, 6001), *(k for k in kinks if abs(k) < 12 * s)])
+    nodes, weights = np.polynomial.legendre.leggauss(20)
+    half = (ends[1:] - ends[:-1])[:, None] / 2
+    x = (ends[1:] + ends[:-1])[:, None] / 2 + half * nodes
+    return float(np.sum(np.asarray(f(x)) * half * weights * stats.norm.pdf(x, scale=s)))

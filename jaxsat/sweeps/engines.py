@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jaxsat import checks
-from jaxsat.sweeps.handing_out import Executor
+from jaxsat.results.executors import Executor
 
 FORMS = "be processes:N, dask://HOST:PORT or slurm"
 LOGS = pathlib.Path("jaxsat-logs")  # of jobs

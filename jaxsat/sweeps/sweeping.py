@@ -20,10 +20,10 @@ from jaxtyping import ArrayLike, Float
 from jaxsat import checks
 from jaxsat.measures.registry import Compute, Measure
 from jaxsat.networks.protocol import Network
+from jaxsat.results import executors, provenance
 from jaxsat.results import progress as progress_
-from jaxsat.results import provenance
+from jaxsat.results.executors import Executor
 from jaxsat.sweeps import handing_out, worker
-from jaxsat.sweeps.handing_out import Executor
 from jaxsat.sweeps.pipeline import Pipeline
 from jaxsat.sweeps.plan import Plan, Task
 from jaxsat.sweeps.sweep_request import SweepRequest, labelled_sweep
@@ -106,7 +106,7 @@ def sweep(
     memory_budget = checks.integer("sweep", "memory_budget", memory_budget)
     request.check_size(memory_budget)
     if executor is not None:
-        handing_out.check_executor(executor, store)
+        executors.check_executor("sweep", executor, store)
     if store is not None:
         arguments = {"net": net, "measure": measure, "over": over, "seeds": seeds, "root_seed": root_seed, "x": x}
         arguments["every_depth"] = every_depth

@@ -2,8 +2,8 @@
 
 While a run is under way, ``<store>.partial`` holds ``request.json`` and, for each tile, the state of its networks and
 what was recorded of them. Files are written under another name, flushed and renamed, so that each is whole at any
-moment. At the end the dataset is written in the folder, renamed to ``<store>``, and the folder removed. One process at a
-time.
+moment. At the end the dataset is written in the folder, renamed to ``<store>``, and the folder removed. Several processes
+may train different tiles (see ``train_elsewhere``); only one of them finishes.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _short(value: Any) -> str:
 
 def _write(path: pathlib.Path, fill: Callable[[BinaryIO], object]) -> None:
     """Write a file so that it is either whole or not there."""
-    new = path.with_name(path.name + ".new")
+    new = path.with_name(f"{path.name}-{os.getpid()}.new")  # a worker given up may still write
     with open(new, "wb") as file:
         fill(file)
         file.flush()

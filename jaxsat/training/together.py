@@ -12,9 +12,11 @@ from jaxtyping import ArrayLike
 
 from jaxsat.networks.protocol import Network
 from jaxsat.results import provenance
+from jaxsat.results.executors import Executor, check_executor
 from jaxsat.results.progress import reported
 from jaxsat.training import checkpoints
 from jaxsat.training.labels import labelled_training
+from jaxsat.training.train_elsewhere import train_elsewhere
 from jaxsat.training.train_request import Lengths, TrainingRequest
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def train(
     record_every: int | Sequence[int] = 100,
     probe: int = 256,
     store: str | pathlib.Path | None = None,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> xarray.Dataset:
     """Train every network of a grid, for many seeds, and return what was recorded on the way as a labelled dataset.
@@ -70,6 +73,8 @@ def train(
         probe: number of training examples, from the first on, on which layers are looked at (all, if there are fewer).
         store: path of a zarr store to write. A run that was killed, at any moment, is resumed from ``<store>.partial``;
             a finished one is read back. Results are those of an undisturbed run, to the last bit.
+        executor: whose workers train the networks, instead of this process, as of ``jaxsat.sweep``; needs `store`. Workers save
+            their checkpoints there and return what they recorded. A task is a tile of networks.
         progress: show steps done, rate and time left on stderr.
 
     Returns: an ``xarray.Dataset``: dimensions are the swept names in the order of `over`, "seed", "step" (updates done;
@@ -102,10 +107,13 @@ def train(
     """
     started = time.perf_counter()
     lengths = Lengths.of(seeds=seeds, epochs=epochs, batch_size=batch_size, probe=probe)
-    request = TrainingRequest.of(
-        net, data, test, over=over, optimizer=optimizer, lengths=lengths, root_seed=root_seed, record=record,
-        record_every=record_every,
-    )  # fmt: skip
+    arguments = {
+        "net": net, "data": data, "test": test, "over": over, "optimizer": optimizer, "lengths": lengths,
+        "root_seed": root_seed, "record": record, "record_every": record_every,
+    }  # fmt: skip
+    request = TrainingRequest.of(**arguments)
+    if executor is not None:
+        check_executor("train", executor, store)
     runs = request.runs()
     asked, folder = request.as_kept(runs), None
     if store is not None:
@@ -113,7 +121,10 @@ def train(
             return done
         folder = checkpoints.Folder(pathlib.Path(store), asked)
     with reported(sum(run.networks for run in runs) * request.at[-1], "steps", progress) as advance:
-        results = [run.run(folder, str(index), advance) for index, run in enumerate(runs)]
+        if executor is not None and folder is not None:
+            results = train_elsewhere(executor, arguments, runs, folder, advance)
+        else:
+            results = [run.run(folder, str(index), advance) for index, run in enumerate(runs)]
     merged = {name: np.stack([found[name] for found in results]) for name in results[0]}
     dataset = labelled_training(merged, request)
     dataset.attrs |= provenance.of_run(asked, seconds=time.perf_counter() - started)

@@ -162,12 +162,21 @@ class ChoiceRun:
 
         Returns: arrays (network, record, ..), and `diverged_at` (network,).
         """
+        tiles = range(len(self.tiles))
+        return self.joined([self.run_tile(tile, folder, name, advance) for tile in tiles])
+
+    def joined(self, tiles: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return what was recorded of all tiles as arrays over all networks."""
+        return {name: np.concatenate([tile[name] for tile in tiles]) for name in tiles[0]}
+
+    def run_tile(
+        self, tile: int, folder: Folder | None, name: str, advance: Callable[[int], Any]
+    ) -> dict[str, np.ndarray]:
+        """Train a tile and return what was recorded; arguments as of :meth:`run`."""
         self.program.compile()
-        parts = []
-        for number, (networks, count) in enumerate(zip(self.tiles, self.counts, strict=True)):
-            found = self._run_tile(networks, folder, f"{name}-{number}", lambda steps, n=count: advance(n * steps))
-            parts.append({name: array[:count] for name, array in found.items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        count = self.counts[tile]
+        found = self._run_tile(self.tiles[tile], folder, f"{name}-{tile}", lambda steps: advance(count * steps))
+        return {name: array[:count] for name, array in found.items()}
 
     def _run_tile(
         self, networks: Networks, folder: Folder | None, name: str, advance: Callable[[int], Any]

@@ -1,4 +1,6 @@
-"""A sweep of few small networks, and the comparison of two results."""
+"""A sweep of few small networks, the comparison of two results, and an executor whose calls fail."""
+
+import concurrent.futures
 
 import xarray
 
@@ -23,3 +25,20 @@ def same(found, expected):
 
 def chunk_files(path, *names):
     return sorted(file for name in names for file in path.glob(f"{name}/c/**/*") if file.is_file())
+
+
+class Unreliable:
+    """Threads whose first calls fail, as if their worker had died."""
+
+    def __init__(self, failures):
+        self.failures, self.calls, self.threads = failures, 0, concurrent.futures.ThreadPoolExecutor(2)
+
+    def submit(self, fn, /, *args):
+        self.calls += 1
+        if self.calls <= self.failures:
+            return self.threads.submit(self.die)
+        return self.threads.submit(fn, *args)
+
+    @staticmethod
+    def die():
+        raise OSError("the worker is gone")

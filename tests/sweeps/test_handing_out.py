@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import jaxsat
-from jaxsat.sweeps import handing_out
-from tests.sweeps.small_sweeps import same
+from jaxsat.results import executors
+from tests.sweeps.small_sweeps import Unreliable, same
 
 NET = jaxsat.MLP(depth=4, width=6)
 OVER = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0]}
@@ -18,23 +18,6 @@ OVER = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0]}
 
 def run(**options):
     return jaxsat.sweep(NET, "log_gradient_norms", OVER, seeds=9, progress=False, **options)
-
-
-class Unreliable:
-    """Threads whose first calls fail, as if their worker had died."""
-
-    def __init__(self, failures):
-        self.failures, self.calls, self.threads = failures, 0, concurrent.futures.ThreadPoolExecutor(2)
-
-    def submit(self, fn, /, *args):
-        self.calls += 1
-        if self.calls <= self.failures:
-            return self.threads.submit(self.die)
-        return self.threads.submit(fn, *args)
-
-    @staticmethod
-    def die():
-        raise OSError("the worker is gone")
 
 
 @pytest.mark.usefixtures("small")
@@ -57,15 +40,15 @@ def test_what_fails_for_good_is_said_and_can_be_made_good(tmp_path):
 
 def test_bad_executors(tmp_path):
     with pytest.raises(TypeError, match="`executor` must have a method `submit`, as executors have; got int"):
-        handing_out.check_executor(3, tmp_path / "s")
+        executors.check_executor("sweep", 3, tmp_path / "s")
     with pytest.raises(ValueError, match=r"`executor` must come with a `store`; got store=None"):
         run(executor=Unreliable(0))
 
 
 def test_arguments_that_cannot_travel_are_named(monkeypatch):
-    monkeypatch.setattr(handing_out.importlib, "import_module", lambda name: 1 / 0)  # no cloudpickle
+    monkeypatch.setattr(executors.importlib, "import_module", lambda name: 1 / 0)  # no cloudpickle
     with pytest.raises(TypeError, match=r"`executor` must get arguments that can be pickled.*install cloudpickle"):
-        handing_out._pickled({"measure": lambda net, key, x: {}})
+        executors.pickled("sweep", {"measure": lambda net, key, x: {}})
 
 
 @pytest.mark.slow

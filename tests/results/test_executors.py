@@ -1,0 +1,34 @@
+"""Calls through an executor: made again when they fail, and named when they fail for good."""
+
+import concurrent.futures
+
+import pytest
+
+from jaxsat.results import executors
+from tests.sweeps.small_sweeps import Unreliable
+
+
+def test_what_fails_is_called_again_and_what_fails_for_good_is_returned():
+    seen = {}
+
+    def ended(key, result):
+        seen[key] = result
+        return True
+
+    executor = Unreliable(failures=2)
+    assert executors.called(executor, pow, {"a": (2, 3), "b": (3, 2)}, ended) == {}
+    assert seen == {"a": 8, "b": 9}
+    assert executor.calls == 4
+    failed = executors.called(Unreliable(10**6), pow, {"a": (2, 3)}, ended)
+    assert str(failed["a"]) == "the worker is gone"
+    failed = executors.called(Unreliable(0), pow, {"a": (2, 3)}, lambda key, result: False)
+    assert "its work is not there" in str(failed["a"])
+
+
+def test_an_executor_that_was_shut_down_takes_no_more():
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        closing = pool.submit(lambda: None)
+    closing.result()
+    assert executors._again(pool, pow, (2, 3)) is None
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        executors.called(pool, pow, {"a": (2, 3)}, lambda key, result: True)
