@@ -1,7 +1,7 @@
 """The command ``jaxsat``: compute sweeps into stores as batch jobs, and look at such stores.
 
 jaxsat run JOB.toml --store PATH   compute, or go on; --dry-run says what it would cost
-jaxsat status PATH                 what is done, missing and failed, and how fast it goes
+jaxsat status PATH                 what is done, missing and failed, and how fast it goes; --watch looks again and again
 jaxsat verify PATH                 read everything and say what is damaged
 jaxsat repair PATH                 mark what is damaged to be computed again
 jaxsat plot PATH                   draw the default figure of what is stored
@@ -14,10 +14,13 @@ import contextlib
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
+from jaxsat import checks
 from jaxsat.results.store import Store, unit_name
 from jaxsat.results.verify import damages, repair
 from jaxsat.sweeps import cost, engines, job_file
@@ -59,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="done, missing, failed, rate", description=_status.__doc__)
     status.add_argument("store", type=pathlib.Path)
     status.add_argument("--json", action="store_true", help="for programs")
+    status.add_argument("--watch", type=float, metavar="SECONDS", help="look again and again, until nothing is missing")
     status.set_defaults(do=_status)
     verify = commands.add_parser("verify", help="read everything, say what is damaged", description=_verify.__doc__)
     verify.add_argument("store", type=pathlib.Path)
@@ -114,12 +118,23 @@ def _costs(plan: Plan) -> str:
 
 def _status(chosen: argparse.Namespace) -> None:
     """Chunks and networks of a store: done, missing, failed; rate of the runs."""
-    opened = Store(chosen.store)
+    if chosen.watch is not None:
+        checks.number("status", "--watch", chosen.watch, above=0.0)
+    while True:
+        found = _standing(Store(chosen.store))
+        print(json.dumps(found) if chosen.json else _in_words(found), flush=True)
+        if chosen.watch is None or not found["chunks"]["missing"]:
+            return
+        time.sleep(chosen.watch)
+
+
+def _standing(opened: Store) -> dict[str, Any]:
+    """Return where the work on a store stands, in plain JSON."""
     units, done, failed = set(opened.layout.units()), opened.done(), opened.failures()
     total = sum(map(opened.layout.networks, units))
     counts, runs = opened.counts(), opened.runs()
     seconds = sum(run["seconds"] for run in runs)
-    found = {
+    return {
         "chunks": {"done": len(done), "missing": len(units - done), "failed": len(failed)},
         "networks": {"done": counts["networks"], "missing": total - counts["networks"]},
         "nan_networks": {name: counts[name] for name in opened.variables},
@@ -127,16 +142,19 @@ def _status(chosen: argparse.Namespace) -> None:
         "runs": len(runs),
         "errors": {unit_name(unit): error for unit, error in failed.items()},
     }
-    if chosen.json:
-        print(json.dumps(found))
-        return
-    rate = found["networks_per_second"]
-    print(f"chunks    {len(done)} done, {len(units - done)} missing, {len(failed)} of those failed")
-    print(f"networks  {counts['networks']} done of {total}")
-    print(f"NaN       {', '.join(f'{n} in {name}' for name, n in found['nan_networks'].items())}")
-    print(f"rate      {'unknown' if rate is None else f'{rate:g} networks/s of one process'}, {len(runs)} runs")
-    for unit, error in failed.items():
-        print(f"failed    {unit_name(unit)}: {error}")
+
+
+def _in_words(found: Mapping[str, Any]) -> str:
+    chunks, networks, rate = found["chunks"], found["networks"], found["networks_per_second"]
+    return "\n".join(
+        [
+            f"chunks    {chunks['done']} done, {chunks['missing']} missing, {chunks['failed']} of those failed",
+            f"networks  {networks['done']} done of {networks['done'] + networks['missing']}",
+            f"NaN       {', '.join(f'{n} in {name}' for name, n in found['nan_networks'].items())}",
+            f"rate      {'unknown' if rate is None else f'{rate:g} networks/s of one process'}, {found['runs']} runs",
+            *(f"failed    {unit}: {error}" for unit, error in found["errors"].items()),
+        ]
+    )
 
 
 def _verify(chosen: argparse.Namespace) -> None:

@@ -51,7 +51,7 @@ def check_executor(caller: str, executor: Any, store: Any) -> None:
         raise ValueError(checks.refusal(caller, "executor", rule, checks.Shown("store=None"), remedy))
 
 
-def called(
+def call_all(
     executor: Executor,
     function: Callable[..., Any],
     calls: Mapping[Key, tuple[Any, ...]],

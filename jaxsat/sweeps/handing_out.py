@@ -60,7 +60,7 @@ def hand_out(
             return True
 
         calls = {tuple(batch): (sent, path, batch, memory_budget, double) for batch in batches}
-        failed = executors.called(executor, work_on, calls, ended)
+        failed = executors.call_all(executor, work_on, calls, ended)
     if failed:
         error = next(iter(failed.values()))
         raise RuntimeError(

@@ -3,7 +3,7 @@
 While a run is under way, ``<store>.partial`` holds ``request.json`` and, for each tile, the state of its networks and
 what was recorded of them. Files are written under another name, flushed and renamed, so that each is whole at any
 moment. At the end the dataset is written in the folder, renamed to ``<store>``, and the folder removed. Several processes
-may train different tiles (see ``train_elsewhere``); only one of them finishes.
+may train different tiles (see ``elsewhere``); only one of them finishes.
 """
 
 from __future__ import annotations

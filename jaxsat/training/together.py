@@ -15,8 +15,8 @@ from jaxsat.results import provenance
 from jaxsat.results.executors import Executor, check_executor
 from jaxsat.results.progress import reported
 from jaxsat.training import checkpoints
+from jaxsat.training.elsewhere import train_elsewhere
 from jaxsat.training.labels import labelled_training
-from jaxsat.training.train_elsewhere import train_elsewhere
 from jaxsat.training.train_request import Lengths, TrainingRequest
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ def test_what_fails_is_called_again_and_what_fails_for_good_is_returned():
         return True
 
     executor = Unreliable(failures=2)
-    assert executors.called(executor, pow, {"a": (2, 3), "b": (3, 2)}, ended) == {}
+    assert executors.call_all(executor, pow, {"a": (2, 3), "b": (3, 2)}, ended) == {}
     assert seen == {"a": 8, "b": 9}
     assert executor.calls == 4
-    failed = executors.called(Unreliable(10**6), pow, {"a": (2, 3)}, ended)
+    failed = executors.call_all(Unreliable(10**6), pow, {"a": (2, 3)}, ended)
     assert str(failed["a"]) == "the worker is gone"
-    failed = executors.called(Unreliable(0), pow, {"a": (2, 3)}, lambda key, result: False)
+    failed = executors.call_all(Unreliable(0), pow, {"a": (2, 3)}, lambda key, result: False)
     assert "its work is not there" in str(failed["a"])
 
 
@@ -31,4 +31,4 @@ def test_an_executor_that_was_shut_down_takes_no_more():
     closing.result()
     assert executors._again(pool, pow, (2, 3)) is None
     with pytest.raises(RuntimeError, match="after shutdown"):
-        executors.called(pool, pow, {"a": (2, 3)}, lambda key, result: True)
+        executors.call_all(pool, pow, {"a": (2, 3)}, lambda key, result: True)

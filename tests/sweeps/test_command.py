@@ -13,6 +13,7 @@ import xarray
 
 import jaxsat
 from jaxsat import __main__
+from jaxsat.results.store import Store
 from jaxsat.sweeps import cost, job_file
 from jaxsat.sweeps.plan import Plan
 from jaxsat.sweeps.sweep_request import SweepRequest
@@ -70,6 +71,26 @@ def test_run_status_plot(file, tmp_path, capsys):
         __main__.main(["plot", str(store)])
     assert stopped.value.code == 2
     assert "exists. Name another file with --output" in capsys.readouterr().err
+
+
+def test_status_watches_until_nothing_is_missing(tmp_path, capsys, monkeypatch):
+    store, slept = tmp_path / "s.zarr", []
+    jaxsat.sweep(
+        jaxsat.MLP(depth=2, width=3), "dead_fraction", {"weight_scale": [1.0]}, seeds=3, store=store, progress=False
+    )
+    monkeypatch.setattr(Store, "done", lambda self: set(self.layout.units()) if len(slept) == 2 else set())
+    monkeypatch.setattr(__main__.time, "sleep", slept.append)
+    __main__.main(["status", str(store), "--watch", "0.5"])
+    out = capsys.readouterr().out
+    assert slept == [0.5, 0.5]
+    assert [line for line in out.splitlines() if line.startswith("chunks")] == [
+        "chunks    0 done, 1 missing, 0 of those failed",
+        "chunks    0 done, 1 missing, 0 of those failed",
+        "chunks    1 done, 0 missing, 0 of those failed",
+    ]
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main(["status", str(store), "--watch", "-1"])
+    assert stopped.value.code == 2
 
 
 def test_a_dry_run_says_the_cost_and_writes_nothing(file, tmp_path, capsys):

@@ -54,7 +54,7 @@ def train_elsewhere(
         advance(runs[which[0]].counts[which[1]] * runs[which[0]].at[-1])
         return True
 
-    failed = executors.called(executor, train_tile, calls, ended)
+    failed = executors.call_all(executor, train_tile, calls, ended)
     if failed:
         error = next(iter(failed.values()))
         raise RuntimeError(
