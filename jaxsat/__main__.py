@@ -1,6 +1,6 @@
 """The command ``jaxsat``: compute sweeps into stores as batch jobs, and look at such stores.
 
-jaxsat run JOB.toml --store PATH   compute, or go on; --dry-run says what it would cost
+jaxsat run JOB.toml --store PATH   compute a sweep, or continue it; --dry-run says what it would cost
 jaxsat status PATH                 what is done, missing and failed, and how fast it goes; --watch looks again and again
 jaxsat verify PATH                 read everything and say what is damaged
 jaxsat repair PATH                 mark what is damaged to be computed again
@@ -30,7 +30,7 @@ from jaxsat.sweeps.sweeping import sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse a command line and do it. A mistake in it is one line and exit code 2; failed work is exit code 1."""
+    """Run a command line. A mistake in it is reported in one line, with exit code 2; failed work has exit code 1."""
     chosen = _parser().parse_args(arguments)
     try:
         chosen.do(chosen)
@@ -41,14 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command continues from here", file=sys.stderr)
         sys.exit(130)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("jaxsat", description="Sweeps over networks as batch jobs, and their stores.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    run = commands.add_parser("run", help="compute a sweep into a store, or go on with one", description=_run.__doc__)
+    run = commands.add_parser("run", help="compute a sweep into a store, or continue it", description=_run.__doc__)
     run.add_argument("config", type=pathlib.Path, help="TOML file with the names of jaxsat.sweep")
     run.add_argument("--store", type=pathlib.Path, help="folder of the store; needed unless --dry-run")
     run.add_argument("--dry-run", action="store_true", help="say what it would cost, and compute nothing")
@@ -59,21 +59,23 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--engine", help="who computes: processes:N, dask://HOST:PORT or slurm; default: this process")
     run.add_argument("--quiet", action="store_true", help="show no progress")
     run.set_defaults(do=_run)
-    status = commands.add_parser("status", help="done, missing, failed, rate", description=_status.__doc__)
-    status.add_argument("store", type=pathlib.Path)
-    status.add_argument("--json", action="store_true", help="for programs")
+    status = commands.add_parser(
+        "status", help="say what is done, missing and failed, and how fast it goes", description=_status.__doc__
+    )
+    status.add_argument("store", type=pathlib.Path, help="folder of the store")
+    status.add_argument("--json", action="store_true", help="print JSON, for programs")
     status.add_argument("--watch", type=float, metavar="SECONDS", help="look again and again, until nothing is missing")
     status.set_defaults(do=_status)
     verify = commands.add_parser("verify", help="read everything, say what is damaged", description=_verify.__doc__)
-    verify.add_argument("store", type=pathlib.Path)
+    verify.add_argument("store", type=pathlib.Path, help="folder of the store")
     verify.set_defaults(do=_verify)
     repair = commands.add_parser(
         "repair", help="mark what is damaged to be computed again", description=_repair.__doc__
     )
-    repair.add_argument("store", type=pathlib.Path)
+    repair.add_argument("store", type=pathlib.Path, help="folder of the store")
     repair.set_defaults(do=_repair)
     plot = commands.add_parser("plot", help="draw what is stored", description=_plot.__doc__)
-    plot.add_argument("store", type=pathlib.Path)
+    plot.add_argument("store", type=pathlib.Path, help="folder of the store")
     plot.add_argument("--output", type=pathlib.Path, help="file of the figure; default: beside the store, .png")
     plot.set_defaults(do=_plot)
     return parser
@@ -117,7 +119,7 @@ def _costs(plan: Plan) -> str:
 
 
 def _status(chosen: argparse.Namespace) -> None:
-    """Chunks and networks of a store: done, missing, failed; rate of the runs."""
+    """Print how many chunks and networks of a store are done, missing and failed, and how fast the runs were."""
     if chosen.watch is not None:
         checks.number("status", "--watch", chosen.watch, above=0.0)
     while True:
@@ -129,7 +131,7 @@ def _status(chosen: argparse.Namespace) -> None:
 
 
 def _standing(opened: Store) -> dict[str, Any]:
-    """Return where the work on a store stands, in plain JSON."""
+    """Return how far the work on a store is, in plain JSON."""
     units, done, failed = set(opened.layout.units()), opened.done(), opened.failures()
     total = sum(map(opened.layout.networks, units))
     counts, runs = opened.counts(), opened.runs()

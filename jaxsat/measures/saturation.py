@@ -57,7 +57,7 @@ def dead_fraction(activation: ActivationLike, pre_activations: Float[ArrayLike, 
 def off_units(pre_activations: Float[ArrayLike, "*batch width"]) -> Bool[Array, " width"]:
     """Return which units (last axis) have no pre-activation above 0, for any input (all other axes).
 
-    For relu these are the dead ones. With a leak they are not dead: this is where the leak is all that moves them.
+    For relu these are the dead units. With a leak they are not dead: this is where the leak is all that moves them.
 
     >>> off_units(jnp.array([[-1.0, -1.0, 2.0], [-2.0, 3.0, 1.0]])).tolist()
     [True, False, False]

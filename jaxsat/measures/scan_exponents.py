@@ -53,7 +53,7 @@ def lyapunov_exponents_of_scan(
             ``functools.partial(step, params)``.
         carry: carry_0, a pytree of floating-point arrays of n numbers in all.
         xs: inputs: arrays with the T steps as the first axis; None if there are none.
-        count: how many, the largest ones; None: all n. Fewer cost less: `count` directions are pushed, not n.
+        count: number of exponents, the largest; None: all n. Fewer cost less: `count` directions are pushed, not n.
         transient: steps at the start that are not averaged over: the state finds its attractor, the frame its directions.
         length: T, where `xs` has no arrays.
 
@@ -126,7 +126,7 @@ def _first_frame(scan: VectorScan, count: int) -> Float[Array, "n count"]:
 def _grown(
     step: Callable[[Array, Any], Array], growing: Growing, xs: Any, steps: int, at_once: int
 ) -> tuple[Growing, Float[Array, " count"]]:
-    """Return what becomes of state and frame, the frame orthogonal again, and ln of the growth of its directions."""
+    """Return the next state, the frame made orthogonal again, and ln of the growth of its directions."""
 
     def single(growing: Growing, x: Any) -> tuple[Growing, None]:
         state, frame, growth = growing

@@ -36,7 +36,7 @@ NONE: Sources = frozenset()
 
 
 class FlowGraph(NamedTuple):
-    """The nodes in the order of execution, each with those before it: the nearest ones.
+    """The nodes in the order of execution, each with the nearest nodes before it.
 
     Attributes:
         before: of each node, in an order in which these come first.

@@ -135,7 +135,7 @@ def flow_of(
     multiplied: tuple[Mapping[str, np.ndarray], float] | None,
     names: Sequence[str],
 ) -> tuple[FlowPoint, ...]:
-    """Return the gradient at each place and iteration that one arrives at, in program order.
+    """Return the gradient at each place and iteration where a gradient arrives, in program order.
 
     Args:
         places: of the program.

@@ -22,7 +22,7 @@ from jaxsat.probing.survey import SiteDescription
 from jaxsat.probing.values import Address, Value, key_of, replay
 
 LEVEL = 0.05  # saturated: |slope| <= LEVEL * max|slope|
-MASKED = -9999.0  # a score of a softmax that is this low stands for "not this one"
+MASKED = -9999.0  # a score of a softmax that is this low stands for "not this key"
 MEDIAN_OF_SQUARE = 0.4549364  # of a standard normal number
 MOSTLY = 0.9  # a unit is mostly saturated if it is so for more than this share of the inputs
 

@@ -86,7 +86,7 @@ def _any(test: Callable[[Any], Any], values: Sequence[Value]) -> Any:
 def origins_of(jaxpr: Jaxpr, constants: Sequence[Any], leaves: Sequence[Any], loss: int | None) -> list[Origin]:
     """Return where the first inf and the first NaN are made, in the order of execution.
 
-    If all values are finite, it is the last equation whose gradient is not: the first one on the way back. Empty if
+    If all values are finite, it is the last equation whose gradient is not: the first on the way back. Empty if
     nothing is found: inside a while loop only the last iteration is seen.
 
     Args:

@@ -1,6 +1,6 @@
 """What the primitives of a jaxpr do, as far as finding activations needs it: which are elementwise, which nonlinear.
 
-``NUMPY`` gives the elementwise ones a second meaning, in NumPy's float64, so that a chain can be evaluated on a grid
+``NUMPY`` gives elementwise primitives a second meaning, in NumPy's float64, so that a chain can be evaluated on a grid
 and compared with the catalogue without compiling anything.
 """
 

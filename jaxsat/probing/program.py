@@ -64,7 +64,7 @@ _kept: list[_Kept] = []
 def kept_program(
     owner: object, closed: ClosedJaxpr, leaves: Arrays, loss: int | None, names: tuple[str, ...] = ()
 ) -> ProbeProgram:
-    """Return the program for a jaxpr: the one of an earlier probe if it fits, else a new one.
+    """Return the program for a jaxpr: that of an earlier probe if it fits, else a new program.
 
     Args:
         owner: what the function is known by. Two jaxprs are the same computation only if their owners are equal.

@@ -22,7 +22,7 @@ def write(dataset: xarray.Dataset, path: pathlib.Path, mode: Literal["w", "w-"] 
         path: the store's folder.
         mode: 'w-' refuses an existing store, 'w' replaces it.
     """
-    # Fixed-width strings have no zarr v3 specification; variable-width ones do.
+    # Fixed-width strings have no zarr v3 specification; variable-width strings do.
     text = {n: v.astype(np.dtypes.StringDType()) for n, v in dataset.variables.items() if v.dtype.kind == "U"}
     with warnings.catch_warnings():
         # Consolidated metadata is not in the v3 specification yet, but without it every reader is warned and slow.

@@ -103,7 +103,7 @@ class Pipeline:
 
     @staticmethod
     def _filled(programs: ChoicePrograms, corners: Sequence[TileCorner]) -> list[TileCorner]:
-        """A tile for each device: the last one again where there are fewer."""
+        """A tile for each device: the last tile again where there are fewer."""
         return [corners[min(i, len(corners) - 1)] for i in range(len(programs.devices()))]
 
     def _collect(self) -> None:

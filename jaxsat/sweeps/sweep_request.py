@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # A chunk takes seconds: its networks times their weights, plus what every network costs, and its bytes stay small.
 CHUNK_WORK, NETWORK_WORK, CHUNK_BYTES = 2**33, 2**12, 2**24
-SMALLEST_CHUNK = 128  # seeds, unless a tile has fewer: shorter ones would waste most of each tile if seeds are added
+SMALLEST_CHUNK = 128  # seeds, unless a tile has fewer: shorter chunks would waste most of each tile if seeds are added
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -134,7 +134,7 @@ class _Record:
 
 
 class _Writer:
-    """Writes chunks in a thread of its own, while the next ones are computed.
+    """Writes chunks in a thread of its own, while the next chunks are computed.
 
     Args:
         opened: the store.

@@ -5,7 +5,7 @@ and c is a Markov chain with these random coefficients. Its law is not gaussian:
 v(c) is carried as its values at Chebyshev nodes of asinh(c), and the matrix P of v -> E[v(f c + i g)] is made by gaussian
 integrals. The weights pi with pi P = pi are then a quadrature rule for the stationary law.
 
-Gradients have two parts, and the one in c knows of c: both remember the same forget gates. So D(c), the mean squared
+Gradients have two parts, and the part in c depends on c: both remember the same forget gates. So D(c), the mean squared
 tangent dc^2 of units whose state is c, is carried as such weights too, beside S = E[dh^2]:
 
     dc' = f dc + (f' c W_f + i' g W_i + i g' W_g) dh,    dh' = o phi'(c') dc' + o' phi(c') W_o dh

@@ -34,9 +34,9 @@ NEAR_1 = 0.99  # above it the gap is carried
 _LOST = 1e-11  # of 1 - chi_c, in what the series leaves out: more asks for the gap
 SMALLEST_GAP = 1e-16
 SEARCH_STEPS = 60
-SETTLED = 1e-6  # in ln gap: the step after this one is of the order of its square
+SETTLED = 1e-6  # in ln gap: the next step is of the order of its square
 FIRST_GAP = 1e-3
-# Panels of d, in standard deviations: narrow ones near 0, because phi may turn within a small part of d's spread.
+# Panels of d, in standard deviations: narrow panels near 0, because phi may turn within a small part of d's spread.
 SPREAD_CUTS = np.concatenate([[0.0], 1.5 * 4.0 ** np.arange(-9, 1), [3.0, 6.0, gaussian_integrals.REACH]])
 
 

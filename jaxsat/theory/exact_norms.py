@@ -265,7 +265,7 @@ def _steps(where: str, activation: ActivationLike, depth: object, width: object,
 
 
 def _passing(n: int, gate: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """B from 1 to n with its probabilities given B >= 1, the negligible ones left out, and ln P(B >= 1)."""
+    """B from 1 to n with its probabilities given B >= 1, negligible values left out, and ln P(B >= 1)."""
     if gate == 1:
         return np.array([n]), np.ones(1), 0.0
     count = np.arange(1.0, n + 1)

@@ -229,7 +229,7 @@ def _follow(
 
 
 def _along(slopes: SlopeLaw, targets: Array, log_w2: Array, depth: int, orthogonal: bool) -> Array:
-    """Solutions above the axis, at the angle ABOVE, for ascending targets: each is followed from the one before.
+    """Solutions above the axis, at the angle ABOVE, for ascending targets: each is followed from the solution before it.
 
     The first comes from the negative axis, where all is real and monotone, through half a turn.
     """

@@ -296,7 +296,7 @@ def _resting_correlation(
     def unsettled(carry: tuple[Array, Array, Array, Array, Array]) -> Array:
         return ~together & (carry[3] > 1e-12) & (carry[4] < _MOST_STEPS)
 
-    # Where two equal sequences move apart, 1 is a fixed point too, and not the one that is looked for.
+    # Where two equal sequences move apart, 1 is a fixed point too, and not the point that is looked for.
     top = jnp.where(c_in == 1, 1 - 1e-9, 1.0) + 0 * m
     begin = (-1.0 + 0 * m, top, 0.5 + 0 * m, jnp.ones_like(m), jnp.zeros((), jnp.int32))
     c = jax.lax.while_loop(unsettled, move, begin)[2]

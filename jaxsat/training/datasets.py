@@ -112,7 +112,7 @@ def copying(
     Args:
         lag: steps from the last symbol to the sign; at least 1.
         recalled: symbols to keep (10 in the paper).
-        symbols: different ones (8 in the paper). Chance gives the accuracy 1 / symbols and the loss ln(symbols).
+        symbols: number of different symbols (8 in the paper). Chance gives the accuracy 1 / symbols and the loss ln(symbols).
         count, test: training and test examples.
         seed: of everything.
 

@@ -49,14 +49,14 @@ class Snapshot:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One recorded array: its labels, and how it is found in a snapshot."""
+    """One recorded array: its labels, and how it is computed from a snapshot."""
 
     variable: Variable
     of: Callable[[Snapshot], Array]
 
 
 def names() -> tuple[str, ...]:
-    """Return what can be recorded.
+    """Return the names of what can be recorded.
 
     >>> "update_ratio" in names()
     True
@@ -76,7 +76,8 @@ def get(
         real: whether targets are real numbers.
 
     Raises:
-        ValueError: unknown names, none, those of test data where there are none, those that the network has not.
+        ValueError: unknown names, none, names that need test data where there are none, names of measures that the
+            network does not have.
 
     >>> list(get(["loss", "dead_fraction"], tested=False))
     ['loss', 'dead_fraction']
@@ -125,7 +126,7 @@ def _record(name: str, net: Any, real: bool) -> Record:
 
 @dataclasses.dataclass(frozen=True)
 class _Own:
-    """A record that only training has: labels (network, whether targets are real) and how it is found in a snapshot."""
+    """A record that only training has: labels (network, whether targets are real), and how it is computed from a snapshot."""
 
     labels: Callable[[Any, bool], Variable]
     of: Callable[[Snapshot], Array]

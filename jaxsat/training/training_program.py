@@ -105,7 +105,7 @@ class TrainingProgram:
 
 
 def program_of(trainer: Trainer, identity: Hashable, networks: Networks, data: Data) -> TrainingProgram:
-    """Return the program of a trainer: the one that an earlier run has left, if nothing that decides it has changed.
+    """Return the program of a trainer. An earlier run may have left it: it is used again if nothing that decides it has changed.
 
     Args:
         trainer: of the static choice.
