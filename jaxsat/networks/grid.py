@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -115,19 +114,15 @@ class Grid:
         """Describe one combination of static values in words."""
         return ", ".join(f"{n}={plain(self.over[n][i])}" for n, i in zip(self.static, choice, strict=True))
 
-    @functools.cached_property
-    def _scales(self) -> dict[str, np.ndarray]:
-        return {name: np.asarray(self.over[name], float) for name in self.traced}
-
     def columns(self, corner: Mapping[str, int], block: Sequence[int]) -> dict[str, np.ndarray]:
         """Return the values of the swept scales at each point of a block that begins at `corner`.
 
         Beyond the edge of the grid the last value is repeated.
         """
-        values = [
-            self._scales[name][np.minimum(corner[name] + np.arange(length), len(self.over[name]) - 1)]
-            for name, length in zip(self.traced, block, strict=True)
-        ]
+        values = []
+        for name, length in zip(self.traced, block, strict=True):
+            own = np.asarray(self.over[name], float)
+            values.append(own[np.minimum(corner[name] + np.arange(length), len(own) - 1)])
         mesh = np.meshgrid(*values, indexing="ij")
         return {name: m.ravel() for name, m in zip(self.traced, mesh, strict=True)}
 

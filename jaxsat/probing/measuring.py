@@ -26,28 +26,31 @@ MASKED = -9999.0  # a score of a softmax that is this low stands for "not this k
 MEDIAN_OF_SQUARE = 0.4549364  # of a standard normal number
 MOSTLY = 0.9  # a unit is mostly saturated if it is so for more than this share of the inputs
 
+# In a program; on the host, over the iterations of a loop; of a single iteration.
+Statistic = Array | np.ndarray | float
+
 
 class Forward(NamedTuple):
     """Statistics of one site over units and inputs; NaN where there is no such number."""
 
-    pre_activation_mean: Any
-    pre_activation_rms: Any
-    pre_activation_min: Any
-    pre_activation_max: Any
-    activation_rms: Any
-    slope_mean: Any
-    slope_rms: Any
-    zero_slope_fraction: Any
-    saturated_fraction: Any
-    mostly_saturated_fraction: Any
-    never_saturated_fraction: Any
-    dead_fraction: Any
-    weight_scale: Any
-    bias_scale: Any
-    bias_mean: Any
-    nonfinite_fraction: Any
-    input_correlation: Any
-    entropy: Any
+    pre_activation_mean: Statistic
+    pre_activation_rms: Statistic
+    pre_activation_min: Statistic
+    pre_activation_max: Statistic
+    activation_rms: Statistic
+    slope_mean: Statistic
+    slope_rms: Statistic
+    zero_slope_fraction: Statistic
+    saturated_fraction: Statistic
+    mostly_saturated_fraction: Statistic
+    never_saturated_fraction: Statistic
+    dead_fraction: Statistic
+    weight_scale: Statistic
+    bias_scale: Statistic
+    bias_mean: Statistic
+    nonfinite_fraction: Statistic
+    input_correlation: Statistic
+    entropy: Statistic
 
 
 class Measured(NamedTuple):
@@ -93,10 +96,10 @@ def largest(arrays: Sequence[Any]) -> list[Array]:
 class Backward(NamedTuple):
     """Statistics of the gradient with respect to one site's pre-activation."""
 
-    reached: Any
-    log_gradient_norm: Any
-    zero_gradient_fraction: Any
-    subnormal_gradient_fraction: Any
+    reached: Statistic
+    log_gradient_norm: Statistic
+    zero_gradient_fraction: Statistic
+    subnormal_gradient_fraction: Statistic
 
 
 def forward(site: SiteDescription, root: Value, end: Value) -> Array:
