@@ -41,7 +41,7 @@ def _values_of(phi: Activation) -> Callable[[Any], Any]:
 def gaussian_moments(phi: Activation, q: float) -> GaussianMoments:
     """Return Gaussian averages of an activation at a mean squared pre-activation q > 0.
 
-    **Accuracy**: about 1e-5, relative: phi is evaluated in float32 unless float64 is on.
+    Accuracy: about 1e-5, relative: phi is evaluated in float32 unless float64 is on.
 
     >>> from jaxsat import activations
     >>> [round(number, 4) for number in gaussian_moments(activations.get("relu"), 2.0)]  # q / 2 and 1 / 2

@@ -76,9 +76,9 @@ def mean_interval(values: Values, axis: int = -1) -> Interval:
 
     Returns: ends are NaN for fewer than 2 networks. Where all values are equal the interval has length 0.
 
-    **Accuracy**: simulated, for 4 to 64 networks: 95 to 97 % of intervals cover for normal values, 94 to 96 % for
-    log-normal values of sigma 0.5, and 93 to 96 % for exponential values. Shares that are 0 or 1 for most networks are
-    outside that range; use :func:`share_interval` for counts.
+    Accuracy: simulated, for 4 to 64 networks: 95 to 97 % of intervals cover for normal values, 94 to 96 % for
+        log-normal values of sigma 0.5, and 93 to 96 % for exponential values. Shares that are 0 or 1 for most networks are
+        outside that range; use :func:`share_interval` for counts.
 
     >>> found = mean_interval(np.array([1.0, 3.0, np.nan]))
     >>> found.estimate.item(), found.count.item(), round(found.high.item(), 1)  # 2 + 12.7, from Student's t
@@ -102,8 +102,8 @@ def std_interval(values: Values, axis: int = -1) -> Interval:
 
     The interval is :func:`mean_interval` of the jackknife's pseudo-values of ln variance: values need not be normal.
 
-    **Accuracy**: simulated, for 4 to 256 networks: 96 to 98 % of intervals cover for normal and for uniform values, 94
-    to 97 % for log-normal (sigma 0.5) and for exponential values. Fewer than 3 networks give NaN ends.
+    Accuracy: simulated, for 4 to 256 networks: 96 to 98 % of intervals cover for normal and for uniform values, 94
+        to 97 % for log-normal (sigma 0.5) and for exponential values. Fewer than 3 networks give NaN ends.
 
     >>> found = std_interval(np.array([-1.0, 1.0] * 50))
     >>> round(found.estimate.item(), 4), found.count.item()
@@ -168,9 +168,9 @@ def share_interval(successes: ArrayLike, count: ArrayLike) -> Interval:
         successes: how many networks, from 0 to `count`.
         count: of how many. Arrays are broadcast.
 
-    **Accuracy**: counts are integers, so coverage jumps with the true share. Averaged over all shares it is 95.1 to
-    95.6 % for 4 to 64 networks. For a single share it is at least 83 %, and at least 87 % where at least 0.3 successes
-    and 0.3 failures are expected.
+    Accuracy: counts are integers, so coverage jumps with the true share. Averaged over all shares it is 95.1 to
+        95.6 % for 4 to 64 networks. For a single share it is at least 83 %, and at least 87 % where at least 0.3 successes
+        and 0.3 failures are expected.
 
     References: Wilson 1927; Brown, Cai & DasGupta 2001, Interval estimation for a binomial proportion.
 
@@ -221,8 +221,8 @@ def zero_crossings(scales: Float[np.ndarray, " scale"], rates: Float[np.ndarray,
     Returns: one :class:`Crossing` for each change of sign. An end that lies outside `scales` is 0 or inf. Fewer than 2
         seeds give ends that are NaN.
 
-    **Accuracy**: coverage as of :func:`mean_interval`. The interval is the sampling error alone. Interpolation adds up to
-    an eighth of the squared spacing in ln scale times the curvature of the rate; choose a finer grid where that matters.
+    Accuracy: coverage as of :func:`mean_interval`. The interval is the sampling error alone. Interpolation adds up to
+        an eighth of the squared spacing in ln scale times the curvature of the rate; choose a finer grid where that matters.
 
     >>> rates = np.array([[-1.0, -1.1], [1.0, 0.9]])
     >>> round(zero_crossings(np.array([1.0, np.e]), rates)[0].at, 3)
@@ -280,12 +280,12 @@ def density(values: Float[np.ndarray, "seed k"], edges: Float[np.ndarray, " edge
 
     Returns: per unit of the values, one number for each bin.
 
-    **Accuracy**: the band is the :func:`mean_interval` of the shares of each network, whose values may depend on each
-    other. Where fewer than 8 networks contribute to a bin (or to its complement), the band is widened by Wilson's
-    interval for the share of networks that contribute. Simulated, for 4 to 64 networks of 8 or 50 values, independent or
-    of correlation 0.5, and shares of a bin from 0.1 to 0.5: 93 to 100 % of bands cover, 93 to 98 % with 16 networks or
-    more. For shares down to 0.01 at least 85 % do. Where the values of a network are all alike, bins that few networks
-    reach are not covered.
+    Accuracy: the band is the :func:`mean_interval` of the shares of each network, whose values may depend on each
+        other. Where fewer than 8 networks contribute to a bin (or to its complement), the band is widened by Wilson's
+        interval for the share of networks that contribute. Simulated, for 4 to 64 networks of 8 or 50 values, independent or
+        of correlation 0.5, and shares of a bin from 0.1 to 0.5: 93 to 100 % of bands cover, 93 to 98 % with 16 networks or
+        more. For shares down to 0.01 at least 85 % do. Where the values of a network are all alike, bins that few networks
+        reach are not covered.
 
     >>> density(np.array([[0.5, 1.5], [0.5, -np.inf]]), np.array([0.0, 1.0, 2.0])).estimate.tolist()
     [0.5, 0.25]
@@ -301,7 +301,7 @@ def density(values: Float[np.ndarray, "seed k"], edges: Float[np.ndarray, " edge
 def distribution(values: Float[np.ndarray, "seed k"], points: Float[np.ndarray, " point"]) -> Interval:
     """Return the empirical distribution function of values pooled over seeds, at `points`, with a 95 % band at each.
 
-    **Accuracy**: as of :func:`density`.
+    Accuracy: as of :func:`density`.
 
     >>> distribution(np.array([[0.5, 1.5], [0.5, -np.inf]]), np.array([0.0, 1.0, 2.0])).estimate.tolist()
     [0.25, 0.75, 1.0]

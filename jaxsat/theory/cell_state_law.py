@@ -73,8 +73,8 @@ class _Gates(NamedTuple):
 def lstm_law(phi: Activation, weight: Array, q: Array, gate_bias: Array) -> LstmLaw:
     """Return the stationary law and the gradients of an LSTM whose gates see N(0, q), the forget gate with its bias.
 
-    **Accuracy**: relative error of growth below 1e-5, of the squares below 1e-4 (1e-7 where gates are not saturated), for phi
-    without kinks and a root mean square of c below 30; with kinks some 1e-3.
+    Accuracy: relative error of growth below 1e-5, of the squares below 1e-4 (1e-7 where gates are not saturated), for phi
+        without kinks and a root mean square of c below 30; with kinks some 1e-3.
     """
     of = _gates(phi, q, gate_bias)
     largest = jnp.max(jnp.abs(of.g))

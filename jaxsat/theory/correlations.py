@@ -50,7 +50,7 @@ def correlation_map(
     Args:
         c: correlation of the pre-activations, from -1 to 1.
 
-    **Accuracy**: absolute error below 1e-12, for every c.
+    Accuracy: absolute error below 1e-12, for every c.
 
     >>> round(float(correlation_map("relu", 0.0, 1.0, 2**0.5)), 6)  # 1 / pi
     0.31831

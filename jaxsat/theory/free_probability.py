@@ -148,9 +148,9 @@ def log_spectrum_density(
     Raises:
         ValueError: also for orthogonal weights and depth 1, where the eigenvalues are the squared slopes themselves.
 
-    **Accuracy**: 1e-6 of the peak, for depths up to 100; less within 1e-6 nats of an edge. This is the continuous part
-    alone: the atoms are a field of :func:`spectrum_moments`. Within 5e-6 nats of an atom the density just below it is
-    returned.
+    Accuracy: 1e-6 of the peak, for depths up to 100; less within 1e-6 nats of an edge. This is the continuous part
+        alone: the atoms are a field of :func:`spectrum_moments`. Within 5e-6 nats of an atom the density just below it is
+        returned.
     """
     where = "log_spectrum_density"
     phi, orthogonal = _checked(where, activation, depth, weight_scale, bias_scale, ensemble, q)

@@ -32,7 +32,7 @@ def gate_rule(
         kinks: of f.
         more: further places where f bends.
 
-    **Accuracy**: relative error below 1e-9 for functions that bend no faster than tanh and have these kinks.
+    Accuracy: relative error below 1e-9 for functions that bend no faster than tanh and have these kinks.
     """
     root = jnp.sqrt(q)
     at = [_BEND_CUTS, np.asarray(kinks, float), *([] if more is None else [more])]
@@ -53,7 +53,7 @@ def pair_means(
     a = mean + m + d and a' = mean +- m + d', with d and d' independent of m and of each other. So E[f f'] = E[g(m) g(+-m)]
     with g, the function smoothed over d.
 
-    **Accuracy**: as :func:`gate_rule`.
+    Accuracy: as :func:`gate_rule`.
     """
     shared, apart = q * jnp.abs(c), q * jnp.maximum(1 - jnp.abs(c), 0.0)
     bends = jnp.asarray(np.asarray(kinks, float))[:, None] - mean + jnp.sqrt(apart) * _AROUND_A_KINK[None, :]

@@ -93,8 +93,8 @@ def mean_field(
 
     Numbers that come as float32 arrays are taken to be right to 4 eps: chi within that of 1 is critical.
 
-    **Accuracy**: relative error of q, chi and chi_q below 1e-11; of 1 - c and of xi_c below 1e-7, also where c is near 1.
-    Two chaotic phases differ from an ordered one only if chi exceeds 1 by more than 1e-9.
+    Accuracy: relative error of q, chi and chi_q below 1e-11; of 1 - c and of xi_c below 1e-7, also where c is near 1.
+        Two chaotic phases differ from an ordered one only if chi exceeds 1 by more than 1e-9.
 
     Raises: as :func:`length_map`. A fixed point that does not exist is a result, not an error.
 

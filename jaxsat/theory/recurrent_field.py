@@ -66,7 +66,7 @@ def recurrent_mean_field(
 
     The approximation is that weights and biases are *untied*: drawn anew at every step. A recurrent network keeps them.
     For the tanh cell with fresh inputs at every step this changes nothing at infinite width; in gated cells the state
-    is then correlated with the weights, and all numbers are only near those of the network (see **Accuracy**).
+    is then correlated with the weights, and all numbers are only near those of the network (see Accuracy).
 
     Args:
         cell: 'tanh' (any activation, without gates), 'minimal', 'gru' or 'lstm'.
@@ -81,12 +81,12 @@ def recurrent_mean_field(
     Returns: see :class:`RecurrentField`. Works under jit and vmap. There are no derivatives: asking for them raises. All is
         NaN where a number is NaN under jit, and where a gate bias beyond some 500 takes its slopes out of float64.
 
-    **Accuracy** of the untied limit: relative error of square, q and chi below 1e-8, for phi without kinks that bend no faster
-    than tanh. For an lstm 1e-4, with gate_bias up to 8; 1e-3 if phi has kinks. c and chi_c: 1e-8; 1 - c: 1e-8 / (1 - c).
-    Networks keep their weights, and gated cells then differ from this limit. Measured chi against theory, with gaussian
-    weights and fresh inputs: minimal 0.74 against 0.72 (weight_scale 3.5, gate_bias 1), gru 0.99 against 0.72 (2.5, 1),
-    lstm 1.06 against 0.89 (2, 2), lstm 0.41 against 0.33 (1, 0). So gradients in gated networks vanish less than this theory
-    says. For the tanh cell with fresh inputs and without biases the two agree.
+    Accuracy: of the untied limit, relative error of square, q and chi below 1e-8, for phi without kinks that bend no faster
+        than tanh. For an lstm 1e-4, with gate_bias up to 8; 1e-3 if phi has kinks. c and chi_c: 1e-8; 1 - c: 1e-8 / (1 - c).
+        Networks keep their weights, and gated cells then differ from this limit. Measured chi against theory, with gaussian
+        weights and fresh inputs: minimal 0.74 against 0.72 (weight_scale 3.5, gate_bias 1), gru 0.99 against 0.72 (2.5, 1),
+        lstm 1.06 against 0.89 (2, 2), lstm 0.41 against 0.33 (1, 0). So gradients in gated networks vanish less than this theory
+        says. For the tanh cell with fresh inputs and without biases the two agree.
 
     Raises:
         ValueError: an unknown cell, a number that is negative (except `gate_bias`) or not finite.
@@ -139,8 +139,8 @@ def recurrent_trajectory(
 
     Returns: see :class:`RecurrentTrajectory`. Works under jit and vmap, and has no derivatives.
 
-    **Accuracy** of the untied limit: 1e-8 where E[phi] is 0, as for tanh. For another phi the mean of the state is taken as
-    stationary from the first step on, which it becomes only after the gate's memory.
+    Accuracy: of the untied limit, 1e-8 where E[phi] is 0, as for tanh. For another phi the mean of the state is taken as
+        stationary from the first step on, which it becomes only after the gate's memory.
 
     Raises: as :func:`recurrent_mean_field`.
 

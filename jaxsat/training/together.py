@@ -90,8 +90,8 @@ def train(
             the data, an optimiser that is not one, unknown fields or records, a store of another request. All before
             anything is compiled.
 
-    **Accuracy**: a network's numbers do not depend on which others run beside it, to the last bit, on one machine and
-    version of JAX. In float32 `gradient_norm` underflows where `log_gradient_norms` does not.
+    Accuracy: a network's numbers do not depend on which others run beside it, to the last bit, on one machine and
+        version of JAX. In float32 `gradient_norm` underflows where `log_gradient_norms` does not.
     Cost: on a CPU of two cores about that of training them one after another in compiled JAX (`benchmarks/training.py`): a
         network of width 128 fills the cores alone. One compilation serves all scales, rates and seeds.
 
