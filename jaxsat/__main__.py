@@ -5,6 +5,8 @@ jaxsat status PATH                 what is done, missing and failed, and how fas
 jaxsat verify PATH                 read everything and say what is damaged
 jaxsat repair PATH                 mark what is damaged to be computed again
 jaxsat plot PATH                   draw the default figure of what is stored
+jaxsat export PATH --to FORMAT     write what is stored as tidy tables: csv, parquet, nc
+jaxsat figures [NAME]              run an analysis and draw its figures; without NAME: say which there are
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import contextlib
 import json
 import pathlib
+import runpy
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -78,6 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("store", type=pathlib.Path, help="folder of the store")
     plot.add_argument("--output", type=pathlib.Path, help="file of the figure; default: beside the store, .png")
     plot.set_defaults(do=_plot)
+    export = commands.add_parser("export", help="write what is stored as tables", description=_export.__doc__)
+    export.add_argument("store", type=pathlib.Path, help="a store of a sweep, or the .zarr of an analysis")
+    export.add_argument("--to", default="csv", help="csv, parquet or nc")
+    export.add_argument("--output", type=pathlib.Path, help="file to write; default: beside the store")
+    export.set_defaults(do=_export)
+    figures = commands.add_parser("figures", help="run an analysis, draw its figures", description=_figures.__doc__)
+    figures.add_argument("name", nargs="?", help="of the analysis; none lists them")
+    figures.add_argument("options", nargs=argparse.REMAINDER, help="of the analysis: --help lists them")
+    figures.set_defaults(do=_figures)
     return parser
 
 
@@ -189,6 +201,47 @@ def _plot(chosen: argparse.Namespace) -> None:
         raise ValueError(f"plot: {output} exists. Name another file with --output, or this one to write over it.")
     default_figure.draw(opened.dataset(), chosen.store.name).savefig(output, bbox_inches="tight")
     print(output)
+
+
+def _export(chosen: argparse.Namespace) -> None:
+    """Write a store, or the dataset of an analysis, as tidy tables: a row for each combination of coordinates."""
+    import xarray
+
+    from jaxsat.results import tidy
+
+    checks.one_of("export", "--to", chosen.to, tidy.EXPORT_FORMATS)
+    if (chosen.store / "zarr.json").is_file() and not (chosen.store / ".jaxsat").exists():
+        dataset = xarray.open_zarr(chosen.store, chunks=None)
+    else:
+        dataset = Store(chosen.store).dataset()
+    output = chosen.output or chosen.store.with_suffix(f".{chosen.to}")
+    for path in tidy.write_tables(dataset, output, chosen.to):
+        print(path)
+
+
+def _figures(chosen: argparse.Namespace) -> None:
+    """Run an analysis of jaxsat, for example: jaxsat figures phase_diagram --quick --output figures"""
+    folder = _analyses()
+    names = sorted(
+        path.stem for path in folder.iterdir() if not path.stem.startswith(("_", ".")) and path.stem != "shared"
+    )
+    if chosen.name is None:
+        print("\n".join(names))
+        return
+    checks.one_of("figures", "NAME", chosen.name, names)
+    sys.path.insert(0, str(folder.parent))
+    sys.argv = [f"jaxsat figures {chosen.name}", *chosen.options]
+    try:
+        runpy.run_module(f"analyses.{chosen.name}", run_name="__main__")
+    except ModuleNotFoundError as error:
+        raise ImportError(f"figures: {error.name} is missing. Install it: pip install 'jaxsat[analyses]'") from None
+
+
+def _analyses() -> pathlib.Path:
+    """Return the folder of the analyses: inside an installed package, or beside the package in a clone."""
+    package = pathlib.Path(__file__).parent
+    installed = package / "bundled" / "analyses"
+    return installed if installed.is_dir() else package.parent / "analyses"
 
 
 if __name__ == "__main__":

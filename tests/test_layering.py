@@ -36,6 +36,7 @@ BELOW: dict[str, set[str]] = {
 WITHOUT_JAX = {
     "estimates",
     "drawing",
+    "tidy",
     "zarr_files",
     "header",
     "marks",

@@ -79,7 +79,7 @@ def markdown(
     """Return the text beside figure `name`. `table` is Markdown that comes below the numbers."""
     parts = [f"# {caption.finding}", *_image(name, made.formats)]
     parts += ["## Caption", _caption(caption, symbols, dataset)]
-    parts += ["## How it was made", _made(made, dataset)]
+    parts += ["## How it was made", _made(name, made, dataset)]
     if caption.numbers:
         parts += ["## Numbers", _numbers(caption.numbers)]
     if table:
@@ -112,7 +112,7 @@ def _caption(caption: Caption, symbols: Mapping[str, str], dataset: xarray.Datas
     return f"**{caption.finding}** {shown} {' '.join(caption.setting)}{explained}"
 
 
-def _made(made: Made, dataset: xarray.Dataset) -> str:
+def _made(name: str, made: Made, dataset: xarray.Dataset) -> str:
     attrs = dataset.attrs
     versions = ", ".join(f"{name} {version}" for name, version in json.loads(attrs.get("versions", "{}")).items())
     taken = f", {attrs['seconds']} s" if "seconds" in attrs else ""
@@ -120,6 +120,7 @@ def _made(made: Made, dataset: xarray.Dataset) -> str:
         f"Command: `{made.command}`",
         f"Computed: {attrs['created']}, {attrs['device']}, {attrs['dtype']}{taken}",
         f"Versions: {versions or 'not recorded'}",
+        f"Data: `{name}.csv` has every digit of the numbers below, `jaxsat export` any dataset as tables",
         f"Drawn: width {made.width}, style {made.style}; the command with `--draw-only` draws it again",
     ]
     return "\n".join(f"- {line}" for line in lines)

@@ -148,7 +148,8 @@ def produce(
 ) -> None:  # fmt: skip
     """Measure, draw and write; or draw again what was written.
 
-    Each figure gets a text NAME.md with its caption and numbers, and NAME.csv with every digit of them.
+    Each figure gets a text NAME.md with its caption and numbers, and NAME.csv with every digit of them. NAME_data.csv has
+    every number of the dataset, as means over networks with 95 % intervals.
 
     Args:
         options: of the analysis.
@@ -160,7 +161,7 @@ def produce(
             columns. They are printed and take the place of the numbers in NAME.csv. The docstring says how they were made.
     """
     from analyses.shared import compiled, tables
-    from jaxsat.results import zarr_files
+    from jaxsat.results import tidy, zarr_files
 
     path = options.output / f"{name}.zarr"
     for part_of in drawings if isinstance(drawings, Mapping) else drawings(options):
@@ -172,6 +173,9 @@ def produce(
         dataset.attrs |= {"analysis": name, "options": json.dumps(_deciding(options))}
         zarr_files.write(dataset.drop_encoding(), path, mode="w")
         print(path)
+        summary = options.output / f"{name}_data.csv"
+        tidy.write_summary(dataset, summary)
+        print(summary)
     # The first figure, too, is drawn from the written dataset, so that drawing again gives the same figure.
     dataset = _written(path, name)
     options = dataclasses.replace(options, **_read(dataset.attrs["options"]))

@@ -35,12 +35,12 @@ def write(folder: pathlib.Path, name: str, author: str, text: str, rows: Sequenc
 
 def check_replaceable(folder: pathlib.Path, name: str, author: str) -> None:
     """Raise if a table would be written over that this analysis did not write. Called before any long work."""
-    markdown, table = (folder / f"{name}.{extension}" for extension in ("md", "csv"))
+    markdown, *tables = (folder / f"{name}{ending}" for ending in (".md", ".csv", "_data.csv"))
     if markdown.is_file() and markdown.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()[-1:] == [
         _mark(author)
     ]:
         return
-    for path in (markdown, table):
+    for path in (markdown, *tables):
         if path.exists():
             raise ValueError(f"output: {path} exists and was not written by this analysis. Choose another --output.")
 
