@@ -115,6 +115,8 @@ class Reference:
                 place = getattr(part, "canonical_path", "")
                 if place.startswith("jaxsat."):
                     returned = self.package[place.removeprefix("jaxsat.")]
+                    if returned.is_alias and not returned.target_path.startswith("jaxsat."):
+                        continue  # a class of another package
                     returned = returned.final_target if returned.is_alias else returned
                     if returned.is_class and not returned.name.startswith("_"):
                         yield returned
