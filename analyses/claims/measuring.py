@@ -32,14 +32,13 @@ def measure(options: Options) -> xarray.Dataset:
         name: ("claim", [getattr(claim, name) for claim in CLAIMS])
         for name in ("key", "wording", "experiment", "effect")
     }
-    dataset = dataset.assign_coords(
+    dataset = dataset.assign_coords(texts).assign_coords(
         condition=("row", [row.condition for _, row in rows]),
         claim_of_row=("row", [number for number, _ in rows]),
         fastest=("activation", [f"{label}, rate {rate:g}" for label, rate in fastest]),
         side=("claim", [claim.wanted.side for claim in CLAIMS]),
         threshold=("claim", [claim.wanted.threshold for claim in CLAIMS]),
         logarithmic=("claim", [claim.logarithmic for claim in CLAIMS]),
-        **texts,
     )
     dataset.attrs |= provenance.of_run({"looks": options.looks})
     return dataset

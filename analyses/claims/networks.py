@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 import xarray
+from jaxtyping import Array, Key
 
 import jaxsat
 from analyses.shared import command
@@ -27,7 +28,7 @@ class Networks:
 
     @functools.cached_property
     def sigmoidal(self) -> list[str]:
-
+        """Names of the activations of the claims."""
         return [activations.get(a).name for a in self.options.activations]
 
     @functools.cached_property
@@ -39,7 +40,7 @@ class Networks:
                 "relu": self.scale("relu")  # the edge itself
             }
 
-    def keys(self, count: int) -> Any:
+    def keys(self, count: int) -> Key[Array, " count"]:
         """Return the keys of the first networks, as `sweep` and `train` draw them."""
         root = addresses.root(self.options.root_seed)
         return jax.jit(jax.vmap(addresses.network, (None, 0)))(root, np.arange(count))
@@ -49,12 +50,12 @@ class Networks:
         return (float(np.sqrt(2)) if activation == "relu" else 1.0) * (self.options.factor if label == LARGE else 1.0)
 
     @functools.cached_property
-    def digits(self) -> Any:
-
+    def digits(self) -> datasets.TrainTestSplit:
+        """Training and test examples."""
         return datasets.digits(test=1797 - self.options.examples)
 
     @functools.cached_property
-    def trained(self) -> Any:
+    def trained(self) -> xarray.Dataset:
         """Networks in training: dimensions activation, scale, learning_rate, seed, step, layer. After divergence they stay."""
 
         options, parts = self.options, []
@@ -83,7 +84,7 @@ class Networks:
         return found.transpose("activation", "scale", "learning_rate", "seed", "step", "layer")
 
     @functools.cached_property
-    def drawn(self) -> Any:
+    def drawn(self) -> xarray.Dataset:
         """Networks before training, deeper: dimensions activation, weight_scale, seed, layer; gaussian inputs."""
 
         options = self.options

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from analyses.shared.verdicts import Wanted
 from jaxsat.results import estimates
@@ -38,7 +39,7 @@ class Claim(NamedTuple):
     logarithmic: bool = False
 
 
-def of_seeds(condition: str, values: Any, expected: float = float("nan")) -> Row:
+def of_seeds(condition: str, values: ArrayLike, expected: float = float("nan")) -> Row:
     """Return the mean over seeds with its interval; seeds without a defined effect are NaN, and left out."""
     values = np.asarray(values, float)
     found = estimates.mean_interval(values)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
+from jaxtyping import Array
 
 import jaxsat
 from analyses.claims.networks import LARGE, Networks
 from analyses.claims.rows import Row, of_seeds
 from jaxsat import activations
-from jaxsat.activations import precision
+from jaxsat.activations import Activation, precision
 from jaxsat.results import estimates
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -114,7 +115,7 @@ def upstream_does_not_reach_downstream(networks: Networks) -> list[Row]:
     return rows
 
 
-def _bias_for(phi: Any, fall: float) -> float:
+def _bias_for(phi: Activation, fall: float) -> float:
     """Return where ln |slope| has fallen by this much from its largest value."""
     x = np.geomspace(0.1, 1e6, 4001)
     fallen = np.asarray(jax.jit(phi.log_abs_slope)(x)) <= np.log(phi.max_slope) - fall
@@ -133,7 +134,7 @@ def log_slopes_cannot_be_told_apart(networks: Networks) -> list[Row]:
     return _from_where_on("ln sigma'", sigmoid.log_abs_slope, lambda dtype: 4 / float(ml_dtypes.finfo(dtype).eps))
 
 
-def _from_where_on(what: str, function: Any, expected: Any) -> list[Row]:
+def _from_where_on(what: str, function: Callable[[Array], Array], expected: Callable[[np.dtype], float]) -> list[Row]:
     """Return the x from which on f(x) = f(x + 1), in each dtype; the interval lies between neighbours of a grid."""
     rows = []
     with jax.enable_x64(True):

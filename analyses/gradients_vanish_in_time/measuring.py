@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray
+from jaxtyping import Array, DTypeLike
 
 import jaxsat
 from analyses.gradients_vanish_in_time import NAME, Options
@@ -34,14 +35,14 @@ def _net(options: Options, width: int, **fields: Any) -> jaxsat.Recurrent:
     )  # fmt: skip
 
 
-def settled(net: jaxsat.Recurrent, key: Any, before: int, dtype: Any = None) -> tuple[Any, Any, Any]:
+def settled(net: jaxsat.Recurrent, key: Array, before: int, dtype: DTypeLike | None = None) -> tuple[Any, Any, Any]:
     """Return step, carry and inputs of the scan after its first steps."""
     step, carry, xs = net.scan(net.init(key, dtype), gaussian_input(net, key))
     carry = jax.lax.scan(lambda carry, x: (step(carry, x), None), carry, xs[:before])[0]
     return step, carry, xs[before:]
 
 
-def cotangent_of(net: jaxsat.Recurrent, key: Any, dtype: Any = None) -> Any:
+def cotangent_of(net: jaxsat.Recurrent, key: Array, dtype: DTypeLike | None = None) -> Any:
     """Return a unit gaussian dE/dh of the last state, and 0 for the inner state of an lstm."""
     u = drawn_cotangent(key, jnp.zeros(net.width, jnp.result_type(float) if dtype is None else dtype))
     return (u, jnp.zeros_like(u)) if net.cell == "lstm" else u

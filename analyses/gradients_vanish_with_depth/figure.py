@@ -96,7 +96,7 @@ def draw_growth(options: Options, dataset):
     return figure
 
 
-def growth_of(dataset, name: Any) -> np.ndarray:
+def growth_of(dataset, name: str) -> np.ndarray:
     """Return the growth per layer back of an activation (weight scale, seed)."""
     return estimates.growth_rates(dataset.log_gradient_norms.sel(activation=name).values)
 

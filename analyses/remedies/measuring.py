@@ -88,7 +88,12 @@ def measure(options: Options) -> xarray.Dataset:
 
 
 def _trained(
-    options: Options, data: Any, net: jaxsat.MLP, alike: list[Remedy], number: int, spread: Callable[..., float]
+    options: Options,
+    data: datasets.TrainTestSplit,
+    net: jaxsat.MLP,
+    alike: list[Remedy],
+    number: int,
+    spread: Callable[..., float],
 ) -> xarray.Dataset:
     """Return one kind of network at all weight scales that these remedies ask for, trained at every learning rate."""
     optimizer = alike[0].optimizer

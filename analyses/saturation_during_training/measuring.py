@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import optax
 import xarray
@@ -32,19 +30,19 @@ def measure(options: Options) -> xarray.Dataset:
     return merged.assign_attrs(trained.attrs)
 
 
-def _of_names(name: str) -> Any:
+def _of_names(name: str) -> datasets.TrainTestSplit:
     """Return training and test examples."""
     return datasets.digits() if name == "digits" else datasets.shapes(count=2000, test=500, size=16)
 
 
-def _network(options: Options, data: Any, depth: int, activation: str) -> jaxsat.MLP:
+def _network(options: Options, data: datasets.TrainTestSplit, depth: int, activation: str) -> jaxsat.MLP:
     x, y = data.train
     return jaxsat.MLP(depth, options.width, activation, ensemble="uniform", inputs=x.shape[1], outputs=int(y.max()) + 1)
 
 
 def _trained(
     options: Options,
-    data: Any,
+    data: datasets.TrainTestSplit,
     names: list[str],
     depth: int,
     epochs: int,
@@ -65,7 +63,7 @@ def _trained(
     return found.rename(weight_scale="initialisation").assign_coords(initialisation=list(INITIALISATIONS))
 
 
-def _sigmoid(options: Options, data: Any) -> xarray.Dataset:
+def _sigmoid(options: Options, data: datasets.TrainTestSplit) -> xarray.Dataset:
     """Return sigmoid networks of every depth; layers that a network does not have are NaN."""
     parts: list[xarray.Dataset] = []
     for depth in sorted(options.depths):
@@ -78,7 +76,7 @@ def _sigmoid(options: Options, data: Any) -> xarray.Dataset:
     return xarray.concat(parts, "depth", combine_attrs="override")
 
 
-def _others(options: Options, data: Any) -> xarray.Dataset:
+def _others(options: Options, data: datasets.TrainTestSplit) -> xarray.Dataset:
     """Return the other networks, with root mean square gradients, and how far their largest activations are bent over."""
     records = [activations.get(name) for name in options.activations]
     names = [phi.name for phi in records]

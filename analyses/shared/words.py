@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, SupportsFloat
 
 import numpy as np
 
@@ -12,11 +12,12 @@ from jaxsat.results import estimates
 
 if TYPE_CHECKING:
     import xarray
+    from numpy.typing import ArrayLike
 
 factor = findings.factor_of
 
 
-def bracketed(estimate: Any, low: Any, high: Any, form: str = ".3f") -> str:
+def bracketed(estimate: SupportsFloat, low: SupportsFloat, high: SupportsFloat, form: str = ".3f") -> str:
     """Return an estimate with the ends of its interval.
 
     >>> bracketed(0.5, 0.25, 1, ".2f")
@@ -25,7 +26,7 @@ def bracketed(estimate: Any, low: Any, high: Any, form: str = ".3f") -> str:
     return f"{float(estimate):{form}} [{float(low):{form}}, {float(high):{form}}]"
 
 
-def mean_of(values: Any, form: str = ".3f") -> str:
+def mean_of(values: ArrayLike, form: str = ".3f") -> str:
     """Return the mean over networks with its 95 % interval."""
     found = estimates.mean_interval(np.asarray(values, float))
     return bracketed(found.estimate, found.low, found.high, form)
@@ -69,7 +70,7 @@ def enumerated(names: Sequence[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def agreement(discrepancies: Any) -> str:
+def agreement(discrepancies: ArrayLike) -> str:
     """Return how often theory lies in the 95 % interval of a measurement, judged.
 
     Args:
