@@ -41,7 +41,7 @@ def of_curves(options: Options, dataset: xarray.Dataset) -> Caption:
     return Caption(
         finding(options, dataset),
         [f"{cell}." for cell in options.cells],
-        f"ln of the norm of the gradient that arrives so many steps back (for an lstm, with the inner state). Median, 5 to 95 % of seeds. Colour: weight scale (tanh cell), or gate bias at weight scale {options.shown_scale:g}. "
+        f"ln of the norm of the gradient after each number of steps back (for an lstm, with the inner state). Median, 5 to 95 % of seeds. Colour: weight scale (tanh cell), or gate bias at weight scale {options.shown_scale:g}. "
         "Dashed: slope in theory, from half of the steps on. Grey dots: the smallest normal number of float32.",
         _setting(options, options.width, options.seeds),
         numbers,

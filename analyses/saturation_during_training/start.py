@@ -19,7 +19,7 @@ from analyses.shared import theories
 from jaxsat import addresses, theory
 from jaxsat.measures import gradients
 
-BINS, REACH = 81, 4.0  # of histograms, which go so many root mean squares of the widest layer to either side
+BINS, REACH = 81, 4.0  # of histograms, to either side, in root mean squares of the widest layer
 SINGLE = 10  # examples whose weight gradients are looked at: each example has as many entries as there are weights
 
 

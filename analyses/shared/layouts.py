@@ -90,7 +90,7 @@ def panels(
 
 
 def height(options: Form, columns: int) -> float:
-    """Return the usual height of a panel, in inches, with so many panels in a row."""
+    """Return the usual height of a panel, in inches, for this number of panels in a row."""
     return min(0.6 * figure_width(options) / columns + 0.4, 2.8 if columns == 1 else 2.2)
 
 
