@@ -111,7 +111,7 @@ def test_a_job_file_runs_a_recurrent_network_into_a_store(tmp_path, capsys):
     file.write_text(text.replace("steps = 4\n", ""))
     with pytest.raises(SystemExit):
         __main__.main(["run", str(file), "--dry-run"])
-    assert "[network] must have `steps`" in capsys.readouterr().err
+    assert "`network` must have `steps`" in capsys.readouterr().err
 
 
 def test_axes_have_the_names_of_the_network():
