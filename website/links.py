@@ -48,7 +48,8 @@ def names_of(reference: Reference, alone: bool) -> dict[str, str]:
 
     The last part alone leads somewhere only if no two names end in it.
     """
-    found = dict(reference.paths)
+    owners = {path.rpartition(".")[0] for path in reference.paths.values()}
+    found = reference.paths | {owner: owner for owner in owners if owner.count(".") == 1}  # modules: their headings
     by_last: dict[str, list[str]] = {}
     for path in reference.paths.values():
         found[path] = found[path.removeprefix("jaxsat.")] = path

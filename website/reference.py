@@ -60,7 +60,7 @@ class Reference:
         if owner.count(".") > 1:
             return "## Records that functions return"
         module = self.package[owner.removeprefix("jaxsat.")]
-        return f"## In `{owner}`\n\n{module.docstring.value.splitlines()[0] if module.docstring else ''}"
+        return f"## In `{owner}` {{ #{owner} }}\n\n{module.docstring.value.splitlines()[0] if module.docstring else ''}"
 
     def check(self) -> None:
         """Warn of every name without a docstring, and of every wing without a page: a strict build then fails."""
