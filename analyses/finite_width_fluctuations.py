@@ -218,7 +218,7 @@ def _draw_off(ax, dataset, z, what: str) -> None:
         marks = panels.marks(j, color=panels.color(i), ms=3)
         ax.plot(_passed(dataset)[chosen] / dataset.width.values[j], z[i, j, chosen], **marks)
     panels.standard_errors(ax)
-    ax.set(xscale="log", xlabel=r"passed / width, $\ell/n$", ylabel="measured - theory (s.e.)", title=what)
+    ax.set(xscale="log", xlabel=r"passed / width, $\ell/n$", ylabel="discrepancy (s.e.)", title=what)
 
 
 PAPER = "Hanin (2018) and Hanin & Nica (2018) prove that ln of the gradient norm of relu networks is nearly normal with a variance proportional to depth over width; their figures show other widths. The law for other activations is ours."

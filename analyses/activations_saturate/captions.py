@@ -85,7 +85,7 @@ def of_curves(options: Options, dataset, shown: Sequence[str]) -> Caption:
         )
     told = [f"{words.enumerated(names)} on {side}" for side, names in sides.items() if names]
     return Caption(
-        f"Within |x| <= {options.span:g} saturate: {'; '.join(told)}.",
+        f"Saturated at |x| = {options.span:g}: {'; '.join(told)}.",
         [f"{name}." for name in shown],
         "Value and slope (left axis) and ln of the slope (right axis). Grey: saturated, the slope is at most 5 % of the largest.",
         NOTHING,

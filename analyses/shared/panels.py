@@ -31,7 +31,7 @@ def standard_errors(ax: Axes) -> None:
     """Mark the range of discrepancies where theory lies in the 95 % interval of the measurement."""
     ax.axhspan(-estimates.NORMAL, estimates.NORMAL, color="0.92", lw=0)
     ax.axhline(0, color="0.5", lw=0.6)
-    ax.set_ylabel("measured - theory (s.e.)")
+    ax.set_ylabel("discrepancy (s.e.)")
 
 
 def discrepancy(found: estimates.Interval, expected: np.ndarray) -> np.ndarray:
