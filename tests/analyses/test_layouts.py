@@ -31,12 +31,12 @@ def finished(options, footnote=("32 seeds.",), label="$x$", count=3):
 
 
 def test_a_paper_has_a_title_and_two_lines_of_footnote_at_most():
-    whole, _ = finished(PAPER, ("One sentence.", "Another sentence is here. " * 5, "What does not fit."))
+    whole, _ = finished(PAPER, ("One sentence of some words. " * 4, "This is one that does not fit. " * 4))
     title, footnote = whole.texts
     assert title.get_text().replace("\n", " ") == FINDING
     assert "\n" in title.get_text()
     assert footnote.get_text().count("\n") == 1
-    assert "What does not fit" not in footnote.get_text()
+    assert "does not fit" not in footnote.get_text()
     assert whole.get_size_inches()[0] == drawing.COLUMN
     seen = whole.get_tightbbox()
     assert seen.x1 < drawing.COLUMN
