@@ -22,14 +22,14 @@ THEORY: dict[str, Any] = {
 
 def draw_curves(options: Options, dataset):
     """Return the figure of ln of the gradient norm against depth, a panel for each activation."""
-    figure, axes = layouts.panels(options, len(options.activations))
+    figure, axes = layouts.panels(options, len(options.activations), below=1)
     colors = drawing.scale_colors(dataset.weight_scale.values)
     for ax, name in zip(axes, options.activations, strict=True):
         _draw_curve(ax, dataset.sel(activation=name), colors)
         ax.set_title(name)
     axes[0].plot([], [], **THEORY, label="theory")
     axes[0].plot([], [], color="0.45", ls=":", label="float32 ends")
-    axes[0].legend(loc="lower left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     figure.supxlabel("layers back from the output, $L - l$")
     figure.supylabel(r"$\ln\,\|\partial E/\partial h_l\|$")
     bar = figure.colorbar(colors, ax=axes, label=r"weight scale $\sigma_w$", aspect=40, pad=0.01)
