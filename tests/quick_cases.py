@@ -1,4 +1,7 @@
-"""What the collection of tests shows: functions without a quick case, and functions whose mark repeats a case's."""
+"""Quick and slow cases: functions without a quick case, functions whose mark repeats a case's, and how cases are marked."""
+
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -17,3 +20,9 @@ def note(items: list[pytest.Item]) -> None:
         if "slow" in of_function and "slow" in of_case:
             marked_twice.add(item.nodeid)
     slow_only.update(function for function, has in quick.items() if not has)
+
+
+def quick_first(cases: Iterable[Any]) -> list[Any]:
+    """Return values for `pytest.mark.parametrize` of which only the first is a quick case."""
+    first, *others = cases
+    return [first, *(pytest.param(other, marks=pytest.mark.slow) for other in others)]

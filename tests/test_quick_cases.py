@@ -53,6 +53,23 @@ EXCUSED: dict[str, str] = {
     "test_signals_that_leave_float32": "quick: signals of plain networks that leave float32",
     "test_a_run_can_stop_and_go_on_with_any_optimizer_state": "quick: checkpoints with one optimiser",
     "test_what_is_recorded_is_what_the_library_says_of_the_network": "quick: single records by hand",
+    "test_networks_are_resolved_and_lost_directions_have_no_error": "quick: the bank of products, and the docstring of log_singular_values",
+    "test_a_network_of_ones_own_is_swept_over_any_field": "quick: docs/your_own_network.md is run",
+    "test_batches_get_what_each_product_gets_alone": "quick: networks of a batch in test_graded; the bank of products",
+    "test_leading_values_stay_below_the_true_ones_and_say_what_is_missing": "quick: leading values of a wide scan",
+    "test_evaluated_one_by_one_the_function_is_unchanged_bit_for_bit": "quick: numbers equal hand-written instrumentation",
+    "test_equinox_and_nnx_modules_are_taken_as_they_are_with_dropout_and_batch_norm": "quick: examples of nnx; cells of haiku",
+    "test_a_chosen_spectrum_is_found_between_random_rotations": "quick: test_every_value_is_right_to_1e_9",
+    "test_small_branches_are_not_vanishing_beside_their_stream": "quick: a stream that explodes; the bank of models",
+    "test_a_layer_with_the_rate_of_the_standard_parametrisation_is_named_alone": "quick: both parametrisations against theory",
+    "test_weights_are_drawn_once_for_all_activations_and_scales": "quick: networks that differ in a scale or activation share their draws",
+    "test_no_critical_scale_is_said": "quick: critical scales in closed form",
+    "test_spectra_come_with_their_errors_and_their_care_on_request": "quick: every catalogued measure; the bank of products",
+    "test_recorded_gradients_of_a_sequence_are_those_of_each_examples_loss": "quick: full batches by hand; gradients by scan",
+    "test_homogeneous_activations_at_lengths_beyond_float64": "quick: gradients of other networks",
+    "test_jit_and_vmap_over_scales": "quick: jit and vmap of mean fields",
+    "test_derivatives_of_the_depth_scale_near_1": "quick: correlations in closed form; jit and vmap of mean fields",
+    "test_log_singular_values_differentiate_through_the_network": "quick: derivatives of products",
 }
 
 

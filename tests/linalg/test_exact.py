@@ -41,6 +41,7 @@ def test_a_wrong_count_of_digits():
         exact_log_singular_values_of_product([np.eye(2)], digits=0)
 
 
+@pytest.mark.slow
 def test_networks_are_resolved_and_lost_directions_have_no_error():
     net = jaxsat.MLP(depth=6, width=N, inputs=4, activation="relu", weight_scale=1.4)
     params = net.init(addresses.root(2))

@@ -14,6 +14,7 @@ from jaxsat.linalg import graded
 from jaxsat.linalg.graded_steps import Factor
 from jaxsat.linalg.spectrum import log_singular_values_of_product
 from tests.linalg.exact_products import haar, tanh_factors, truth
+from tests.quick_cases import quick_first
 
 CASES = [
     (8, 10, 1.0, "gaussian", 900),
@@ -91,7 +92,7 @@ def test_single_precision_input(spread, layers):
     np.testing.assert_allclose(found, exact, rtol=2e-7, atol=1e-3)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", quick_first([jnp.float32, jnp.float64]))
 @pytest.mark.parametrize("kind", ["tanh", "relu"])
 def test_every_depth_is_each_partial_product(dtype, kind):
     weights, logs, signs = (jnp.asarray(f, dtype) for f in tanh_factors(7, 9, 2.0, 5))
@@ -105,7 +106,7 @@ def test_every_depth_is_each_partial_product(dtype, kind):
         np.testing.assert_allclose(table[depth - 1], exact, rtol=2e-7, atol=1e-9 if dtype == jnp.float64 else 1e-3)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", quick_first([jnp.float32, jnp.float64]))
 @pytest.mark.parametrize("seed", range(2))
 def test_zero_slopes_give_exact_rank(dtype, seed):
     rng = np.random.default_rng(seed)
@@ -124,7 +125,8 @@ def test_a_layer_of_zero_slopes_kills_everything():
 
 
 @pytest.mark.parametrize(
-    "widths", [(5, 9, 9, 9, 3), (12, 6, 6, 6, 6), (6, 4, 6, 6, 8), (7, 7, 3, 7, 7), (2, 8, 1, 8, 5), (1, 1, 1)]
+    "widths",
+    quick_first([(5, 9, 9, 9, 3), (12, 6, 6, 6, 6), (6, 4, 6, 6, 8), (7, 7, 3, 7, 7), (2, 8, 1, 8, 5), (1, 1, 1)]),
 )
 def test_rectangular_factors(widths):
     rng = np.random.default_rng(1)
@@ -135,6 +137,7 @@ def test_rectangular_factors(widths):
     np.testing.assert_allclose(found, truth(weights, logs, digits=400), rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_chosen_spectrum_is_found_between_random_rotations():
     rng = np.random.default_rng(2)
     chosen = np.sort(rng.uniform(-300, 300, size=20))[::-1]

@@ -71,6 +71,7 @@ def test_zeros_that_rounding_may_have_made_are_not_called_certain():
     assert errors[-1] == 0
 
 
+@pytest.mark.slow
 def test_batches_get_what_each_product_gets_alone():
     """vmap over a product that is resolved at once and products that take the careful way."""
     bank = {name: product for name, *product in product_bank.products(0)}

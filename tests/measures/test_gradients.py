@@ -6,6 +6,7 @@ import pytest
 import jaxsat
 from jaxsat import addresses
 from jaxsat.measures import gradients
+from tests.quick_cases import quick_first
 
 KEY = addresses.root(3)
 
@@ -37,9 +38,11 @@ def log_norms_by_numpy(net, params, x, cotangent):
 @pytest.mark.parametrize(
     ("activation", "sizes"),
     [
-        *((name, {}) for name in ("tanh", "sigmoid", "relu", "gelu", "leaky_relu", "sin", "hard_tanh", "softsign")),
-        ("gelu", {"inputs": 5, "outputs": 3}),
-        ("gelu", {"depth": 1}),
+        ("relu", {}),
+        *quick_first([("gelu", {"inputs": 5, "outputs": 3}), ("gelu", {"depth": 1})]),
+        *quick_first(
+            [(name, {}) for name in ("tanh", "sigmoid", "gelu", "leaky_relu", "sin", "hard_tanh", "softsign")]
+        ),
     ],
 )
 def test_signal_equals_autodiff(activation, sizes):
@@ -57,12 +60,12 @@ def test_signal_equals_autodiff(activation, sizes):
     assert float(jnp.abs(signal.direction).max(axis=1).min()) == 1
 
 
-@pytest.mark.parametrize("outputs", [4, None])
+@pytest.mark.parametrize("outputs", quick_first([None, 4]))
 def test_every_depth_rows_are_the_shallower_networks(outputs):
     net = jaxsat.MLP(depth=7, width=8, weight_scale=1.5, outputs=outputs)
     x = jnp.linspace(-1, 1, 8)
     table = jaxsat.log_gradient_norms(net, net.init(KEY), x, key=KEY, every_depth=True)
-    for depth in range(1, 8):
+    for depth in (1, 2, 4, 7):
         shallow = jaxsat.MLP(depth=depth, width=8, weight_scale=1.5, outputs=outputs)
         alone = jaxsat.log_gradient_norms(shallow, shallow.init(KEY), x, key=KEY)
         np.testing.assert_allclose(table[depth - 1, :depth], alone, rtol=0, atol=1e-12)

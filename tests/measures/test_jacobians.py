@@ -5,6 +5,7 @@ import pytest
 
 import jaxsat
 from jaxsat import addresses
+from tests.quick_cases import quick_first
 
 KEY = addresses.root(4)
 SMOOTH = ["tanh", "sigmoid", "gelu", "silu", "mish", "sin", "erf", "softplus"]
@@ -23,8 +24,8 @@ def product(factors):
 @pytest.mark.parametrize(
     ("activation", "sizes"),
     [
-        *((name, {"inputs": 9, "outputs": 2}) for name in ("tanh", "gelu", "leaky_relu", "hard_tanh")),
-        *(("relu", sizes) for sizes in ({}, {"inputs": 3}, {"inputs": 2, "outputs": 5})),
+        *quick_first([(name, {"inputs": 9, "outputs": 2}) for name in ("tanh", "gelu", "leaky_relu", "hard_tanh")]),
+        *quick_first([("relu", sizes) for sizes in ({"inputs": 2, "outputs": 5}, {}, {"inputs": 3})]),
         *(
             pytest.param(name, {"inputs": 9, "outputs": 2}, marks=pytest.mark.slow)
             for name in (*SMOOTH, "relu", "elu")
@@ -107,7 +108,7 @@ def test_log_singular_values_of_every_depth_are_those_of_the_shallower_networks(
     net = jaxsat.MLP(depth=5, width=6, inputs=4, activation="sigmoid", weight_scale=3.0)
     table = jaxsat.log_singular_values(net, net.init(KEY), jnp.ones(4), every_depth=True)
     assert table.shape == (5, 4)
-    for depth in range(1, 6):
+    for depth in (1, 2, 5):
         shallow = jaxsat.MLP(depth=depth, width=6, inputs=4, activation="sigmoid", weight_scale=3.0)
         alone = jaxsat.log_singular_values(shallow, shallow.init(KEY), jnp.ones(4))
         np.testing.assert_allclose(table[depth - 1], alone, rtol=0, atol=1e-11)
@@ -124,6 +125,7 @@ def test_a_network_of_scale_zero_has_rank_zero():
     assert np.isneginf(jaxsat.log_singular_values(net, net.init(KEY), jnp.ones(4))).all()
 
 
+@pytest.mark.slow
 def test_log_singular_values_differentiate_through_the_network():
     net = jaxsat.MLP(depth=4, width=5, activation="tanh", weight_scale=1.2)
     params, x, h = net.init(KEY), jnp.linspace(-1, 1, 5), 1e-5

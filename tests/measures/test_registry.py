@@ -76,6 +76,7 @@ def test_correlation_of_pre_activations():
         measures.get("correlation")(net, addresses.root(0), x[0])
 
 
+@pytest.mark.slow
 def test_spectra_come_with_their_errors_and_their_care_on_request():
     net = jaxsat.MLP(depth=3, width=4, activation="identity")
     key = addresses.root(5)

@@ -12,6 +12,7 @@ import pytest
 
 import jaxsat
 from jaxsat import addresses
+from tests.quick_cases import quick_first
 
 STEPS, N = 4, 3
 KEY = addresses.root(5)
@@ -35,7 +36,7 @@ def of_haiku():
     return lambda params, carry, x: cell.apply(params, x, carry), cell.init(KEY, jnp.zeros(N), carry), carry
 
 
-@pytest.mark.parametrize("library", [of_flax, of_equinox, of_haiku])
+@pytest.mark.parametrize("library", quick_first([of_equinox, of_flax, of_haiku]))
 def test_cells_go_in_as_they_are(library):
     step, params, carry = library()
     xs = np.random.default_rng(0).normal(size=(STEPS, N))

@@ -10,6 +10,7 @@ import pytest
 
 import jaxsat
 from jaxsat.linalg.exact import exact_log_singular_values_of_product
+from tests.quick_cases import quick_first
 
 N, STEPS = 2, 40
 
@@ -99,7 +100,7 @@ def test_the_product_of_derivatives_is_exact_for_hundreds_of_nats():
     np.testing.assert_allclose(got, true.values, rtol=0, atol=1e-9)  # what `graded` promises for random factors
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "triangular"])
+@pytest.mark.parametrize("kind", quick_first(["triangular", "gaussian"]))
 def test_tied_weights_beside_exact_powers(kind):
     """Powers of one matrix: a triangular Toeplitz matrix, almost defective, is the hard case."""
     n, steps = 4, 60
@@ -131,6 +132,7 @@ def test_single_precision_batched_and_jitted():
     np.testing.assert_allclose(single, true, rtol=0, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_derivatives_are_the_limits_of_differences():
     weights, start, xs = lstm_case(1.0)
     direction = np.random.default_rng(1).normal(size=weights.shape)
@@ -180,6 +182,7 @@ def test_leading_values_of_a_wide_scan(dtype):
     assert (found.changes < 1e-3).all()
 
 
+@pytest.mark.slow
 def test_leading_values_stay_below_the_true_ones_and_say_what_is_missing():
     rng = np.random.default_rng(1)
     w, xs, start = rng.normal(size=(40, 40)) / 40**0.5, rng.normal(size=(3, 40)), np.zeros(40)

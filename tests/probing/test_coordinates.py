@@ -81,6 +81,7 @@ def test_in_the_maximal_update_parametrisation_they_keep_their_size():
     assert "Maximal-update parametrisation" in str(check)
 
 
+@pytest.mark.slow
 def test_a_layer_with_the_rate_of_the_standard_parametrisation_is_named_alone():
     check = jaxsat.coordinate_check(lambda width: mlp(width, True, departing="second"), WIDTHS, steps=2)
     assert check.verdict == "mixed"

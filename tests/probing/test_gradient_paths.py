@@ -11,6 +11,7 @@ import pytest
 import jaxsat
 from jaxsat.probing import gradient_rules, host_theory
 from jaxsat.probing.flow_graph import FlowGraph, Node, among, chains_of
+from tests.quick_cases import quick_first
 
 DRAWS = np.random.default_rng(0)
 N = 24
@@ -109,6 +110,7 @@ def residual(ws, scale, x):
     return jnp.mean(x**2)
 
 
+@pytest.mark.slow
 def test_small_branches_are_not_vanishing_beside_their_stream():
     for scale in (1.0, 1e-5):
         assert codes(jaxsat.probe(residual, list(WS[:3]), np.asarray(scale), X)) == []
@@ -146,7 +148,7 @@ def test_two_towers_are_not_compared_with_each_other():
     assert codes(report) == []
 
 
-@pytest.mark.parametrize("unrolled", [False, True])
+@pytest.mark.parametrize("unrolled", quick_first([False, True]))
 def test_a_recurrent_cell_is_followed_over_its_steps(unrolled):
     """No value of a gated cell is passed by every way; its steps are compared all the same."""
 

@@ -111,6 +111,7 @@ def test_slopes_of_custom_derivatives_are_the_custom_ones():
         assert site.log_gradient_norm == pytest.approx(float(jnp.log(jnp.linalg.norm(expected))), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_evaluated_one_by_one_the_function_is_unchanged_bit_for_bit():
     """Without compilation there is no fusion: the same equations give the same bits."""
     ws = [w.astype(jnp.float32) for w in weights(3, 1.5)]

@@ -153,6 +153,7 @@ def test_recurrent_cells_of_haiku_have_their_gates():
     assert [site.iteration for site in report.sites] == [(i,) for i in range(3) for _ in range(5)]
 
 
+@pytest.mark.slow
 def test_equinox_and_nnx_modules_are_taken_as_they_are_with_dropout_and_batch_norm():
     mlp = eqx.nn.MLP(8, 3, 16, 2, activation=jnp.tanh, key=KEY)
     report = jaxsat.probe(jax.vmap(mlp), X)

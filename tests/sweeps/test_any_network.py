@@ -123,6 +123,7 @@ def test_axes_have_the_names_of_the_network():
     }
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_swept_over_any_field():
     over = {"activation": ["tanh", "relu"], "gate": [-20.0, 0.0]}
     ds = jaxsat.sweep(Traced(depth=4, width=3), ["log_gradient_norms", "dead_fraction"], over, seeds=2, progress=False)

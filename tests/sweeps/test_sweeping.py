@@ -263,6 +263,7 @@ def test_a_second_call_neither_traces_nor_compiles(measure, compilations):
     assert compilations, "another shape is another program"
 
 
+@pytest.mark.slow
 def test_weights_are_drawn_once_for_all_activations_and_scales(monkeypatch):
     drawn, start = [], ChoicePrograms.start_draw
 

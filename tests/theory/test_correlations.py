@@ -50,6 +50,7 @@ def test_depth_scales_where_the_correlation_rests_near_1(weight_scale, bias_scal
     assert float(found.xi_c) == pytest.approx(xi_c, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_depth_scale_near_1():
     field = jax.jit(lambda w: theory.mean_field("erf", w, 5.0).xi_c)
     step = 1e-5

@@ -44,6 +44,7 @@ def test_critical_scales_by_iterating_and_bisection(name, bias_scale):
     assert found == pytest.approx(expected, rel=2e-3 if act.kinks else 1e-9)
 
 
+@pytest.mark.slow
 def test_no_critical_scale_is_said():
     with pytest.raises(ValueError, match="'gelu' with bias_scale = 0"):
         theory.critical_weight_scale("gelu")

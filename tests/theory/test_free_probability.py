@@ -166,6 +166,7 @@ def test_documented_values_outside_the_domain():
     assert float(theory.spectrum_moments("identity", 2, 2.0, ensemble="orthogonal").top_mass) == 1.0
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_over_scales():
     scales = jnp.array([1.2, 1.6])
     found = jax.jit(jax.vmap(lambda w: theory.log_spectrum_density(np.array([-1.0, 0.0]), "tanh", 2, w, 0.1)))(scales)

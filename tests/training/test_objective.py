@@ -117,6 +117,7 @@ def test_full_batches_are_gradient_descent_written_by_hand(task, compilations):
     assert compilations == []
 
 
+@pytest.mark.slow
 def test_recorded_gradients_of_a_sequence_are_those_of_each_examples_loss():
     net, x, y = gated()
     data, record = (x, y[:, -1]), ["log_gradient_norms", "gate_saturated_fraction"]

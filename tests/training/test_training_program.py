@@ -9,6 +9,7 @@ import pytest
 import jaxsat
 from jaxsat import addresses
 from jaxsat.training import optimizers
+from tests.quick_cases import quick_first
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(12, 3)), RNG.integers(0, 2, 12)
@@ -19,7 +20,7 @@ def run(net, data=(X, Y), **options):
     return jaxsat.train(net, data, **(defaults | options))
 
 
-@pytest.mark.parametrize("residual_scale", [None, 0.5], ids=["plain", "skip"])
+@pytest.mark.parametrize("residual_scale", quick_first([None, 0.5]), ids=["plain", "skip"])
 def test_a_second_call_neither_traces_nor_compiles(compilations, residual_scale):
     """Other root seed, scales, data, number of networks, of epochs and of records, and a new but equal optimiser."""
 
@@ -46,7 +47,7 @@ def test_optimisers_are_the_same_only_if_they_do_the_same():
     assert of(schedules[0]) != of(schedules[1]), "functions that optax did not write may use names that change"
 
 
-@pytest.mark.parametrize("normalization", ["layer", None])
+@pytest.mark.parametrize("normalization", quick_first(["layer", None]))
 def test_norms_of_weight_gradients_are_those_of_jax_grad(normalization):
     """Also where layers are normalised, whose derivative stands between dE/dh and dE/dW."""
     net = jaxsat.MLP(3, 6, "tanh", inputs=3, outputs=2, weight_scale=2.0, normalization=normalization)
