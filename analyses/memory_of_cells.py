@@ -38,7 +38,7 @@ class Options(command.Output):
     """Weight scales."""
     gate_biases: tuple[float, ...] = (0.0, 2.0, 4.0)
     """Biases of the gate that keeps the state. The tanh cell has none."""
-    lags: tuple[int, ...] = (4, 8, 16, 32, 64, 128)
+    lags: tuple[int, ...] = (4, 8, 16, 32, 64)
     """Steps over which the symbol is to be kept."""
     symbols: int = 4
     """Different symbols."""
