@@ -22,7 +22,7 @@ def note(items: list[pytest.Item]) -> None:
     slow_only.update(function for function, has in quick.items() if not has)
 
 
-def quick_first(cases: Iterable[Any]) -> list[Any]:
-    """Return values for `pytest.mark.parametrize` of which only the first is a quick case."""
-    first, *others = cases
-    return [first, *(pytest.param(other, marks=pytest.mark.slow) for other in others)]
+def quick_first(cases: Iterable[Any], several: bool = False) -> list[Any]:
+    """Return values for `pytest.mark.parametrize` of which only the first is quick; `several`: each is a tuple of arguments."""
+    first, *others = ([*case] if several else [case] for case in cases)
+    return [pytest.param(*first), *(pytest.param(*other, marks=pytest.mark.slow) for other in others)]

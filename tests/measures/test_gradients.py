@@ -39,9 +39,10 @@ def log_norms_by_numpy(net, params, x, cotangent):
     ("activation", "sizes"),
     [
         ("relu", {}),
-        *quick_first([("gelu", {"inputs": 5, "outputs": 3}), ("gelu", {"depth": 1})]),
+        *quick_first([("gelu", {"inputs": 5, "outputs": 3}), ("gelu", {"depth": 1})], several=True),
         *quick_first(
-            [(name, {}) for name in ("tanh", "sigmoid", "gelu", "leaky_relu", "sin", "hard_tanh", "softsign")]
+            [(name, {}) for name in ("tanh", "sigmoid", "gelu", "leaky_relu", "sin", "hard_tanh", "softsign")],
+            several=True,
         ),
     ],
 )

@@ -24,8 +24,10 @@ def product(factors):
 @pytest.mark.parametrize(
     ("activation", "sizes"),
     [
-        *quick_first([(name, {"inputs": 9, "outputs": 2}) for name in ("tanh", "gelu", "leaky_relu", "hard_tanh")]),
-        *quick_first([("relu", sizes) for sizes in ({"inputs": 2, "outputs": 5}, {}, {"inputs": 3})]),
+        *quick_first(
+            [(name, {"inputs": 9, "outputs": 2}) for name in ("tanh", "gelu", "leaky_relu", "hard_tanh")], several=True
+        ),
+        *quick_first([("relu", sizes) for sizes in ({"inputs": 2, "outputs": 5}, {}, {"inputs": 3})], several=True),
         *(
             pytest.param(name, {"inputs": 9, "outputs": 2}, marks=pytest.mark.slow)
             for name in (*SMOOTH, "relu", "elu")

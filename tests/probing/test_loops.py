@@ -7,6 +7,7 @@ import pytest
 
 import jaxsat
 from tests.probing.instrumented import WIDTH, by_hand, inputs, weights
+from tests.quick_cases import quick_first
 
 
 @pytest.mark.parametrize("form", quick_first(["scan of remat", "scan", "remat", "jit", "reversed scan"]))

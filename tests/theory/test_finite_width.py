@@ -120,7 +120,9 @@ def test_moments_in_closed_form(of):
 
 
 @pytest.mark.parametrize("of", quick_first(["gradient", "jacobian"]))
-@pytest.mark.parametrize(("activation", "widths"), quick_first([("relu", [3, 2, 6]), ("identity", [2, 5])]))
+@pytest.mark.parametrize(
+    ("activation", "widths"), quick_first([("relu", [3, 2, 6]), ("identity", [2, 5])], several=True)
+)
 def test_the_distribution_has_the_moments_found_without_it(activation, widths, of):
     depth, w = len(widths), 1.3
     law = theory.exact_log_norms(activation, depth, widths, w, of=of)
