@@ -137,7 +137,8 @@ def caption(options: Options, dataset: xarray.Dataset) -> Caption:
             found = estimates.mean_interval(_finite(of.exponents), axis=0)
             linear = name == "identity"
             law = of.law.values if linear else np.full(of.sizes["index"], np.nan)
-            off.append(panels.discrepancy(found, law))
+            by_qr = estimates.mean_interval(_finite(of.exponents_by_qr), axis=0)
+            off.append(panels.discrepancy(by_qr, law))
             for i, index in enumerate(dataset["index"].values):
                 ends = (float(part[i]) for part in found[:3])
                 numbers.append(Number(f"exponent {index}, {name}, weight scale {scale:g}", *ends, float(law[i])))
@@ -159,7 +160,8 @@ def caption(options: Options, dataset: xarray.Dataset) -> Caption:
         ],
         numbers,
         "Newman (1986): lambda_i = (ln 2 + psi((n - i + 1) / 2) - ln n) / 2 + ln sigma_w, exact for linear gaussian networks of any width as the depth grows. "
-        f"At finite depth exponents differ from the limit by O(1/L). Discrepancies in standard errors: {words.worst(z)}.",
+        "The mean growth by QR has this law at every depth, and is compared with it. ln s_i / L differs from it by O(1/L). "
+        f"Discrepancies in standard errors: {words.worst(z)}.",
         "No figure of a paper is regenerated.",
     )  # fmt: skip
 
