@@ -24,7 +24,7 @@ class Options(command.Output):
     """Names from jaxsat.activations.names()."""
     scales: tuple[float, ...] = (0.6, 0.7, 0.85, 1.0, 1.1, 1.2, 1.4, 1.5, 1.6, 2.0, 2.5, 3.0)
     """Weight scales sigma_w of every activation."""
-    large_scales: tuple[float, ...] = (6.0, 10.0, 16.0)
+    large_scales: tuple[float, ...] = (6.0, 10.0, 11.0, 16.0)
     """More scales for activations with bounded values (the forward pass of others overflows float32 there)."""
     bias_scale: float = 0.0
     """Bias scale sigma_b of every network."""

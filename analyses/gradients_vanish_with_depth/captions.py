@@ -65,6 +65,13 @@ def _change(dataset, name: str, scale: float) -> np.ndarray:
     return np.where(np.isfinite(change), change, np.nan)
 
 
+def _crossing_near(scale: float, dataset, law: np.ndarray) -> float:
+    """Return the weight scale nearest to this one at which theory has no growth; NaN where there is none."""
+    fine, known = dataset.fine_weight_scale.values, np.isfinite(law)
+    found = [c.at for c in estimates.zero_crossings(fine[known], law[known, None])] if known.any() else []
+    return min(found, key=lambda at: abs(at - scale), default=float("nan"))
+
+
 def of_growth(options: Options, dataset) -> Caption:
     """Say at which weight scale gradients neither vanish nor explode."""
     scales, numbers, told, never = dataset.weight_scale.values, [], [], []
@@ -72,10 +79,12 @@ def of_growth(options: Options, dataset) -> Caption:
         rates = growth_of(dataset, name)
         known = np.isfinite(rates).any(1)
         crossings = estimates.zero_crossings(scales[known], rates[known])
-        numbers += [Number(f"weight scale of no growth, {name}", c.at, c.low, c.high) for c in crossings]
+        law = dataset.theory_growth.sel(activation=name).values
+        for c in crossings:
+            ends = c.at, c.low, c.high
+            numbers.append(Number(f"weight scale of no growth, {name}", *ends, _crossing_near(c.at, dataset, law)))
         told += [f"{words.enumerated([f'{c.at:.3g}' for c in crossings])} ({name})"] if crossings else []
         never += [] if crossings else [f"{name}"]
-        law = dataset.theory_growth.sel(activation=name).values
         for scale, of_scale in zip(scales[known], rates[known], strict=True):
             ends = (float(part) for part in estimates.mean_interval(of_scale)[:3])
             expected = float(np.interp(np.log(scale), np.log(dataset.fine_weight_scale.values), law))
@@ -87,7 +96,7 @@ def of_growth(options: Options, dataset) -> Caption:
         [
             "Growth of the norm of the gradient per layer back against the weight scale, by least squares over the middle 80 % of the layers."
         ],
-        "Points: mean over seeds with its 95 % interval. Lines: theory. Ticks: where the growth is 0, interpolated in ln of the scale.",
+        "Points: mean over seeds with its 95 % interval. Lines: theory. Ticks: where the growth is 0, interpolated in ln of the scale (intervals leave the error of that out).",
         _setting(options),
         numbers,
         THEORY,

@@ -108,8 +108,8 @@ def larger_weights(sites: Sequence[Site]) -> str:
         return ""
     if scales.critical > 3:
         return (
-            f"Take tanh or relu instead of {scales.kind}: at the critical scale of {scales.kind}, "
-            f"{scales.critical:.3g}, many of its units are saturated. "
+            f"Take tanh or relu instead of {scales.kind}, with weights from jaxsat.critical_initializer: at the critical "
+            f"scale of {scales.kind}, {scales.critical:.3g}, many of its units are saturated. "
         )
     return _initializer(scales)
 

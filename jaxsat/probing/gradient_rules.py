@@ -22,6 +22,7 @@ from jaxsat.probing.gradient_paths import Chain, GradientPaths, Measurement
 from jaxsat.probing.sites import Site
 
 GROWTH = math.log(1000)  # of the gradient norm, between two places on one chain
+EXPLAINED = math.log(100)  # the same, where weights below the critical scale explain that it shrinks
 STOPPED = "stop_gradient, or a function without a derivative (round, sign, argmax, a comparison), stands between them and the loss"
 
 
@@ -77,12 +78,21 @@ def gradient(sites: Sequence[Site], explained: bool, paths: GradientPaths) -> li
     """
     gone = [] if explained else [site for site in with_gradient(sites) if site.log_gradient_norm == -math.inf]
     falls = [fall for chain in paths.chains if (fall := _fall(chain)) is not None]
-    falls = [fall for fall in falls if fall.typical * np.sign(fall.change) >= GROWTH]
+    falls = [fall for fall in falls if _counts(sites, paths, fall)]
     worst = max((fall for fall in falls if fall.change < 0), key=lambda fall: -fall.change, default=None)
     most = max((fall for fall in falls if fall.change > 0), key=lambda fall: fall.change, default=None)
     finite = any(math.isfinite(site.log_gradient_norm) for site in with_gradient(sites))
     found = _zero(gone, not finite) if worst is None else [_vanishing(sites, paths, worst, gone)]
     return found if most is None else [*found, _exploding(sites, paths, most)]
+
+
+def _counts(sites: Sequence[Site], paths: GradientPaths, fall: Fall) -> bool:
+    """Return whether a change is a finding: it is large, or weights below the critical scale explain that it shrinks."""
+    if fall.typical * np.sign(fall.change) >= GROWTH:
+        return True
+    plain = fall.form == "plain" and not paths.residual and not paths.normalized
+    seen = fall.change <= -EXPLAINED and fall.typical <= -EXPLAINED / 2
+    return plain and seen and larger_weights([site for site in sites if site.role == "activation"]) != ""
 
 
 def _fall(chain: Chain) -> Fall | None:
@@ -116,11 +126,12 @@ def _along(sites: Sequence[Site], fall: Fall) -> list[Site]:
     ]
     start, stop = ends[0] or 0, len(sites) - 1 if ends[1] is None else ends[1]
     roles = {"activation", *(place.role for place in (fall.first, fall.last) if isinstance(place, Site))}
+    limit = GROWTH if abs(fall.typical) >= GROWTH else EXPLAINED
     from_end = [site.log_gradient_norm - fall.last.log_gradient_norm for site in sites]
     return [
         site
         for site, change in zip(sites[start : stop + 1], from_end[start : stop + 1], strict=True)
-        if site.role in roles and math.isfinite(change) and change * np.sign(fall.change) > GROWTH
+        if site.role in roles and math.isfinite(change) and change * np.sign(fall.change) > limit
     ]
 
 

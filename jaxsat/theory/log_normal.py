@@ -53,7 +53,8 @@ def log_normal_law(
 
     Accuracy: terms of second order, some depth / width^2, are left out. Measured, L = 32: the standard deviation is 1 %
         (tanh, sigma_w = 1.5) to 4 % (sigma_w = 2.5) too small at width 64; the mean is right to 1 % of the standard
-        deviation.
+        deviation. Near a length from which signals either die out or grow (gelu, mish), small differences of the length are
+        not small any more: the standard deviation is several nats, and the mean can be off by tens. Do not trust it there.
 
     Raises:
         ValueError: negative or non-finite numbers, weight_scale 0, unknown activations, sizes as :func:`exact_log_norms`,

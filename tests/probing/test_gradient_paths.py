@@ -78,6 +78,23 @@ def codes(report):
     return [finding.code for finding in report.findings]
 
 
+@pytest.mark.parametrize(("layers", "scale", "expected"), [(20, 1.0, ["vanishing"]), (8, 1.0, []), (20, 2**0.5, [])])
+def test_a_slow_fall_is_a_finding_where_small_weights_explain_it(layers, scale, expected):
+    """Relu layers with weights of scale 1, as many libraries draw them, lose a factor sqrt 2 each: hundreds in 20 layers."""
+
+    def loss(ws, x):
+        for w in ws:
+            x = jax.nn.relu(x @ w)
+        return jnp.sum(x**2)
+
+    report = jaxsat.probe(loss, list(scale * WS[:layers]), X)
+    assert [code for code in codes(report) if code in ("vanishing", "exploding")] == expected
+    for finding in report.findings:
+        if finding.code == "vanishing":
+            assert finding.cause == "weights below the critical scale"
+            assert "critical_initializer" in finding.advice
+
+
 def u_net(ws, x, inner):
     """Two levels and their skips; `inner` layers of sigmoids at the bottom."""
     a = jnp.tanh(x @ ws[0])
