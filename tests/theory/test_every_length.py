@@ -47,6 +47,6 @@ def test_stationary_lengths_and_gradients(name):
         assert np.all(upwards[between] == np.sign(q - start)), (w, b)
         image = w * w * integral(square, q) + b * b
         # An error of q by 1e-11 of itself moves q - F(q) by 1 - F'(q) times that; the rest is rounding of the rule.
-        tolerance = q * (1e-11 * abs(1 - chi_q) + 1e-13) + 2 * w * w * SMALL
+        tolerance = q * (1e-11 * abs(1 - chi_q) + 1e-13) + 10 * w * w * SMALL  # slopes at 0 are 3 at most
         assert abs(image - q) <= tolerance, (w, b)
         assert abs(chi / (w * w * integral(slope, q)) - 1) < 1e-10, (w, b)
