@@ -96,7 +96,7 @@ def wrong_params(where: str, params: Any, rule: str, remedy: str = "") -> TypeEr
     came = checks.Shown(type(params).__name__)
     if hasattr(params, "shape"):
         came = checks.Shown(f"an array of shape {params.shape}")
-        remedy = "The order is (net, params, x): `params` and `x` are swapped."
+        remedy = f"The order is (net, params, x): if that is the input, `params` and `x` are swapped. {remedy}".rstrip()
     return TypeError(checks.refusal(where, "params", rule, came, remedy))
 
 

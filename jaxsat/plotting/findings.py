@@ -57,4 +57,4 @@ def of_values(what: str, lines: Sequence[np.ndarray]) -> str:
     'dead_fraction: 0.1 to 0.4 at the end'
     """
     ends = [float(line[np.isfinite(line)][-1]) for line in lines if np.isfinite(line).any()]
-    return f"{what.replace('_', ' ') if ' ' in what else what}: {range_of(ends)} at the end"
+    return f"{what}: {range_of(ends)} at the end"

@@ -14,11 +14,12 @@ GAUSSIAN_INPUT = "gaussian, unit mean square"
 
 
 class Setting(NamedTuple):
-    """A plain MLP, and the mean square of its input."""
+    """A plain MLP, the number of its inputs, and their mean square."""
 
     activation: str
     depth: int
     width: int
+    inputs: int
     weight_scale: float
     bias_scale: float
     ensemble: str
@@ -54,7 +55,9 @@ def setting_of(where: str, ds: xarray.Dataset, fields: dict[str, Any], mean_squa
             came, remedy = checks.Shown("a sweep with `x`"), "It is (x**2).mean()."
             raise ValueError(checks.refusal(where, "mean_square", "be given for an input of one's own", came, remedy))
         mean_square = 1.0
+    width = int(asked["width"])
+    inputs = width if asked["inputs"] == "none" else int(asked["inputs"])
     return Setting(
-        str(asked["activation"]), int(asked["depth"]), int(asked["width"]), float(asked["weight_scale"]),
-        float(asked["bias_scale"]), str(asked["ensemble"]), float(mean_square),
+        str(asked["activation"]), int(asked["depth"]), width, inputs, float(asked["weight_scale"]), float(asked["bias_scale"]),
+        str(asked["ensemble"]), float(mean_square),
     )  # fmt: skip

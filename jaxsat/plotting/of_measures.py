@@ -22,7 +22,7 @@ def gradient_norms(
     """Draw ln of the gradient norm against the layer (or time), and return the axis.
 
     Args:
-        ds: of a sweep with the measure "log_gradient_norms".
+        ds: of a sweep with the measure "log_gradient_norms", or without theory with "log_weight_gradient_norms".
         theory: draw theory over it (plain MLPs). For gaussian weights this is the mean of ln of the norm, to first order in
             1 / width, which the median is near. For others it is the root mean square at infinite width, which lies above
             the median.
@@ -38,7 +38,8 @@ def gradient_norms(
     1
     """
     where = "plotting.gradient_norms"
-    array = curves.variable_of(where, ds, "log_gradient_norms", "log_weight_gradient_norms")
+    known = ("log_gradient_norms",) if theory else ("log_gradient_norms", "log_weight_gradient_norms")
+    array = curves.variable_of(where, ds, *known)
 
     def predicted(line: curves.Line) -> tuple[np.ndarray, str]:
         return _norms_in_theory(setting_of(where, ds, line.fields, mean_square), line)
@@ -53,16 +54,15 @@ def gradient_norms(
 
 def _norms_in_theory(of: Any, line: curves.Line) -> tuple[np.ndarray, str]:
     """Return ln of the norm in theory, and which average it is."""
-    deep = int(line.fields.get("depth", of.depth))
     scales = {"mean_square": of.mean_square}
     if of.ensemble == "gaussian":
-        found = theory.log_normal_law(of.activation, deep, of.width, of.weight_scale, of.bias_scale, **scales).mean
+        found = theory.log_normal_law(of.activation, of.depth, of.width, of.weight_scale, of.bias_scale, **scales).mean
         what = "theory: mean of ln"
     else:
-        found = theory.log_gradient_norms(of.activation, deep, of.weight_scale, of.bias_scale, **scales)
+        found = theory.log_gradient_norms(of.activation, of.depth, of.weight_scale, of.bias_scale, **scales)
         what = "theory: root mean square"
     filled = np.full(line.x.shape, np.nan)
-    filled[:deep] = np.asarray(found, float)
+    filled[: of.depth] = np.asarray(found, float)
     return filled, what
 
 

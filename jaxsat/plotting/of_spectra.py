@@ -17,21 +17,19 @@ if TYPE_CHECKING:
 
     from jaxsat.results.drawing import Axes
 
+STATIONARY = 1.0  # stands for the mean square of the input, which a stationary length has forgotten
 HISTOGRAM_BINS, GRID_POINTS = 40, 192  # points: a multiple of 16, in which the density is computed
 
 
-def spectrum(
-    ds: xarray.Dataset, *, by: str = "rank", theory: bool = False, mean_square: float | None = None,
-    ax: Axes | None = None,
-) -> Axes:  # fmt: skip
+def spectrum(ds: xarray.Dataset, *, by: str = "rank", theory: bool = False, ax: Axes | None = None) -> Axes:
     """Draw the singular values of Jacobians, by rank or as a histogram of ln s, and return the axis.
 
     Args:
         ds: of a sweep with the measure "log_singular_values" or "singular_values".
         by: "rank": ln s against its rank, medians over networks with bands. "histogram": density of ln s, pooled.
-        theory: draw free probability over it: infinite width, plain MLPs. It takes every layer to have the stationary length
-            of mean field, so it is off where the first layers have another.
-        mean_square, ax: as :func:`gradient_norms`.
+        theory: draw free probability over it: infinite width, plain MLPs with as many inputs as units. It takes every layer to
+            have the stationary length of mean field, so it is off where the first layers have another.
+        ax: as :func:`gradient_norms`.
 
     Raises:
         ValueError: another dataset; another `by`; theory of a network that it does not know.
@@ -50,7 +48,10 @@ def spectrum(
     lines = curves.lines_of(array)
 
     def law(line: curves.Line) -> tuple[np.ndarray, np.ndarray, float]:
-        of = setting_of(where, ds, line.fields, mean_square)
+        of = setting_of(where, ds, line.fields, STATIONARY)
+        if of.inputs != of.width:
+            came = checks.Shown(f"{of.inputs} inputs of {of.width} units")
+            raise ValueError(checks.refusal(where, "theory", "be False but for square Jacobians", came))
         return density_in_theory(of, line.values)
 
     def predicted(line: curves.Line) -> tuple[np.ndarray, str]:

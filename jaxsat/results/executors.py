@@ -84,6 +84,16 @@ def call_all(
     return failed
 
 
+def check_all_done(caller: str, failed: Mapping[Any, BaseException], count: int, kept: str) -> None:
+    """Raise a RuntimeError if some of `count` calls failed for good; `kept` says where the work of the others is."""
+    if failed:
+        error = next(iter(failed.values()))
+        raise RuntimeError(
+            f"{caller}: {len(failed)} of {count} tasks could not be computed by `executor`; {kept}. "
+            f"Run the same again for what is missing. The first error: {checks.shown(checks.Shown(error))}"
+        ) from error
+
+
 def pickled(caller: str, arguments: Mapping[str, Any]) -> bytes:
     """Return arguments as bytes. Where cloudpickle is installed, it takes what pickle cannot write."""
     try:

@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsat import checks
 from jaxsat.results import executors
 from jaxsat.results import progress as progress_
 from jaxsat.results.executors import Executor
@@ -61,12 +60,7 @@ def hand_out(
 
         calls = {tuple(batch): (sent, path, batch, memory_budget, double) for batch in batches}
         failed = executors.call_all(executor, work_on, calls, ended)
-    if failed:
-        error = next(iter(failed.values()))
-        raise RuntimeError(
-            f"sweep: {len(failed)} of {len(batches)} tasks could not be computed by `executor`; the rest is in "
-            f"{opened.path}. Run the same again for what is missing. The first error: {checks.shown(checks.Shown(error))}"
-        ) from error
+    executors.check_all_done("sweep", failed, len(calls), f"the rest is in {opened.path}")
 
 
 def work_on(sent: bytes, path: str, units: Sequence[Unit], memory_budget: int, double: bool) -> int:

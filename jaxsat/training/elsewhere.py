@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsat import checks
 from jaxsat.results import executors
 from jaxsat.training.checkpoints import Folder
 from jaxsat.training.train_request import TrainingRequest
@@ -55,12 +54,7 @@ def train_elsewhere(
         return True
 
     failed = executors.call_all(executor, train_tile, calls, ended)
-    if failed:
-        error = next(iter(failed.values()))
-        raise RuntimeError(
-            f"train: {len(failed)} of {len(calls)} tasks could not be computed by `executor`; checkpoints are in "
-            f"{folder.path}. Run the same again for what is missing. The first error: {checks.shown(checks.Shown(error))}"
-        ) from error
+    executors.check_all_done("train", failed, len(calls), f"checkpoints are in {folder.path}")
     return [run.joined([found[i, tile] for tile in range(len(run.tiles))]) for i, run in enumerate(runs)]
 
 

@@ -158,7 +158,7 @@ def test_sizes_that_are_no_integers(value):
 
 def test_swapped_parameters_and_input():
     net = jaxsat.MLP(depth=2, width=3)
-    swapped = r"got an array of shape \(3,\). The order is \(net, params, x\): `params` and `x` are swapped"
+    swapped = r"got an array of shape \(3,\). The order is \(net, params, x\): if that is the input, `params` and `x` are swapped"
     with pytest.raises(TypeError, match=swapped):
         mlp.check_params("MLP", jnp.ones(3))  # below the type checker of the test run
     with pytest.raises(TypeError, match=swapped):

@@ -15,7 +15,7 @@ DEPTH, WIDTH = 6, 16
 LONG = "ln of a quantity with a name that is far too long for the height of an axis"
 NETWORK = {
     "depth": DEPTH, "width": WIDTH, "activation": "identity", "weight_scale": 1.0, "bias_scale": 0.0,
-    "ensemble": "orthogonal", "outputs": "none", "residual_scale": "none", "normalization": "none", "fan": "in",
+    "ensemble": "orthogonal", "inputs": "none", "outputs": "none", "residual_scale": "none", "normalization": "none", "fan": "in",
 }  # fmt: skip
 
 
@@ -108,6 +108,17 @@ def test_lengths_of_linear_networks_grow_as_powers():
     ax = plotting.pre_activations(data, theory=True, mean_square=3.0)
     drawn = [np.asarray(line.get_ydata(), float) for line in ax.lines if len(line.get_xdata())][2:]
     np.testing.assert_allclose(drawn, [3 * s ** (2.0 * np.arange(1, DEPTH + 1)) for s in (0.5, 2.0)], rtol=1e-9)
+
+
+def test_theory_of_another_quantity_is_refused():
+    weights = dataset("log_weight_gradient_norms", np.zeros((2, 2, DEPTH)), "layer")
+    plotting.gradient_norms(weights)
+    with pytest.raises(ValueError, match="`ds` must have log_gradient_norms; got log_weight_gradient_norms"):
+        plotting.gradient_norms(weights, theory=True)
+    narrow = dataset("log_singular_values", np.zeros((2, 2, 3)), "index", inputs=3)
+    plotting.spectrum(narrow)
+    with pytest.raises(ValueError, match="`theory` must be False but for square Jacobians; got 3 inputs of"):
+        plotting.spectrum(narrow, theory=True)
 
 
 @pytest.mark.parametrize(
