@@ -49,8 +49,12 @@ def variable_of(where: str, ds: xarray.Dataset, *names: str) -> xarray.DataArray
     """Return the first of some variables that a dataset has.
 
     Raises:
+        TypeError: not a dataset.
         ValueError: it has none of them, or nothing else to draw than seeds.
     """
+    if not hasattr(ds, "data_vars"):
+        came = checks.Shown(type(ds).__name__)
+        raise TypeError(checks.refusal(where, "ds", "be a dataset of jaxsat.sweep or jaxsat.train", came))
     for name in names:
         if name in ds:
             return ds[name] if NETWORKS in ds[name].dims else ds[name].expand_dims(NETWORKS)
@@ -119,7 +123,7 @@ def draw_lines(
 
     predicted = [theory(line) for line in lines.shown] if theory else []
     with drawing.style():
-        ax = drawing.new_axis() if ax is None else ax
+        ax = drawing.axis_or_new(ax)
         for i, line in enumerate(lines.shown):
             color = drawing.COLORS[i]
             if lines.along == NETWORKS:

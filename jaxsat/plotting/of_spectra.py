@@ -63,7 +63,7 @@ def spectrum(ds: xarray.Dataset, *, by: str = "rank", theory: bool = False, ax: 
 
     laws = [law(line) for line in lines.shown] if theory else []
     with drawing.style():
-        ax = drawing.new_axis() if ax is None else ax
+        ax = drawing.axis_or_new(ax)
         for i, line in enumerate(lines.shown):
             _draw_histogram(ax, line, drawing.COLORS[i])
         for grid, density, _ in laws:

@@ -17,6 +17,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
+from jaxsat import checks
+
 COLUMN, PAGE = 3.35, 6.9  # widths of a paper's column and page, in inches
 
 # Okabe and Ito (2008): different for every kind of colour vision. Yellow is left out: it is hard to see on white.
@@ -60,8 +62,19 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_axis() -> Axes:
-    """Return the axis of a new figure, of the width of a paper's column. Its layout cuts nothing off."""
+def axis_or_new(ax: Axes | None) -> Axes:
+    """Return an axis that is given, or that of a new figure, as wide as a paper's column. Its layout cuts nothing off.
+
+    Raises:
+        TypeError: something else is given.
+    """
+    if ax is not None:
+        if not isinstance(ax, Axes):
+            came = checks.Shown(type(ax).__name__)
+            raise TypeError(
+                checks.refusal("plotting", "ax", "be an axis of matplotlib, or None for a new figure", came)
+            )
+        return ax
     return plt.subplots(figsize=(COLUMN, 2.6), layout="constrained")[1]
 
 

@@ -1,5 +1,6 @@
 """Figures in one line: what is drawn, against closed forms, on datasets made by hand."""
 
+import inspect
 import json
 
 import numpy as np
@@ -108,6 +109,14 @@ def test_lengths_of_linear_networks_grow_as_powers():
     ax = plotting.pre_activations(data, theory=True, mean_square=3.0)
     drawn = [np.asarray(line.get_ydata(), float) for line in ax.lines if len(line.get_xdata())][2:]
     np.testing.assert_allclose(drawn, [3 * s ** (2.0 * np.arange(1, DEPTH + 1)) for s in (0.5, 2.0)], rtol=1e-9)
+
+
+def test_what_is_no_dataset_or_no_axis_is_said():
+    data = dataset("log_gradient_norms", np.zeros((2, 2, DEPTH)), "layer")
+    with pytest.raises(TypeError, match=r"`ds` must be a dataset of jaxsat\.sweep or jaxsat\.train; got DataArray"):
+        plotting.gradient_norms(data.log_gradient_norms)
+    with pytest.raises(TypeError, match="`ax` must be an axis of matplotlib, or None for a new figure; got int"):
+        inspect.unwrap(drawing.axis_or_new)(3)  # unwrapped: under the import hook the type checker speaks first
 
 
 def test_theory_of_another_quantity_is_refused():
