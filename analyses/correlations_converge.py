@@ -231,7 +231,7 @@ def caption(options: Options, dataset: xarray.Dataset, name: str) -> Caption:
             found.append(z)
     limits = [f"{float(c):.2g} (weight scale {float(w):g})" for c, w in zip(of.theory_c, of.weight_scale, strict=True)]
     return Caption(
-        f"Correlations of inputs go to {words.enumerated(limits)} in {name} networks; {words.agreement(np.concatenate(found))}.",
+        f"In theory correlations of inputs go to {words.enumerated(limits)} in {name} networks; {words.agreement(np.concatenate(found))}.",
         [text for of_panel in ("from a layer to the next; star: fixed point.", "against depth.", "measured less theory, in standard errors; grey: 95 %.")
          for text in (f"Lengths {of_panel}", f"Correlations {of_panel}")],
         f"Length q: mean squared pre-activation, inputs of mean square {words.listed(options.lengths)}. Correlation c: cosine of the pre-activations of two inputs of mean square 1 and "

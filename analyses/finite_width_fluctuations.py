@@ -287,7 +287,7 @@ def of_densities(options: Options, dataset: xarray.Dataset) -> Caption:
         told.append(f"{numbers[-1].estimate:.2f} ({name})")
     normal = all(number.low <= 0 <= number.high for number in numbers)
     return Caption(
-        f"ln of the gradient norm is {'normal as far as can be seen' if normal else 'nearly normal'}: its skewness after {options.shown[-1]:g} layers per unit of width is {words.enumerated(told)}.",
+        f"ln of the gradient norm is {'normal as far as can be seen' if normal else 'not exactly normal'}: its skewness after {options.shown[-1]:g} layers per unit of width is {words.enumerated(told)}.",
         [f"{name}." for name in dataset.activation.values],
         f"Histograms at width {middle} after different numbers of layers, in units of the width, with 95 % intervals. Solid: the exact law (relu, identity), or the log-normal law. "
         "Dashed: the normal law with the exact mean and standard deviation.",

@@ -287,7 +287,7 @@ def of_ridges(options: Options, dataset: xarray.Dataset, ensemble: str) -> Capti
         for n, name in zip(numbers, options.activations, strict=True)
     ]
     return Caption(
-        f"With {ensemble} weights at the critical scale, {options.depth} layers spread the singular values by a factor {words.enumerated(told)}.",
+        f"With {ensemble} weights at the critical scale, {options.depth} layers spread the nonzero singular values by a factor {words.enumerated(told)}.",
         [f"{name}." for name in options.activations],
         "Density of ln of the singular values of dx_l/dx_0 at different depths, pooled over seeds. Each ridge is scaled to its peak; darker: 95 % band. Zero singular values (relu, hard_tanh) are left out.",
         _setting(options),
@@ -308,7 +308,7 @@ def of_spread(options: Options, dataset: xarray.Dataset) -> Caption:
             f"{depths[beyond[0]]} layers ({name})" if beyond.size else f"more than {depths[-1]} layers ({name})"
         )
     return Caption(
-        f"Singular values spread beyond what float32 can hold (1/eps) after {words.enumerated(told)}, gaussian weights at the critical scale.",
+        f"Singular values spread beyond what svd in float32 resolves (1/eps) after {words.enumerated(told)}, gaussian weights at the critical scale.",
         ["log10 of the largest over the smallest nonzero singular value against depth."],
         f"Medians; band: 5 to 95 % of seeds at the critical scale (thick). Thin: {words.listed([f for f in options.factors if f != 1.0])} times that scale. Solid: gaussian, dashed: orthogonal weights. Grey dots: 1/eps of float32 and float64.",
         _setting(options),

@@ -125,9 +125,38 @@ def _finite(values) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
+def _spread(exponents: np.ndarray) -> str:
+    """Return by how much the directions grow apart, in words: mean over networks, of the directions that each keeps."""
+    kept = np.isfinite(exponents)
+    several = kept.sum(-1) > 1
+    if not several.any():
+        return "nothing to compare"
+    known = np.where(kept, exponents, np.nan)[several]
+    mean = float(np.mean(np.nanmax(known, -1) - np.nanmin(known, -1)))
+    return (
+        f"{mean:.2g}"
+        if kept.all()
+        else f"{mean:.2g} among the {kept[several].sum(-1).mean():.1f} directions that are left"
+    )
+
+
+def _beside_the_law(of: xarray.Dataset, numbers: list[Number]) -> np.ndarray:
+    """Add the growth by QR and the exact law to the numbers; return how far they are apart, in standard errors.
+
+    One scale is enough: networks of all scales share their draws, and a scale only shifts linear exponents.
+    """
+    of = of.sel(weight_scale=1.0, method="nearest")
+    found = estimates.mean_interval(_finite(of.exponents_by_qr), axis=0)
+    for i, index in enumerate(of["index"].values):
+        ends = (float(part[i]) for part in found[:3])
+        which = f"growth {index} by QR, identity, weight scale {float(of.weight_scale):g}"
+        numbers.append(Number(which, *ends, float(of.law[i])))
+    return panels.discrepancy(found, of.law.values)
+
+
 def caption(options: Options, dataset: xarray.Dataset) -> Caption:
     """Say how far the directions spread, and whether the exact law of linear networks holds."""
-    numbers, off, spreads, missing = [], [], [], []
+    numbers, spreads, missing, z = [], [], [], np.array([np.nan])
     for name in options.activations:
         for scale in dataset.weight_scale.values:
             of = dataset.sel(activation=name, weight_scale=scale)
@@ -135,17 +164,13 @@ def caption(options: Options, dataset: xarray.Dataset) -> Caption:
                 missing.append(f"{name} at {scale:g}")
                 continue
             found = estimates.mean_interval(_finite(of.exponents), axis=0)
-            linear = name == "identity"
-            law = of.law.values if linear else np.full(of.sizes["index"], np.nan)
-            by_qr = estimates.mean_interval(_finite(of.exponents_by_qr), axis=0)
-            off.append(panels.discrepancy(by_qr, law))
             for i, index in enumerate(dataset["index"].values):
                 ends = (float(part[i]) for part in found[:3])
-                numbers.append(Number(f"exponent {index}, {name}, weight scale {scale:g}", *ends, float(law[i])))
+                numbers.append(Number(f"ln s_{index} / L, {name}, weight scale {scale:g}", *ends))
         of = dataset.sel(activation=name).sel(weight_scale=1.0, method="nearest")
-        mean = estimates.mean_interval(_finite(of.exponents), axis=0).estimate
-        spreads.append(f"{float(mean[0] - np.nanmin(mean)):.2g} ({name})")
-    z = np.concatenate(off)
+        spreads.append(f"{_spread(of.exponents.values)} ({name})")
+    if "identity" in options.activations:
+        z = _beside_the_law(dataset.sel(activation="identity"), numbers)
     law = f"; for the exact law of linear networks {words.agreement(z)}" if np.isfinite(z).any() else ""
     shown = float(dataset.weight_scale.sel(weight_scale=1.0, method="nearest"))
     return Caption(

@@ -8,6 +8,7 @@ it shows the growth of gradients measured in networks of finite width, and the d
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import xarray
@@ -246,15 +247,15 @@ def of_planes(options: Options, dataset: xarray.Dataset) -> Caption:
     for name in options.activations:
         edges = dataset.edge.sel(activation=name).values[[0, -1]]
         numbers += [
-            Number(f"critical weight scale, {name}, bias scale {b:g}", float(edge))
+            Number(f"critical weight scale, {name}, bias scale {b:g}", math.nan, expected=float(edge))
             for b, edge in zip(ends, edges, strict=True)
         ]
     told = [
-        f"{numbers[2 * i].estimate:.3g} to {numbers[2 * i + 1].estimate:.3g} ({n})"
+        f"{numbers[2 * i].expected:.3g} to {numbers[2 * i + 1].expected:.3g} ({n})"
         for i, n in enumerate(options.activations)
     ]
     return Caption(
-        f"Gradients vanish left of the edge of chaos and explode right of it: weight scale {words.enumerated(told)} at bias scale {ends[0]:g} to {ends[1]:g}.",
+        f"In theory gradients vanish left of the edge of chaos and explode right of it: weight scale {words.enumerated(told)} at bias scale {ends[0]:g} to {ends[1]:g}.",
         [f"{name}." for name in options.activations],
         "Growth of the gradient per layer back in theory (colour), the edge of chaos (line), and the growth measured in networks (points, in the same colours).",
         _setting(options),
@@ -267,7 +268,7 @@ def of_planes(options: Options, dataset: xarray.Dataset) -> Caption:
 def of_depth_scales(options: Options, dataset: xarray.Dataset) -> Caption:
     """Say how far information passes at the edge, and away from it."""
     numbers = [
-        Number(f"depth scale of correlations (layers), {name}, bias scale {bias:.2g}, weight scale {w:.3g}", float(xi))
+        Number(f"depth scale of correlations (layers), {name}, bias scale {bias:.2g}, weight scale {w:.3g}", math.nan, expected=float(xi))
         for name in options.activations
         for bias in dataset.bias_scale.values
         for w, xi in zip(dataset.weight_scale.values, np.interp(dataset.weight_scale, dataset.fine_weight_scale, dataset.xi_c.sel(activation=name, bias_scale=bias)), strict=True)
@@ -276,8 +277,9 @@ def of_depth_scales(options: Options, dataset: xarray.Dataset) -> Caption:
     of = dataset.xi_c.sel(activation=name).isel(bias_scale=min(1, dataset.sizes["bias_scale"] - 1))
     xi = np.where(np.isfinite(of), of, np.nan)
     best, w = int(np.nanargmax(xi)), dataset.fine_weight_scale.values
+    edge = float(np.interp(of.bias_scale, dataset.fine_bias_scale, dataset.edge.sel(activation=name)))
     return Caption(
-        f"Inputs are told apart deepest at the edge of chaos: {name}, bias scale {float(of.bias_scale):.2g}, has depth scale {xi[0]:.2g} layers at weight scale {w[0]:g}, its peak at {w[best]:.3g}, and {xi[-1]:.2g} layers at {w[-1]:g}.",
+        f"In theory the depth scale of correlations of {name} at bias scale {float(of.bias_scale):.2g} is {xi[0]:.2g} layers at weight scale {w[0]:g} and {xi[-1]:.2g} at {w[-1]:g}, with its peak at {w[best]:.3g}, beside the edge of chaos at {edge:.3g}.",
         [f"{name}." for name in options.activations],
         "Depth scales of correlations (solid) and of lengths (dots) in theory against the weight scale. Colour: bias scale, "
         + ", ".join(f"{bias:.2g}" for bias in dataset.bias_scale.values) + ".",

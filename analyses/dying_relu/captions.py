@@ -70,9 +70,9 @@ def _effect(sound, name: str) -> str:
     found = estimates.mean_interval(change)
     low, high = ends.learning_rate.values
     if not (found.low > 0 or found.high < 0):
-        return f"Whether {name} units die more often at rate {high:g} than at {low:g} is open ({float(found.estimate):+.1f} percentage points)."
+        return f"It is not clear whether {name} units die more often at rate {high:g} than at {low:g}, among rates without divergence ({float(found.estimate):+.1f} percentage points)."
     verb = "More" if found.low > 0 else "Fewer"
-    return f"{verb} {name} units die at larger learning rates: {float(found.estimate):+.1f} percentage points from rate {low:g} to {high:g}."
+    return f"{verb} {name} units die at larger learning rates: {float(found.estimate):+.1f} percentage points from rate {low:g} to {high:g}, among rates without divergence."
 
 
 def of_layers(options: Options, dataset) -> Caption:
@@ -91,7 +91,7 @@ def of_layers(options: Options, dataset) -> Caption:
             numbers.append(Number(f"share that came back, {label}, layer {layer}", *map(float, ends)))
     deeper = f", and {back[1:].sum()} of {once[1:].sum()} of deeper layers" if len(once) > 1 else ""
     return Caption(
-        f"{back[0]} of {once[0]} dead {first} units of the first layer came back{deeper}.",
+        f"{back[0]} of {once[0]} {first} units of the first layer that were ever dead came back{deeper}.",
         [
             "Share of units born dead, still dead at the end, and died in training, by layer.",
             "Share of the units that were ever off which were on at a later recorded step, by layer.",

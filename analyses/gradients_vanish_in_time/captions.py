@@ -116,6 +116,8 @@ def finding(options: Options, dataset: xarray.Dataset) -> str:
         return f"How fast gradients vanish in time ({where}): {', '.join(lines) or _steps(rate('tanh', low))}."
     plain = rate("tanh", low)
     lines.insert(0, f"tanh cell {_steps(plain)}")
+    if plain >= 0:
+        return f"Gradients of the tanh cell do not vanish ({where}, gate bias {low:g} to {high:g}: {', '.join(lines)})."
     with_gates, with_bias = (max(rate(cell, bias) for cell in gated) for bias in (low, high))
     says = {
         (True, True): "A gate alone does not let gradients last; a gate that is biased to keep the state does",
@@ -136,7 +138,7 @@ def _steps(growth: float) -> str:
 def table(options: Options, dataset: xarray.Dataset) -> list[dict[str, Any]]:
     """Growth of ln ||dE/dh_t|| per step back, over the second half of the lags: mean over seeds with its 95 % interval.
     Theory is ln(chi) / 2 of the mean field with untied weights; the networks keep their weights, so that the state of a
-    gated cell is correlated with them. What is left of the difference in the tanh cell is of order 1 / width.
+    gated cell is correlated with them. In the tanh cell a difference of order 1 / width may be left.
     """
     rows = []
     for cell in options.cells:

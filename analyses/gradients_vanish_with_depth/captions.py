@@ -46,7 +46,7 @@ def of_curves(options: Options, dataset) -> Caption:
             )
     verb = "vanish" if all(ln < 0 for _, ln in known) else "explode" if all(ln > 0 for _, ln in known) else "change"
     return Caption(
-        f"Gradients {verb} with depth: at weight scale {scale:g}, {options.depth} layers multiply them by {told}.",
+        f"Gradients {verb} with depth: at weight scale {scale:g}, {options.depth - 1} layers multiply them by {told}.",
         [f"{name}." for name in options.activations],
         "ln of the norm of the gradient against the layers it has passed. Colour: weight scale. Line: median; band: 5 to 95 % of "
         "seeds. Dashed: theory. Grey dots: the smallest normal number of float32.",

@@ -33,6 +33,8 @@ def caption(options: Options, dataset) -> Caption:
         if others
         else "; nothing else is sure to work in both cases"
     )
+    if first not in works:
+        rest = ", though it is not sure to work in both cases"
     stopped = int((dataset.diverged_at.values >= 0).sum())
     return Caption(
         f'What makes {options.depth} layers of {options.ailing} trainable? First try "{first}" (test accuracy {accuracy:.2f}){rest}.',

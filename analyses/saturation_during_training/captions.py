@@ -48,14 +48,14 @@ def of_sigmoid(options: Options, dataset) -> Caption:
                 Number(f"networks whose top layer escapes after that, {which}", escaped),
             ]
             if escaped:
-                when = estimates.mean_interval(left[np.isfinite(left)])
-                numbers.append(Number(f"epoch of escape, {which}", *(float(p) for p in when[:3])))
+                when = float(np.median(left[np.isfinite(left)]))
+                numbers.append(Number(f"epoch of escape, median of the networks that escape, {which}", when))
             if kind == KINDS[0]:
                 told.append(
                     f"with {depth} layers it sinks in {sunk} of {options.seeds} networks and leaves in {escaped}"
                 )
     return Caption(
-        f"The top layer of sigmoid networks saturates early: {', '.join(told)} within {options.sigmoid_epochs} epochs.",
+        f"The top layer of sigmoid networks within {options.sigmoid_epochs} epochs: {', '.join(told)}.",
         [f"{depth} layers, {kind}." for depth, kind in shown_fates(options)]
         + ["Epoch at which the top layer escapes, a mark for each network, a line through medians; above the dots: not yet."],
         f"Mean activation over units and {PROBE} training examples, with its standard deviation, of the first network. {COLOURS} Thin: the top "

@@ -132,5 +132,7 @@ def _numbers(numbers: Sequence[Number]) -> str:
         known = math.isfinite(number.low) and math.isfinite(number.high)
         interval = f"[{number.low:.4g}, {number.high:.4g}]" if known else ""
         expected = f"{number.expected:.4g}" if math.isfinite(number.expected) else ""
-        lines.append(f"| {number.what} | {number.estimate:.4g} | {interval} | {expected} |")
+        measured = f"{number.estimate:.4g}" if not math.isnan(number.estimate) else ""
+        quantity = number.what.replace("|", r"\|")  # a norm's bars are no columns
+        lines.append(f"| {quantity} | {measured} | {interval} | {expected} |")
     return "\n".join(lines)

@@ -214,11 +214,11 @@ def _illustrate(
 
 def typed(options: Output, name: str) -> str:
     """Return the command that computes this dataset, with the options that are not the usual ones."""
+    usual, words = _deciding(type(options)()), [f"python -m analyses.{name}"]
     if getattr(options, "quick", False):
-        return f"python -m analyses.{name} --quick"
-    usual = _deciding(type(options)())
+        usual |= {"quick": True} | sys.modules[type(options).__module__].QUICK
+        words.append("--quick")
     chosen = {key: value for key, value in _deciding(options).items() if value != usual[key]}
-    words = [f"python -m analyses.{name}"]
     for key, value in chosen.items():
         values = value if isinstance(value, tuple) else (value,)
         words.append(" ".join([flag(key), *(shlex.quote(str(one)) for one in values)]))

@@ -56,5 +56,5 @@ def of_values(what: str, lines: Sequence[np.ndarray]) -> str:
     >>> of_values("dead_fraction", [np.array([0.0, 0.1]), np.array([0.0, 0.4])])
     'dead_fraction: 0.1 to 0.4 at the end'
     """
-    ends = [float(line[np.isfinite(line)][-1]) for line in lines if np.isfinite(line).any()]
+    ends = [float(line[-1]) for line in lines if line.size]
     return f"{what}: {range_of(ends)} at the end"

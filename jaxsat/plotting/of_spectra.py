@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def spectrum(ds: xarray.Dataset, *, by: str = "rank", theory: bool = False, ax: 
             array = array.copy(data=np.log(array.values)).assign_attrs(long_name="ln s", units="1")
     lines = curves.lines_of(array)
 
-    def law(line: curves.Line) -> tuple[np.ndarray, np.ndarray, float]:
+    def law(line: curves.Line) -> Law:
         of = setting_of(where, ds, line.fields, STATIONARY)
         if of.inputs != of.width:
             came = checks.Shown(f"{of.inputs} inputs of {of.width} units")
@@ -55,7 +55,7 @@ def spectrum(ds: xarray.Dataset, *, by: str = "rank", theory: bool = False, ax: 
         return density_in_theory(of, line.values)
 
     def predicted(line: curves.Line) -> tuple[np.ndarray, str]:
-        return by_rank(*law(line), len(line.x)), "theory: infinite width"
+        return by_rank(law(line), len(line.x)), "theory: infinite width"
 
     if by == "rank":
         return curves.draw_lines(array, lines, _finding, ax, predicted if theory else None)
@@ -66,8 +66,8 @@ def spectrum(ds: xarray.Dataset, *, by: str = "rank", theory: bool = False, ax: 
         ax = drawing.axis_or_new(ax)
         for i, line in enumerate(lines.shown):
             _draw_histogram(ax, line, drawing.COLORS[i])
-        for grid, density, _ in laws:
-            ax.plot(grid, density, **drawing.OVER)
+        for of_line in laws:
+            ax.plot(of_line.grid, of_line.density, **drawing.OVER)
         if laws:
             ax.plot([], [], **drawing.OVER, label="theory: infinite width")
         ax.set(xlabel="ln s", ylabel="density (1/nat)", ylim=(0, None))
@@ -96,20 +96,43 @@ def _draw_histogram(ax: Axes, line: curves.Line, color: str) -> None:
     ax.step(edges[:-1], found.estimate, where="post", color=color, label=line.label or None)
 
 
-def density_in_theory(of: Setting, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return a grid of ln s down to what was measured, the density of free probability on it, and the share that is 0."""
+class Law(NamedTuple):
+    """Free probability's law of ln s.
+
+    Attributes:
+        grid: ascending, up to the largest value.
+        density: of the continuous part on the grid.
+        zeros, top: shares of the values that are 0, and that are exactly the largest.
+    """
+
+    grid: np.ndarray
+    density: np.ndarray
+    zeros: float
+    top: float
+
+
+def density_in_theory(of: Setting, measured: np.ndarray) -> Law:
+    """Return the law of a network, down to what was measured."""
     asked = (of.activation, of.depth, of.weight_scale, of.bias_scale, of.ensemble)
     moments = theory.spectrum_moments(*asked)
     high, finite = float(moments.log_upper) / 2, measured[np.isfinite(measured)]
     low = max(float(moments.log_lower) / 2, (float(finite.min()) if finite.size else high) - 1.0)
     angle = np.linspace(0, np.pi, GRID_POINTS)
     grid = high - (high - min(low, high - 1e-3)) * (1 + np.cos(angle)) / 2
-    return grid, np.asarray(theory.log_spectrum_density(grid, *asked), float), float(moments.zero_mass)
+    density = np.asarray(theory.log_spectrum_density(grid, *asked), float)
+    return Law(grid, density, float(moments.zero_mass), float(moments.top_mass))
 
 
-def by_rank(grid: np.ndarray, density: np.ndarray, zeros: float, count: int) -> np.ndarray:
-    """Return ln s at the middle of each rank, the largest first; -inf is left out as NaN."""
-    below = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(grid))])
-    share = zeros + (1 - zeros) * below / below[-1] if below[-1] > 0 else below
+def by_rank(law: Law, count: int) -> np.ndarray:
+    """Return ln s at the middle of each rank, the largest first; -inf is left out as NaN.
+
+    >>> flat = Law(np.linspace(0, 1, 101), np.full(101, 0.5), zeros=0.25, top=0.25)
+    >>> by_rank(flat, 4).round(3).tolist()
+    [1.0, 0.75, 0.25, nan]
+    """
+    means = (law.density[1:] + law.density[:-1]) / 2
+    below = np.concatenate([[0.0], np.cumsum(means * np.diff(law.grid))])
+    if below[-1] > 0:
+        below *= (1 - law.zeros - law.top) / below[-1]
     wanted = 1 - (np.arange(count) + 0.5) / count
-    return np.where(wanted > zeros, np.interp(wanted, share, grid), np.nan)
+    return np.where(wanted > law.zeros, np.interp(wanted, law.zeros + below, law.grid), np.nan)

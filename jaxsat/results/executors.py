@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 0.05
 Key = TypeVar("Key", bound=Hashable)
 
 
-@runtime_checkable
+@runtime_checkable  # for type checks while the program runs
 class Errand(Protocol):
     """What an executor returns for a call, a ``concurrent.futures.Future`` or its like."""
 
@@ -57,7 +57,7 @@ def call_all(
     calls: Mapping[Key, tuple[Any, ...]],
     ended: Callable[[Key, Any], bool],
 ) -> dict[Key, BaseException]:
-    """Make all calls and return the errors of those that failed in three attempts.
+    """Make all calls and return the errors of those that failed: three times, or when the executor took no more.
 
     Args:
         executor: makes them, side by side.

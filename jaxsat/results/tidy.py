@@ -101,7 +101,7 @@ def columns_of(dataset: xarray.Dataset) -> Columns:
 def summary_columns(dataset: xarray.Dataset) -> Iterator[Columns]:
     """Yield the columns of every numeric variable: its name, coordinates, the mean over networks with its 95 % interval.
 
-    Networks lie along the dimensions whose names end in "seed". A variable without networks has a value and no interval.
+    `networks` counts those whose value is finite: the mean is over them. Networks lie along the dimensions whose names end in "seed". A variable without networks has a value and no interval.
     """
     for name, variable in dataset.data_vars.items():
         if variable.dtype.kind not in "fiub":
@@ -110,14 +110,14 @@ def summary_columns(dataset: xarray.Dataset) -> Iterator[Columns]:
         rest = [dim for dim in variable.dims if dim not in seeds]
         values = variable.transpose(*rest, *seeds).values.astype(float)
         shape = values.shape[: len(rest)]
-        low = high = np.full(shape, np.nan)
+        low = high = networks = np.full(shape, np.nan)
         if seeds:
-            values, low, high, _ = estimates.mean_interval(values.reshape(*shape, -1))
+            values, low, high, networks = estimates.mean_interval(values.reshape(*shape, -1))
         own = dataset[[name]].isel(dict.fromkeys(seeds, 0))
         columns = columns_of(own.drop_vars([c for c in own.coords if c not in rest]))
         columns.pop(str(name))
         count = int(np.prod(shape))
-        numbers = {"value": values, "low": low, "high": high}
+        numbers = {"value": values, "low": low, "high": high, "networks": networks}
         yield {"variable": np.full(count, str(name)), **columns} | {
             key: np.ravel(part) for key, part in numbers.items()
         }
@@ -151,7 +151,7 @@ def write_summary(dataset: xarray.Dataset, path: pathlib.Path) -> None:
         for dim in variable.dims
         if not str(dim).endswith("seed")
     }
-    write_csv(path, summary_columns(dataset), ("variable", *dims, "value", "low", "high"))
+    write_csv(path, summary_columns(dataset), ("variable", *dims, "value", "low", "high", "networks"))
 
 
 def _write_parquet(path: pathlib.Path, columns: Columns) -> None:

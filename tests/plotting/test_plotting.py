@@ -82,8 +82,9 @@ def test_spectra_by_rank_obey_the_quarter_circle(whole):
     if not whole:
         grid = np.log(2) - 8 * np.linspace(1, 0, 400) ** 2
         density = np.exp(grid) * np.sqrt(np.maximum(4 - np.exp(2 * grid), 0)) / np.pi
-        np.testing.assert_allclose(below(np.exp(of_spectra.by_rank(grid, density, 0.0, WIDTH))), wanted, atol=0.01)
-        half = of_spectra.by_rank(grid, density, 0.5, WIDTH)  # half of the singular values are 0
+        whole_law = of_spectra.Law(grid, density, zeros=0.0, top=0.0)
+        np.testing.assert_allclose(below(np.exp(of_spectra.by_rank(whole_law, WIDTH))), wanted, atol=0.01)
+        half = of_spectra.by_rank(whole_law._replace(zeros=0.5), WIDTH)  # half of the singular values are 0
         assert np.isnan(half[WIDTH // 2 :]).all()
         np.testing.assert_allclose(below(np.exp(half[: WIDTH // 2])), 2 * wanted[: WIDTH // 2] - 1, atol=0.01)
         return

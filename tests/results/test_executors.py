@@ -19,8 +19,10 @@ def test_what_fails_is_called_again_and_what_fails_for_good_is_returned():
     assert executors.call_all(executor, pow, {"a": (2, 3), "b": (3, 2)}, ended) == {}
     assert seen == {"a": 8, "b": 9}
     assert executor.calls == 4
-    failed = executors.call_all(Unreliable(10**6), pow, {"a": (2, 3)}, ended)
+    gone = Unreliable(10**6)
+    failed = executors.call_all(gone, pow, {"a": (2, 3)}, ended)
     assert str(failed["a"]) == "the worker is gone"
+    assert gone.calls == 3
     failed = executors.call_all(Unreliable(0), pow, {"a": (2, 3)}, lambda key, result: False)
     assert "its work is not there" in str(failed["a"])
 

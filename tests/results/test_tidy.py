@@ -5,7 +5,7 @@ import pandas
 import pytest
 import xarray
 
-from jaxsat.results import tidy
+from jaxsat.results import estimates, tidy
 
 VALUES = np.arange(12.0).reshape(2, 3, 2) / 3
 
@@ -57,11 +57,12 @@ def test_parquet_is_read_back_or_says_what_is_missing(tmp_path):
 def test_a_summary_has_the_mean_over_networks_with_its_interval(tmp_path):
     tidy.write_summary(dataset(), tmp_path / "a.csv")
     table = pandas.read_csv(tmp_path / "a.csv")
-    assert list(table) == ["variable", "scale", "layer", "value", "low", "high"]
+    assert list(table) == ["variable", "scale", "layer", "value", "low", "high", "networks"]
     norms = table[table.variable == "norm"]
     np.testing.assert_allclose(norms["value"], VALUES.mean(1).ravel())
-    assert (norms.low < norms.value).all()
-    assert (norms.high > norms.value).all()
+    expected = estimates.mean_interval(VALUES, axis=1)
+    np.testing.assert_allclose(norms[["low", "high"]].T, [expected.low.ravel(), expected.high.ravel()])
+    assert (norms.networks == VALUES.shape[1]).all()
     scales = table[table.variable == "depth_scale"]
     assert scales[["layer", "low", "high"]].isna().values.all()
     assert len(table) == 4 + 4 + 2
