@@ -159,7 +159,7 @@ def draw_networks(options: Options, dataset: xarray.Dataset):
 def draw_units(options: Options, dataset: xarray.Dataset):
     """Return the figure of units that are born saturated, against the weight scale."""
     figure, (ax,) = layouts.panels(options, 1)
-    _draw_saturated(ax, dataset)
+    _draw_saturated(ax, options, dataset)
     return figure
 
 
@@ -195,14 +195,15 @@ def _dead_discrepancies(dataset, shares) -> np.ndarray:
     return np.where(p * (1 - p) * count > 10, z, np.nan)  # fewer expected cases are not normally distributed
 
 
-def _saturated(dataset) -> estimates.Interval:
+def _saturated(options: Options, dataset) -> estimates.Interval:
     """Return the shares of saturated units (activation, weight scale)."""
-    return estimates.mean_interval(dataset.saturated.transpose("activation", "weight_scale", ...).values)
+    shares = dataset.saturated.transpose("activation", "weight_scale", ...).values
+    return estimates.mean_share_interval(shares, options.saturation_width)
 
 
-def _draw_saturated(ax, dataset) -> None:
+def _draw_saturated(ax, options: Options, dataset) -> None:
     """Draw shares of saturated units and their theory."""
-    found, scales = _saturated(dataset), dataset.weight_scale.values
+    found, scales = _saturated(options, dataset), dataset.weight_scale.values
     for i, name in enumerate(dataset.activation.values):
         estimate, low, high = (part[i] for part in found[:3])
         ax.errorbar(scales, estimate, panels.bars(estimate, low, high), **panels.marks(i), elinewidth=0.7)
@@ -249,8 +250,8 @@ def of_networks(options: Options, dataset: xarray.Dataset) -> Caption:
 
 def of_units(options: Options, dataset: xarray.Dataset) -> Caption:
     """Say how many units are born saturated."""
-    found, theory_at = _saturated(dataset), dataset.saturated_theory_weight_scale.values
-    z = np.where(found.estimate > 0, panels.discrepancy(found, theory_at), np.nan)
+    found, theory_at = _saturated(options, dataset), dataset.saturated_theory_weight_scale.values
+    z = panels.discrepancy(found, theory_at)
     scales, names = dataset.weight_scale.values, dataset.activation.values
     numbers = [
         Number(f"share of saturated units, {name}, weight scale {scale:g}", *(float(p[i, j]) for p in found[:3]), float(theory_at[i, j]))

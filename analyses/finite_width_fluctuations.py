@@ -18,7 +18,7 @@ import jaxsat
 from analyses.shared import command, layouts, panels, words
 from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, checks, theory
-from jaxsat.results import drawing, estimates
+from jaxsat.results import drawing, estimates, student
 
 NAME = "finite_width_fluctuations"
 EXACT = ("relu", "identity")
@@ -274,7 +274,7 @@ def of_densities(options: Options, dataset: xarray.Dataset) -> Caption:
             values = norms[i, options.widths.index(middle), _place(dataset, share * middle)]
             values = values[np.isfinite(values)]
             skewness = float(np.mean(((values - values.mean()) / values.std()) ** 3))
-            error = float(np.sqrt(6 / values.size)) * estimates.NORMAL
+            error = float(np.sqrt(6 / values.size)) * student.NORMAL
             numbers.append(
                 Number(
                     f"skewness of ln ||dE/dh||, {name}, {share:g} widths passed",

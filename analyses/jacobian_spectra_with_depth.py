@@ -275,7 +275,7 @@ def _condition_numbers(options: Options, dataset, factors: Sequence[float]) -> l
         values = last.sel(activation=name, ensemble=ensemble, factor=factor).values
         interval = estimates.mean_interval(np.where(np.isfinite(values), values, np.nan))
         which = f"{name}, {ensemble}, {factor:g} times the critical scale, {options.depth} layers"
-        found.append(Number(f"log10 of largest over smallest nonzero s, {which}", *map(float, interval[:3])))
+        found.append(Number(f"log10 of largest over smallest nonzero s, mean, {which}", *map(float, interval[:3])))
     return found
 
 
@@ -287,9 +287,9 @@ def of_ridges(options: Options, dataset: xarray.Dataset, ensemble: str) -> Capti
         for n, name in zip(numbers, options.activations, strict=True)
     ]
     return Caption(
-        f"With {ensemble} weights at the critical scale, {options.depth} layers spread the nonzero singular values by a factor {words.enumerated(told)}.",
+        f"With {ensemble} weights at the critical scale, {options.depth} layers spread the nonzero singular values by a typical factor {words.enumerated(told)}.",
         [f"{name}." for name in options.activations],
-        "Density of ln of the singular values of dx_l/dx_0 at different depths, pooled over seeds. Each ridge is scaled to its peak; darker: 95 % band. Zero singular values (relu, hard_tanh) are left out.",
+        "Density of ln of the singular values of dx_l/dx_0 at different depths, pooled over seeds. Each ridge is scaled to its peak; darker: 95 % band. Zero singular values (relu, hard_tanh) are left out. The factor of the title is a geometric mean over seeds.",
         _setting(options),
         numbers,
         THEORY,

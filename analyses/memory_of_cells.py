@@ -1,7 +1,7 @@
 """Over which lag does a recurrent cell learn to remember, and does the time scale at its start say it beforehand?
 
 Small recurrent networks learn to copy: a symbol is shown, blanks follow, and after a lag a sign asks for the symbol. A
-setting (cell, weight scale, bias of the gate that keeps the state) has learned a lag if at least half of its networks
+setting (cell, weight scale, bias of the gate that keeps the state) has learned a lag if more than half of its networks
 reach the wanted accuracy on new sequences, at this lag and at all shorter ones. The largest such lag is compared with two time
 scales of the networks at their start, in steps per factor e of the squared gradient: that of mean field with untied
 weights, and that measured in the networks.
@@ -151,7 +151,7 @@ def _growth_at_start(options: Options, net: jaxsat.Recurrent, over: dict[str, An
 
 def largest_lag(dataset: xarray.Dataset, wanted: float) -> xarray.DataArray:
     """Return the largest lag that a setting learns, with all shorter lags; 0 where it learns none."""
-    learned = (dataset.accuracy >= wanted).mean("seed") >= 0.5
+    learned = (dataset.accuracy >= wanted).mean("seed") > 0.5
     unbroken = learned.cumprod("lag").astype(bool)
     return xarray.where(unbroken, dataset.lag, 0).max("lag")
 
@@ -270,7 +270,7 @@ def caption(options: Options, dataset: xarray.Dataset) -> Caption:
             "Largest lag learned against the time scale at the start in theory, a mark for each weight scale and gate bias.",
             "The same against the time scale measured.",
         ],
-        f"Colour: cell. Dots in b, c: 6 time scales. Learned: accuracy {options.wanted:g} in half of the seeds, at all shorter lags too. Time scales without end: at {BEYOND:g}.",
+        f"Colour: cell. Dots in b, c: 6 time scales. Learned: accuracy {options.wanted:g} in more than half of the seeds, at all shorter lags too. Time scales without end: at {BEYOND:g}.",
         [
             f"{int(dataset.accuracy.size)} runs: {options.seeds} seeds (root {options.root_seed}), {options.width} units.",
             f"{options.symbols} symbols, Adam at {options.learning_rate:g}, {options.epochs} epochs of {options.examples} sequences.",
@@ -282,7 +282,7 @@ def caption(options: Options, dataset: xarray.Dataset) -> Caption:
 
 
 def table(options: Options, dataset: xarray.Dataset) -> list[dict[str, Any]]:
-    """The largest lag at which at least half of the seeds reach the wanted accuracy, at all shorter lags too; 0: none. Time
+    """The largest lag at which more than half of the seeds reach the wanted accuracy, at all shorter lags too; 0: none. Time
     scales are those of the squared gradient at the start, in steps per factor e; inf where it does not vanish.
     """
     lags, scales = largest_lag(dataset, options.wanted), time_scales(dataset)

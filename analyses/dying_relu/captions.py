@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analyses.dying_relu import Options
-from analyses.dying_relu.figure import KINDS, labels_of, shares_of
+from analyses.dying_relu.figure import KINDS, labels_of, mean_of, networks_lost
 from analyses.dying_relu.measuring import shares_of_clipped, shares_of_units
 from analyses.shared import words
 from analyses.shared.captions import Caption, Number
@@ -27,9 +27,11 @@ def _setting(options: Options, dataset) -> list[str]:
 
 
 def _rows(what: str, values) -> list[Number]:
-    """Return a number for each learning rate; `values` are (learning_rate, seed)."""
-    found = shares_of(values.transpose("learning_rate", "seed").values)
-    rates = values.learning_rate.values
+    """Return a number for each learning rate; `values` are a share (learning_rate, seed)."""
+    return _by_rate(what, mean_of(values), values.learning_rate.values)
+
+
+def _by_rate(what: str, found: estimates.Interval, rates) -> list[Number]:
     return [Number(f"{what}, rate {rate:g}", *(float(p[i]) for p in found[:3])) for i, rate in enumerate(rates)]
 
 
@@ -40,6 +42,9 @@ def of_rates(options: Options, dataset) -> Caption:
     for i, bias in enumerate(close.bias_scale.values):
         numbers += _rows(f"share of {first} units dead at the end, bias scale {bias:g}", close.end.isel(bias_scale=i))
         numbers += _rows(f"test accuracy, bias scale {bias:g}", close.accuracy.isel(bias_scale=i))
+        lost = networks_lost(close.isel(bias_scale=i), "blocked")
+        what = f"share of networks with a layer all dead, of those that did not diverge, bias scale {bias:g}"
+        numbers += _by_rate(what, lost, close.learning_rate.values)
     numbers += _rows(f"share of {first} units dead at the end, clipped", clipped.end)
     plain = close.isel(bias_scale=0)
     sound = plain.isel(learning_rate=~plain.diverged.any("seed").values)
@@ -49,13 +54,13 @@ def of_rates(options: Options, dataset) -> Caption:
         f"{_effect(sound, first)} At {lost} of {rates} rates some network diverges.",
         [
             "Share of dead units at the end against the learning rate; dots: born dead.",
-            "Share of networks with a layer all dead (solid), and of networks that diverged (dashed), with Wilson intervals.",
+            "Share of networks with a layer all dead (solid) of those that did not diverge, and share of networks that diverged (dashed), with Wilson intervals.",
             "Share of dead units against updates, at the smallest bias scale.",
             "Test accuracy against the share of dead units, a mark for each network.",
         ],
         f"Colour and marker: bias scale; in c colour is the learning rate. {MARKS}",
         _setting(options, dataset),
-        numbers,
+        [number for number in numbers if np.isfinite(number.estimate)],
         THEORY,
         PAPER,
     )
@@ -84,10 +89,10 @@ def of_layers(options: Options, dataset) -> Caption:
     for layer in close.layer.values:
         of = shown.sel(layer=layer)
         for kind, text in KINDS.items():
-            ends = shares_of(of[kind].isel(activation=0).values)[:3]
+            ends = mean_of(of[kind].isel(activation=0))[:3]
             numbers.append(Number(f"share of {first} units {text}, layer {layer}", *map(float, ends)))
         for i, label in enumerate(labels_of(options)):
-            ends = shares_of(of.back.isel(activation=i).values)[:3]
+            ends = mean_of(of.back.isel(activation=i))[:3]
             numbers.append(Number(f"share that came back, {label}, layer {layer}", *map(float, ends)))
     deeper = f", and {back[1:].sum()} of {once[1:].sum()} of deeper layers" if len(once) > 1 else ""
     return Caption(

@@ -30,7 +30,7 @@ def draw_rates(options: Options, dataset):
     figure, axes = layouts.panels(options, 4, below=3 if layouts.narrow(options) else 2)
     ends, lost, course, cost = axes
     _draw_ends(ends, close, clipped, unit)
-    _draw_lost(lost, close, options.seeds)
+    _draw_lost(lost, close)
     _draw_course(course, close.isel(bias_scale=0), unit)
     _draw_cost(cost, close, clipped, unit)
     for ax, title in zip(axes, ("at the end", "networks lost", "in time", "the cost"), strict=True):
@@ -88,13 +88,12 @@ def _draw_ends(ax, close, clipped, unit: str) -> None:
     ax.set(xscale="log", xlabel="learning rate", ylabel=unit)
 
 
-def _draw_lost(ax, close, seeds: int) -> None:
-    """Shares of networks with a layer all dead, and of networks that diverged."""
+def _draw_lost(ax, close) -> None:
+    """Shares of networks with a layer all dead, among those that did not diverge; and of networks that diverged."""
     rates = close.learning_rate.values
     for i in range(close.sizes["bias_scale"]):
         for name, ls, filled in (("blocked", "-", True), ("diverged", "--", False)):
-            lost = close.isel(bias_scale=i)[name].sum("seed").transpose("learning_rate")
-            share, low, high, _ = estimates.share_interval(lost.values, seeds)
+            share, low, high = networks_lost(close.isel(bias_scale=i), name)[:3]
             color = drawing.COLORS[i]
             ax.errorbar(
                 rates, share, panels.bars(share, low, high), color=color, ls=ls, marker=drawing.MARKERS[i],
@@ -109,9 +108,8 @@ def _draw_course(ax, plain, unit: str) -> None:
     rates, steps = plain.learning_rate.values, plain.step.values
     colors = drawing.scale_colors(rates)
     for rate in rates:
-        values = plain.sel(learning_rate=rate).course.transpose("step", "seed").values
-        mean, low, high, sound = shares_of(values)
-        style = "--" if sound[0] < values.shape[1] else "-"
+        mean, low, high, sound = mean_of(plain.sel(learning_rate=rate).course)
+        style = "--" if sound[0] < plain.sizes["seed"] else "-"
         ax.plot(steps, mean, color=colors.to_rgba(rate), ls=style)
         ax.fill_between(steps, low, high, color=colors.to_rgba(rate), alpha=0.2, lw=0)
     ax.set(xscale="symlog", xlabel="updates", ylabel=unit, xlim=(0, None), ylim=(-0.01, 1.5 * ax.get_ylim()[1]))
@@ -141,16 +139,24 @@ def _draw_cost(ax, close, clipped, unit: str) -> None:
     ax.set(xlabel=unit, ylabel="test accuracy", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
 
 
-def shares_of(values):
-    """Return the mean over networks of shares with its interval, which ends at 0 and 1."""
-    mean, low, high, count = estimates.mean_interval(values)
-    return mean, np.maximum(low, 0), np.minimum(high, 1), count
+def networks_lost(of, name: str) -> estimates.Interval:
+    """Return the share of networks with a layer all dead ("blocked", of those that did not diverge), or "diverged"; by rate."""
+    lost = of[name].transpose("learning_rate", "seed").values
+    counted = np.ones_like(lost) if name == "diverged" else ~of.diverged.transpose("learning_rate", "seed").values
+    some = counted.any(1)
+    found = estimates.share_interval(lost.sum(1), np.maximum(counted.sum(1), 1))
+    return estimates.Interval(*(np.where(some, part, np.nan) for part in found[:3]), counted.sum(1))
+
+
+def mean_of(share) -> estimates.Interval:
+    """Return the mean over networks of a share, with its interval."""
+    return estimates.mean_share_interval(share.transpose(..., "seed").values, share.attrs["of"])
 
 
 def _against_rate(ax, one, name: str, i: int, label: str) -> None:
     """Means over networks with their intervals; hollow where some diverged, a cross where all did."""
     rates = one.learning_rate.values
-    mean, low, high, count = shares_of(one[name].transpose("learning_rate", "seed").values)
+    mean, low, high, count = mean_of(one[name])
     color, marker = drawing.COLORS[i], drawing.MARKERS[i]
     ax.plot(rates, mean, color=color, lw=0.9)
     ax.errorbar(rates, mean, panels.bars(mean, low, high), color=color, ls="none", elinewidth=0.7)
@@ -164,6 +170,6 @@ def _against_rate(ax, one, name: str, i: int, label: str) -> None:
 
 def _points(ax, of, i: int, label: str, shift: float = 0.0) -> None:
     """Means over networks with their intervals, by layer."""
-    mean, low, high, _ = shares_of(of.transpose("layer", "seed").values)
+    mean, low, high, _ = mean_of(of)
     marks = {"color": drawing.COLORS[i], "marker": drawing.MARKERS[i], "lw": 0.6, "ls": ":", "elinewidth": 0.8}
     ax.errorbar(of.layer.values + shift, mean, panels.bars(mean, low, high), **marks, label=label)

@@ -47,20 +47,23 @@ def shares_of_units(dataset: xarray.Dataset) -> xarray.Dataset:
     """Return shares of units of each network; NaN where it diverged, because it stays as it was then.
 
     born: dead before training. kept: born dead, and dead at the end. died: dead at the end only. back: of the units that
-    were ever off, those that were on at a later record. end, course: dead at the end, and at every record.
+    were ever off, those that were on at a later record. end, course: dead at the end, and at every record. Attribute `of`:
+    how many units (for back: at most) or examples a share counts.
     """
     dataset = dataset.drop_vars("epoch")
     off, sound = dataset.off_units, dataset.diverged_at < 0
     seen = xarray.apply_ufunc(np.logical_or.accumulate, off, kwargs={"axis": off.get_axis_num("step")})
     born, end = off.isel(step=0), off.isel(step=-1)
     ever, back = seen.isel(step=-1), (seen & ~off).any("step")
+    width, units = off.sizes["unit"], off.sizes["layer"] * off.sizes["unit"]
     shares = {
-        "born": born.mean("unit"), "kept": (born & end).mean("unit"), "died": (end & ~born).mean("unit"),
-        "back": back.sum("unit") / ever.sum("unit").where(ever.any("unit")),
-        "end": end.mean(("layer", "unit")), "course": off.mean(("layer", "unit")),
-        "accuracy": dataset.test_accuracy.isel(step=-1),
+        "born": (born.mean("unit"), width), "kept": ((born & end).mean("unit"), width),
+        "died": ((end & ~born).mean("unit"), width),
+        "back": (back.sum("unit") / ever.sum("unit").where(ever.any("unit")), width),
+        "end": (end.mean(("layer", "unit")), units), "course": (off.mean(("layer", "unit")), units),
+        "accuracy": (dataset.test_accuracy.isel(step=-1), len(datasets.digits().test[0])),
     }  # fmt: skip
-    found = xarray.Dataset({name: share.where(sound) for name, share in shares.items()})
+    found = xarray.Dataset({name: share.where(sound).assign_attrs(of=of) for name, (share, of) in shares.items()})
     found["blocked"] = end.all("unit").any("layer") & sound  # no gradient gets below a layer that is all dead
     found["diverged"] = ~sound
     found["once_off"], found["came_back"] = (ever & sound).sum("unit"), (back & sound).sum("unit")

@@ -110,7 +110,7 @@ def of_saturation(options: Options, dataset) -> Caption:
     for variable, what in (("saturated_fraction", "saturated"), ("dead_fraction", "dead")):
         for name in dataset.activation.values:
             of_seed = shares[variable].sel(activation=name).mean("layer").values
-            found = estimates.mean_interval(of_seed)
+            found = estimates.mean_share_interval(of_seed, options.width * options.depth)
             numbers.append(Number(f"share of {what} units, {name}, mean over layers", *(float(p) for p in found[:3])))
             most[what, str(name)] = float(found.estimate)
     told = [f"{100 * most['saturated', name]:.0f} % ({name})" for name in options.activations]

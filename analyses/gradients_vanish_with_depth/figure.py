@@ -107,7 +107,9 @@ def draw_saturation(options: Options, dataset):
     shares = dataset.sel(weight_scale=options.saturation_scale)
     for ax, variable, title in zip(axes, ("saturated_fraction", "dead_fraction"), ("saturated", "dead"), strict=True):
         for i, name in enumerate(dataset.activation.values):
-            mean, low, high, _ = estimates.mean_interval(shares[variable].sel(activation=name).values, axis=0)
+            mean, low, high, _ = estimates.mean_share_interval(
+                shares[variable].sel(activation=name).values, options.width, axis=0
+            )
             ax.plot(dataset.layer, mean, color=panels.color(i), label=str(name))
             ax.fill_between(dataset.layer, low, high, color=panels.color(i), alpha=0.3, lw=0)
         ax.set(xlabel="layer $l$", ylim=(-0.02, 1.02), title=title)

@@ -18,12 +18,11 @@ def caption(options: Options, dataset) -> Caption:
         which = f"{case.remedy}, weights {case.ailment}"
         before = np.where(np.isfinite(case.ratios[0]), case.ratios[0], np.nan)
         spread = np.where(np.isfinite(case.conditions), case.conditions, np.nan)
-        for what, values in (
-            ("test accuracy", case.accuracies),
-            ("ln of the gradient ratio at the start", before),
-            ("ln of s_1 / s_10 at the start", spread),
+        for what, interval in (
+            ("test accuracy", case.accuracy_interval),
+            ("ln of the gradient ratio at the start", estimates.mean_interval(before)),
+            ("ln of s_1 / s_10 at the start", estimates.mean_interval(spread)),
         ):
-            interval = estimates.mean_interval(values)
             numbers.append(Number(f"{what}, {which}", *map(float, interval[:3])))
     works = [cases[0].remedy for cases in order if all(case.trains(bar) for case in cases)]
     first, accuracy = order[0][0].remedy, order[0][0].accuracy

@@ -27,9 +27,10 @@ def draw(options: Options, dataset):
     accuracies, gradients, jacobians = axes = [figure.add_subplot(place) for place in places]
     for row, cases in enumerate(order):
         for case in cases:
-            _draw_means(gradients, row, case.ailment, case.ratios)
-            _draw_means(jacobians, row, case.ailment, case.conditions[None])
-            _draw_means(accuracies, row, case.ailment, case.accuracies[None], trained=True)
+            for when, ratios in enumerate(case.ratios):
+                _draw_mean(gradients, row, case.ailment, _finite_mean(ratios), trained=bool(when))
+            _draw_mean(jacobians, row, case.ailment, _finite_mean(case.conditions), trained=False)
+            _draw_mean(accuracies, row, case.ailment, case.accuracy_interval, trained=True)
     for ax in axes:
         ax.set_axisbelow(True)
         ax.grid(axis="y", color="0.92", lw=0.6)
@@ -46,18 +47,19 @@ def draw(options: Options, dataset):
     return figure
 
 
-def _draw_means(ax, row: int, ailment: str, values: np.ndarray, trained: bool = False) -> None:
-    """Means over seeds (last axis) with their intervals: hollow before training, filled after it."""
+def _finite_mean(of_seeds: np.ndarray) -> estimates.Interval:
+    return estimates.mean_interval(np.where(np.isfinite(of_seeds), of_seeds, np.nan))
+
+
+def _draw_mean(ax, row: int, ailment: str, found: estimates.Interval, trained: bool) -> None:
+    """A mean over seeds with its interval: hollow before training, filled after it."""
     color, marker = LOOKS[ailment]
     y = row + SHIFTS[ailment]
-    for when, of_seeds in enumerate(values, start=int(trained)):
-        finite = np.where(np.isfinite(of_seeds), of_seeds, np.nan)
-        middle, low, high, _ = estimates.mean_interval(finite)
-        below, above = panels.bars(middle, low, high)
-        ax.errorbar(
-            middle, y, xerr=[[below], [above]], color=color, marker=marker, ms=3.2, mfc=color if when else "w", mew=0.7,
-            elinewidth=0.8, ls="none", zorder=3 + when,
-        )  # fmt: skip
+    below, above = panels.bars(*found[:3])
+    ax.errorbar(
+        found.estimate, y, xerr=[[below], [above]], color=color, marker=marker, ms=3.2, mfc=color if trained else "w",
+        mew=0.7, elinewidth=0.8, ls="none", zorder=3 + trained,
+    )  # fmt: skip
 
 
 def _draw_legend(figure, ax, options: Options) -> None:

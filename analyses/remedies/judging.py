@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray
 
-from analyses.remedies import Options
+from analyses.remedies import TESTED, Options
 from jaxsat.results import estimates
 
 CHANCE = 0.1
@@ -41,9 +41,13 @@ class Case:
     def accuracy(self) -> float:
         return float(self.accuracies.mean())
 
+    @property
+    def accuracy_interval(self) -> estimates.Interval:
+        return estimates.mean_share_interval(self.accuracies, TESTED)
+
     def trains(self, bar: float) -> bool:
         """Return whether the 95 % interval of the mean accuracy lies above."""
-        return bool(estimates.mean_interval(self.accuracies).low >= bar)
+        return bool(self.accuracy_interval.low >= bar)
 
 
 def judged_cases(options: Options, dataset: xarray.Dataset) -> tuple[list[list[Case]], float]:
@@ -81,7 +85,7 @@ def table(options: Options, dataset: xarray.Dataset) -> list[dict[str, Any]]:
     rows = []
     for place, cases in enumerate(order, start=1):
         worse = cases[0]
-        accuracy = estimates.mean_interval(worse.accuracies)
+        accuracy = worse.accuracy_interval
         behind = estimates.mean_interval(order[0][0].accuracies - worse.accuracies)
         differs = not behind.low <= 0 <= behind.high
         rows.append({

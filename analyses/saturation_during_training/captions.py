@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analyses.saturation_during_training import PROBE, Options, fates
+from analyses.saturation_during_training import PROBE, TESTED, Options, fates
 from analyses.saturation_during_training.figure import KINDS, shown_fates
 from analyses.shared import words
 from analyses.shared.captions import Caption, Number
@@ -59,7 +59,7 @@ def of_sigmoid(options: Options, dataset) -> Caption:
         [f"{depth} layers, {kind}." for depth, kind in shown_fates(options)]
         + ["Epoch at which the top layer escapes, a mark for each network, a line through medians; above the dots: not yet."],
         f"Mean activation over units and {PROBE} training examples, with its standard deviation, of the first network. {COLOURS} Thin: the top "
-        "layer of the other networks. Sunk: the standard deviation of the top layer has fallen below half of its start. Escaped: after that it is above its start.",
+        "layer of the other networks. Sunk: the standard deviation of the top layer has fallen below half of its start, and the slope at its mean is at most a quarter of the largest. Escaped: after that the standard deviation is above its start.",
         _setting(options, True),
         numbers,
         "No theory of training is compared.",
@@ -99,7 +99,7 @@ def of_end(options: Options, dataset) -> Caption:
         for kind in KINDS:
             shares = dataset.activation_histogram.sel(activation=name, initialisation=kind).isel(step=-1)
             outer = shares.where(abs(dataset.place - 0.5) > 0.45, 0).sum("place").mean("layer").values
-            found = estimates.mean_interval(outer)
+            found = estimates.mean_share_interval(outer, options.width)
             numbers.append(
                 Number(f"share in the outer tenth of the range at the end, {name}, {kind}", *map(float, found[:3]))
             )
@@ -108,7 +108,8 @@ def of_end(options: Options, dataset) -> Caption:
     right = dataset.test_accuracy.isel(step=-1)
     for name in names:
         for kind in KINDS:
-            found = estimates.mean_interval(right.sel(activation=name, initialisation=kind).values)
+            accuracies = right.sel(activation=name, initialisation=kind).values
+            found = estimates.mean_share_interval(accuracies, TESTED[options.data])
             numbers.append(Number(f"test accuracy at the end, {name}, {kind}", *map(float, found[:3])))
     return Caption(
         f"At the end of training {words.enumerated(told)} lie in the outer tenth of the range (standard initialisation).",

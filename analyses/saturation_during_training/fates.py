@@ -1,7 +1,8 @@
 """What became of the networks of ``saturation_during_training``, as numbers with stated rules, from its dataset alone.
 
-Sunk: the standard deviation of the activations of the top sigmoid layer has fallen below half of what it was at the start.
-Escaped: after that, it is above what it was at the start.
+Sunk: the standard deviation of the activations of the top sigmoid layer has fallen below half of what it was at the start,
+and their mean is where the slope is at most a quarter of the largest: below 0.067 or above 0.933. Escaped: after that, the
+standard deviation is above what it was at the start.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ def epochs_of_escape(of) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return, for each depth, the epochs at which networks sank and escaped; NaN where they did not."""
     epoch, found = of.sigmoid_epoch.values, []
     for depth in of.depth.values:
-        std = of.sigmoid_activation_std.sel(depth=depth, sigmoid_layer=depth).transpose("seed", "sigmoid_step").values
-        sunk = np.logical_or.accumulate(std < std[:, :1] / 2, axis=1)
+        top = of.sel(depth=depth, sigmoid_layer=depth).transpose("seed", "sigmoid_step", ...)
+        std, mean = top.sigmoid_activation_std.values, top.sigmoid_activation_mean.values
+        saturated = 4 * mean * (1 - mean) <= QUARTER  # the slope of the sigmoid over its largest
+        sunk = np.logical_or.accumulate((std < std[:, :1] / 2) & saturated, axis=1)
         found.append((_first(epoch, sunk), _first(epoch, sunk & (std > std[:, :1]))))
     return found
 
@@ -33,7 +36,9 @@ def order(dataset, name: str, kind: str) -> str:
     at = np.stack([_first(of.epoch.values, layer) for layer in bent])
     at = np.where(np.isnan(at), np.inf, at)
     (reached,) = np.nonzero(np.isfinite(at).all(1))
-    ranked = [str(i + 1) for i in np.argsort(np.median(at, axis=1), kind="stable") if i in reached]
+    when = np.median(at, axis=1)
+    ties = [[str(i + 1) for i in reached if when[i] == epoch] for epoch in np.unique(when[reached])]
+    ranked = [" with ".join(tie) for tie in ties]  # at the same epoch that was looked at
     never = [str(i + 1) for i in range(len(at)) if i not in reached]
     first = int((at[:1] < at[1:]).all(0).sum())
     tail = f" (not all networks: {', '.join(never)})" if never else ""

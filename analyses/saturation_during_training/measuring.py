@@ -7,7 +7,7 @@ import optax
 import xarray
 
 import jaxsat
-from analyses.saturation_during_training import INITIALISATIONS, NAME, PROBE, RECORD, Options, start
+from analyses.saturation_during_training import INITIALISATIONS, NAME, PROBE, RECORD, TESTED, Options, start
 from analyses.shared import command
 from jaxsat import activations
 from jaxsat.training import datasets
@@ -32,7 +32,8 @@ def measure(options: Options) -> xarray.Dataset:
 
 def _of_names(name: str) -> datasets.TrainTestSplit:
     """Return training and test examples."""
-    return datasets.digits() if name == "digits" else datasets.shapes(count=2000, test=500, size=16)
+    test = TESTED[name]
+    return datasets.digits(test) if name == "digits" else datasets.shapes(count=2000, test=test, size=16)
 
 
 def _network(options: Options, data: datasets.TrainTestSplit, depth: int, activation: str) -> jaxsat.MLP:

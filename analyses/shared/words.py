@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, SupportsFloat
 import numpy as np
 
 from jaxsat.plotting import findings
-from jaxsat.results import estimates
+from jaxsat.results import estimates, student
 
 if TYPE_CHECKING:
     import xarray
@@ -88,7 +88,7 @@ def agreement(discrepancies: ArrayLike) -> str:
     known = np.abs(np.asarray(discrepancies)[~np.isnan(discrepancies)])
     if not known.size:
         return "there is nothing to compare with theory"
-    inside, worst = int(np.sum(known <= estimates.NORMAL)), float(known.max())
+    inside, worst = int(np.sum(known <= student.NORMAL)), float(known.max())
     holds = inside >= 0.9 * known.size and worst <= FAR
     judged = "theory holds" if holds else "theory is off in places" if inside >= known.size / 2 else "theory is off"
     return (

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxsat.checks import Shown, integer, refusal
 from jaxsat.probing.layer_changes import Followed, LayerMoves, follow
-from jaxsat.results.estimates import student_t
+from jaxsat.results.student import student_t
 
 Verdict = Literal["maximal-update", "standard", "mixed", "undecided"]
 FLAT = 0.25  # an exponent within this of 0: half of the smallest that theory knows, 1/2

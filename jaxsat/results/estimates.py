@@ -5,7 +5,6 @@ Every statement about coverage is checked by simulation in the tests.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from typing import NamedTuple
@@ -14,9 +13,9 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from jaxsat import checks
+from jaxsat.results.student import NORMAL, reach_of_mean
 
 Values = Float[np.ndarray, "..."]
-NORMAL = 1.959963984540054  # the 97.5 % quantile of the normal law
 FEW_NETWORKS = 8  # networks; with fewer, the share that contributes at all is uncertain too
 
 
@@ -77,8 +76,8 @@ def mean_interval(values: Values, axis: int = -1) -> Interval:
     Returns: ends are NaN for fewer than 2 networks. Where all values are equal the interval has length 0.
 
     Accuracy: simulated, for 4 to 64 networks: 95 to 97 % of intervals cover for normal values, 94 to 96 % for
-        log-normal values of sigma 0.5, and 93 to 96 % for exponential values. Shares that are 0 or 1 for most networks are
-        outside that range; use :func:`share_interval` for counts.
+        log-normal values of sigma 0.5, and 93 to 96 % for exponential values. Use :func:`mean_share_interval` for shares,
+        which may be 0 or 1 for most networks, and :func:`share_interval` for counts of networks.
 
     >>> found = mean_interval(np.array([1.0, 3.0, np.nan]))
     >>> found.estimate.item(), found.count.item(), round(found.high.item(), 1)  # 2 + 12.7, from Student's t
@@ -93,7 +92,7 @@ def mean_interval(values: Values, axis: int = -1) -> Interval:
         error = np.sqrt((spread**2).sum(axis) / (count - 1) / count)
         skewness = (spread**3).sum(axis) / count / ((spread**2).sum(axis) / count) ** 1.5
     skewness = np.where(np.isfinite(skewness), skewness, 0.0)  # equal values have none
-    below, above = _studentised(np.asarray(count), skewness)
+    below, above = reach_of_mean(np.asarray(count), skewness)
     return Interval(mean, mean - error * below, mean + error * above, count)
 
 
@@ -123,44 +122,6 @@ def std_interval(values: Values, axis: int = -1) -> Interval:
     return Interval(std, *ends, count)
 
 
-def _studentised(count: np.ndarray, skewness: np.ndarray) -> np.ndarray:
-    """How far the ends of a mean's interval lie below and above it, in standard errors: (2, *shape)."""
-    distinct, which = np.unique(count, return_inverse=True)
-    t = np.array([student_t(int(n) - 1) for n in distinct])[which].reshape(count.shape)
-    # Sample skewness times the factor that makes it unbiased for normal values, over 6 sqrt(n).
-    a = skewness * np.sqrt(np.maximum(count - 1, 0)) / np.maximum(count - 2, 1) / 6
-    a = np.where((np.abs(a) > 1e-6) & (count > 2), a, np.nan)
-    # Hall's cubic x + 2 a x^2 + 4 a^2 x^3 / 3 + a, inverted at t and at -t.
-    below, above = ((np.cbrt(1 + 6 * a * (end - a)) - 1) / (2 * a) for end in (t, -t))
-    return np.stack([np.fmax(t, below), np.fmax(t, -above)])
-
-
-@functools.cache
-def student_t(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's t; NaN below 1 degree of freedom.
-
-    By bisection of the distribution function, which is a finite sum (Abramowitz & Stegun 1964, 26.7.3 and 26.7.4).
-    """
-    if freedom < 1:
-        return math.nan
-    if freedom > 400:  # the next term of this expansion is below 1e-7
-        z = NORMAL
-        return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
-    odd = freedom % 2
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        angle = (low + high) / 2
-        cos2 = math.cos(angle) ** 2
-        term = math.sin(angle) * (math.cos(angle) if odd else 1.0)
-        total = 0.0
-        for k in range((freedom - odd) // 2):
-            total += term
-            term *= cos2 * (2 * k + 1 + odd) / (2 * k + 2 + odd)
-        inside = 2 / math.pi * (angle + total) if odd else total
-        low, high = (angle, high) if inside < 0.95 else (low, angle)
-    return math.sqrt(freedom) * math.tan(low)
-
-
 def share_interval(successes: ArrayLike, count: ArrayLike) -> Interval:
     """Return the share of networks with Wilson's 95 % interval, which is right for shares near 0 and 1.
 
@@ -188,6 +149,31 @@ def share_interval(successes: ArrayLike, count: ArrayLike) -> Interval:
     half = np.sqrt(share * (1 - share) * z2 / count + z2**2 / (4 * count**2)) / (1 + z2 / count)
     low, high = np.where(successes == 0, 0, centre - half), np.where(successes == count, 1, centre + half)
     return Interval(share, low, high, count.astype(int))
+
+
+def mean_share_interval(shares: Values, of: int, axis: int = -1) -> Interval:
+    """Return the mean over networks of a share (of units, of examples) with its 95 % interval, which lies within 0 and 1.
+
+    Args:
+        shares: one number from 0 to 1 for each network along `axis`. NaN networks are left out, and counted.
+        of: how many units or examples each share counts.
+        axis: of the networks.
+
+    Accuracy: where fewer than 8 networks have any and others have none, the interval is widened by Wilson's for the
+        share of networks that do. So it has a length even where all networks have the share 0. Simulated, for 4 to 64 networks of 50 units: 94 to
+        100 % of intervals cover where units are independent. Where networks differ (a beta law of alpha + beta = 2), 94 to
+        98 % do around a share of 0.3 or 0.5, and 81 to 98 % around 0.1. Where a few rare networks have nearly all of the
+        units, a share around 0.01 or 0.03 is covered by 29 to 100 %.
+
+    >>> found = mean_share_interval(np.array([0.0, 0.0, 0.0, 0.0, 0.0]), of=20)
+    >>> found.estimate.item(), found.low.item(), round(found.high.item(), 3)
+    (0.0, 0.0, 0.043)
+    """
+    moved = np.moveaxis(np.asarray(shares, float), axis, 0)
+    rounding = 1e-6  # of means in float32
+    if np.any((moved < -rounding) | (moved > 1 + rounding)):
+        raise ValueError(checks.refusal("mean_share_interval", "shares", "be from 0 to 1", moved))
+    return _pooled_shares(np.clip(moved, 0, 1) * of, of, all_suffice=True)
 
 
 def band(values: Values, axis: int = -1, levels: tuple[float, float, float] = (0.05, 0.5, 0.95)) -> Values:
@@ -317,24 +303,28 @@ def _without_nan(where: str, values: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _pooled_shares(counts: np.ndarray, k: int) -> Interval:
-    """The mean over networks of counts / k, with its band."""
+def _pooled_shares(counts: np.ndarray, k: int, all_suffice: bool = False) -> Interval:
+    """The mean over networks, the first axis, of counts / k, with its band; NaN networks are left out."""
     found = mean_interval(counts / k, axis=0)
     low, high = (np.where(np.isnan(end), side, end) for side, end in enumerate((found.low, found.high)))
-    few_low, few_high = _by_networks(counts, k)
-    without_low, without_high = _by_networks(k - counts, k)
+    few_low, few_high = _by_networks(counts, k, found.count, all_suffice)
+    without_low, without_high = _by_networks(k - counts, k, found.count, all_suffice)
     low = np.minimum(np.minimum(low, few_low), 1 - without_high)
     high = np.maximum(np.maximum(high, few_high), 1 - without_low)
-    return Interval(found.estimate, np.clip(low, 0, 1), np.clip(high, 0, 1), found.count)
+    ends = (np.where(found.count > 0, np.clip(end, 0, 1), np.nan) for end in (low, high))
+    return Interval(found.estimate, *ends, found.count)
 
 
-def _by_networks(counts: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _by_networks(
+    counts: np.ndarray, k: int, networks: np.ndarray | np.integer, all_suffice: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """The band that comes from how many networks contribute; (1, 0), which widens nothing, where these are not few.
 
     What a network contributes, if it does, is taken as the mean of those that do; as 2 values where there are none.
+    `all_suffice`: networks are not few where all contribute.
     """
     contribute = (counts > 0).sum(0)
-    size = np.where(contribute > 0, counts.sum(0) / np.maximum(contribute, 1), 2.0) / k
-    share = share_interval(contribute, len(counts))
-    few = contribute < FEW_NETWORKS
+    size = np.where(contribute > 0, np.nansum(counts, axis=0) / np.maximum(contribute, 1), 2.0) / k
+    share = share_interval(contribute, np.maximum(networks, 1))
+    few = contribute < (np.minimum(FEW_NETWORKS, networks) if all_suffice else FEW_NETWORKS)
     return np.where(few, share.low * size, 1.0), np.where(few, share.high * size, 0.0)

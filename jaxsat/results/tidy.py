@@ -101,7 +101,7 @@ def columns_of(dataset: xarray.Dataset) -> Columns:
 def summary_columns(dataset: xarray.Dataset) -> Iterator[Columns]:
     """Yield the columns of every numeric variable: its name, coordinates, the mean over networks with its 95 % interval.
 
-    `networks` counts those whose value is finite: the mean is over them. Networks lie along the dimensions whose names end in "seed". A variable without networks has a value and no interval.
+    `networks` counts those whose value is finite: the mean is over them; that of `diverged_at` is over networks that diverged. Networks lie along the dimensions whose names end in "seed". A variable without networks has a value and no interval.
     """
     for name, variable in dataset.data_vars.items():
         if variable.dtype.kind not in "fiub":
@@ -109,6 +109,8 @@ def summary_columns(dataset: xarray.Dataset) -> Iterator[Columns]:
         seeds = [dim for dim in variable.dims if str(dim).endswith("seed")]
         rest = [dim for dim in variable.dims if dim not in seeds]
         values = variable.transpose(*rest, *seeds).values.astype(float)
+        if str(name).endswith("diverged_at"):
+            values[values < 0] = np.nan  # of networks that did not
         shape = values.shape[: len(rest)]
         low = high = networks = np.full(shape, np.nan)
         if seeds:

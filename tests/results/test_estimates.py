@@ -191,6 +191,28 @@ def test_share_interval_covers_as_often_as_it_says(count):
     assert held[np.abs(share[:, 0] - 0.5) < 0.5 - 0.3 / count].min() > 0.87
 
 
+@pytest.mark.parametrize("count", [4, 8, 16, 64])
+@pytest.mark.parametrize(("law", "share"), [("independent", 0.01), ("independent", 0.5), ("beta", 0.3), ("beta", 0.5)])
+def test_mean_share_interval_covers_as_often_as_it_says(law, share, count):
+    """50 units for each network, independent or with another probability in each network."""
+    rng, size = np.random.default_rng(count), (2000, count)
+    p = np.full(size, share) if law == "independent" else rng.beta(2 * share, 2 * (1 - share), size=size)
+    found = estimates.mean_share_interval(rng.binomial(50, p).T / 50, of=50, axis=0)
+    assert_covers(found, share, 0.94, 1.0)
+
+
+def test_mean_share_interval_at_the_ends_and_without_networks():
+    """Wilson's interval of 0 out of 5 networks, times the 2 of 20 units that a network may have; mirrored at 1."""
+    shares = np.array([[0.0] * 5, [1.0] * 5, [np.nan] * 5, [0.0, 0.0, np.nan, 0.0, 0.0]])
+    found = estimates.mean_share_interval(shares, of=20)
+    reach = [estimates.share_interval(0, n).high.item() * 0.1 for n in (5, 4)]
+    np.testing.assert_allclose(found.low, [0, 1 - reach[0], np.nan, 0], rtol=1e-12)
+    np.testing.assert_allclose(found.high, [reach[0], 1, np.nan, reach[1]], rtol=1e-12)
+    assert found.count.tolist() == [5, 5, 0, 4]
+    with pytest.raises(ValueError, match="`shares` must be from 0 to 1"):
+        estimates.mean_share_interval(np.array([0.5, 1.1]), of=20)
+
+
 def test_share_interval_is_wilsons():
     """The ends solve |share - p| = z sqrt(p (1 - p) / n) (Wilson 1927)."""
     found = estimates.share_interval(np.array([0, 3, 20]), 20)
