@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
         help="join jax.distributed first, which finds SLURM, Open MPI and Kubernetes itself: one process for each GPU",
     )  # fmt: skip
     run.add_argument("--engine", help="who computes: processes:N, dask://HOST:PORT or slurm; default: this process")
+    run.add_argument(
+        "--allow-mixed", action="store_true",
+        help="accept a machine of other instructions or XLA_FLAGS than the one that began the store; the data say so",
+    )  # fmt: skip
     run.add_argument("--quiet", action="store_true", help="show no progress")
     run.set_defaults(do=_run)
     status = commands.add_parser(
@@ -111,7 +115,7 @@ def _run(chosen: argparse.Namespace) -> None:
         return
     with engines.executor_of(chosen.engine) if chosen.engine else contextlib.nullcontext() as executor:
         options = {"executor": executor, "progress": not chosen.quiet, "memory_budget": wanted.memory_budget}
-        sweep(**given, store=chosen.store, **options)
+        sweep(**given, store=chosen.store, allow_mixed=chosen.allow_mixed, **options)
     print(chosen.store)
 
 

@@ -39,6 +39,7 @@ WITHOUT_JAX = {
     "tidy",
     "zarr_files",
     "header",
+    "files",
     "marks",
     "store",
     "verify",

@@ -15,6 +15,7 @@ from jaxsat import checks
 
 ATTEMPTS = 3  # of a call that fails
 SECONDS_BETWEEN_LOOKS = 0.05
+LONGEST_ERROR = 1000  # characters of a worker's error that are shown
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -90,7 +91,7 @@ def check_all_done(caller: str, failed: Mapping[Any, BaseException], count: int,
         error = next(iter(failed.values()))
         raise RuntimeError(
             f"{caller}: {len(failed)} of {count} tasks could not be computed by `executor`; {kept}. "
-            f"Run the same again for what is missing. The first error: {checks.shown(checks.Shown(error))}"
+            f"Run the same again for what is missing. The first error: {_first_line(error)}"
         ) from error
 
 
@@ -105,6 +106,12 @@ def pickled(caller: str, arguments: Mapping[str, Any]) -> bytes:
             rule = "get arguments that can be pickled"
             remedy = "Define functions in a module that the workers can import, or install cloudpickle."
             raise TypeError(checks.refusal(caller, "executor", rule, checks.Shown(error), remedy)) from None
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the message of an error, which may be a line of jaxsat's own; what is longer is cut."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST_ERROR else text[: LONGEST_ERROR - 3] + "..."
 
 
 def _error_of(errand: Errand, key: Key, ended: Callable[[Key, Any], bool]) -> BaseException | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 HEADER = "jaxsat_sweep"
+MACHINES = "machines"  # the attribute of any dataset: the kinds of machines that its numbers are from, as JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Header:
         over: the values of each swept field, as labels, in the order in which they came.
         seeds: how many.
         chunks: length of a chunk along each swept field and "seed".
+        machines: the kinds of machines that its numbers are from; several where that was accepted.
     """
 
     identity: dict[str, Any]
@@ -35,6 +37,7 @@ class Header:
     over: dict[str, list[Any]]
     seeds: int
     chunks: dict[str, int]
+    machines: list[dict[str, str]] = dataclasses.field(default_factory=list)
 
     @property
     def layout(self) -> Layout:
@@ -91,7 +94,8 @@ def differences_of(
 def write_header(group: zarr.Group, path: pathlib.Path, header: Header) -> None:
     import zarr
 
-    group.attrs[HEADER] = {"format": FORMAT} | dataclasses.asdict(header)
+    kept = {"format": FORMAT} | dataclasses.asdict(header)
+    group.update_attributes({HEADER: kept, MACHINES: json.dumps(header.machines)})
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         warnings.filterwarnings("ignore", message="Object at .jaxsat")

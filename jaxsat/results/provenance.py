@@ -13,6 +13,9 @@ from typing import Any
 
 import jax
 
+from jaxsat.results.header import MACHINES
+from jaxsat.results.machine import this_machine
+
 PACKAGES = ("jaxsat", "jax", "jaxlib", "numpy", "xarray")
 
 
@@ -24,7 +27,7 @@ def of_run(request: Mapping[str, Any], seconds: float | None = None) -> dict[str
         seconds: how long it took; None where that is not known yet.
 
     >>> sorted(of_run({"seeds": 3}, seconds=0.5))
-    ['command', 'created', 'device', 'dtype', 'request', 'seconds', 'versions']
+    ['command', 'created', 'device', 'dtype', 'machines', 'request', 'seconds', 'versions']
     """
     device = jax.devices()[0]
     versions = {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
@@ -32,6 +35,7 @@ def of_run(request: Mapping[str, Any], seconds: float | None = None) -> dict[str
         "request": json.dumps(request),
         "versions": json.dumps(versions),
         "device": f"{device.platform}: {device.device_kind} x {jax.device_count()}",
+        MACHINES: json.dumps([this_machine()]),
         "dtype": str(jax.numpy.result_type(float)),
         "command": shlex.join(sys.argv),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

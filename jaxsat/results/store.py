@@ -12,6 +12,7 @@ values of each swept field and the number of seeds, which requests may extend.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxsat.results import zarr_files
+from jaxsat.results import files, zarr_files
 from jaxsat.results.header import HEADER, Header, read_header, stamp, write_header
 from jaxsat.results.layout import Layout, Unit
 from jaxsat.results.leases import Leases
@@ -88,10 +89,14 @@ class Store:
         return self.marks.is_done(unit)
 
     def is_extended(self) -> bool:
-        """Return whether somebody has changed the header since it was read: values or seeds were added."""
-        if stamp(self.path) == self._stamp:
+        """Return whether somebody has added values or seeds since the header was read."""
+        if (now := stamp(self.path)) == self._stamp:
             return False
-        return read_header(self.path) != self.header
+        found = read_header(self.path)
+        if (found.over, found.seeds) != (self.header.over, self.header.seeds):
+            return True
+        self._stamp = now
+        return False
 
     def write(self, unit: Unit, arrays: Mapping[str, np.ndarray]) -> list[Unit]:
         """Write a chunk; return the chunks that this marks as done, which may be several or none.
@@ -114,7 +119,7 @@ class Store:
 
     def commit(self) -> list[Unit]:
         """Flush what was written to the disk, mark it, and return what was marked."""
-        _flush(
+        files.flush(
             chunk_file(self.path, name, unit, self._array(name).ndim)
             for unit, _ in self._pending
             for name in self.variables
@@ -134,8 +139,8 @@ class Store:
 
     def failures(self) -> dict[Unit, str]:
         """Return the chunks that failed and have not been done since, with their errors."""
-        files = sorted((self.state / "failed").glob("*")) if (self.state / "failed").exists() else []
-        return {tuple(map(int, file.name.split("."))): file.read_text().strip() for file in files}
+        kept = sorted((self.state / "failed").glob("*")) if (self.state / "failed").exists() else []
+        return {tuple(map(int, file.name.split("."))): file.read_text().strip() for file in kept}
 
     def _failure(self, unit: Unit) -> pathlib.Path:
         return self.state / "failed" / unit_name(unit)
@@ -156,7 +161,8 @@ class Store:
         folder = self.state / "runs"
         folder.mkdir(exist_ok=True)
         created = "".join(c for c in str(record["created"]) if c.isalnum())
-        _replace(folder / f"{created}-{socket.gethostname()}-{os.getpid()}.json", json.dumps(record))
+        name, text = f"{created}-{socket.gethostname()}-{os.getpid()}.json", json.dumps(record)
+        files.write_whole(folder / name, lambda file: file.write(text.encode()))
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the records of all processes that have worked here."""
@@ -185,6 +191,24 @@ class Store:
         chosen = {name: list(i) for name, i in index.items() if list(i) != list(range(self.layout.sizes[name]))}
         return found.isel(chosen) if chosen else found
 
+    @contextlib.contextmanager
+    def _changing_header(self, leases: Leases) -> Iterator[None]:
+        while not leases.take("extension"):
+            time.sleep(WAIT)
+        try:
+            yield
+        finally:
+            leases.give_back("extension")
+
+    def admit(self, here: dict[str, str], leases: Leases) -> None:
+        """Note in the header that numbers of another kind of machine are in the store, too."""
+        with self._changing_header(leases):
+            now = read_header(self.path)
+            others = [machine for machine in now.machines if machine != here]
+            header = dataclasses.replace(now, machines=[*others, here])
+            write_header(self._group, self.path, header)
+            self.header, self._arrays, self._stamp = header, {}, stamp(self.path)
+
     def extend(self, header: Header, leases: Leases) -> None:
         """Make room for the values and seeds of a larger header.
 
@@ -193,9 +217,7 @@ class Store:
         Raises:
             ValueError: other processes are at work in the store.
         """
-        while not leases.take("extension"):
-            time.sleep(WAIT)
-        try:
+        with self._changing_header(leases):
             self._stamp = stamp(self.path)
             now = read_header(self.path)
             if now != self.header:
@@ -219,8 +241,6 @@ class Store:
             self.write_coordinates(header)
             write_header(self._group, self.path, header)
             self.header, self._arrays, self._stamp = header, {}, stamp(self.path)
-        finally:
-            leases.give_back("extension")
 
     # --- coordinates and chunks, as they are on the disk --------------------------------------------------------------
 
@@ -308,28 +328,3 @@ def _open_group(path: pathlib.Path, mode: Any) -> zarr.Group:
     import zarr
 
     return zarr.open_group(str(path), mode=mode, use_consolidated=False)
-
-
-def _flush(files: Iterator[pathlib.Path]) -> None:
-    """Flush files, and the entries of the folders that hold them, to the disk."""
-    folders = set()
-    for file in files:
-        _sync(file)
-        folders.add(file.parent)
-    for folder in folders:
-        _sync(folder)
-
-
-def _sync(path: pathlib.Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    """Write a file whole."""
-    making = path.with_suffix(f".{os.getpid()}.partial")
-    making.write_text(text)
-    making.replace(path)

@@ -28,14 +28,15 @@ CHUNKS_OF_A_TASK = 4  # a chunk takes seconds
 
 
 def hand_out(
-    executor: Executor, arguments: Mapping[str, Any], memory_budget: int, plan: Plan, opened: Store, progress: bool
-) -> None:
+    executor: Executor, arguments: Mapping[str, Any], memory_budget: int, allow_mixed: bool, plan: Plan, opened: Store,
+    progress: bool,
+) -> None:  # fmt: skip
     """Have everything that is wanted and missing computed; return when it is there.
 
     Args:
         executor: whose workers reach the same folder by the same path.
         arguments: of ``jaxsat.sweep``, from which each worker makes the request again.
-        memory_budget, progress: as of ``jaxsat.sweep``.
+        memory_budget, allow_mixed, progress: as of ``jaxsat.sweep``.
         plan, opened: the plan of the request, and the store, which has its size already.
 
     Raises:
@@ -58,13 +59,13 @@ def hand_out(
             advance(sum(map(layout.networks, batch)))
             return True
 
-        calls = {tuple(batch): (sent, path, batch, memory_budget, double) for batch in batches}
+        calls = {tuple(batch): (sent, path, batch, memory_budget, allow_mixed, double) for batch in batches}
         failed = executors.call_all(executor, work_on, calls, ended)
     executors.check_all_done("sweep", failed, len(calls), f"the rest is in {opened.path}")
 
 
-def work_on(sent: bytes, path: str, units: Sequence[Unit], memory_budget: int, double: bool) -> int:
+def work_on(sent: bytes, path: str, units: Sequence[Unit], memory_budget: int, allow_mixed: bool, double: bool) -> int:
     """Compute chunks of a store, in the worker, and return how many they were."""
     with jax.enable_x64(double):
         request = SweepRequest.of(**pickle.loads(sent))
-        return worker.work_on_units(request, pathlib.Path(path), units, memory_budget)
+        return worker.work_on_units(request, pathlib.Path(path), units, memory_budget, allow_mixed)

@@ -43,6 +43,7 @@ def sweep(
     every_depth: bool = False,
     store: str | pathlib.Path | None = None,
     executor: Executor | None = None,
+    allow_mixed: bool = False,
     progress: bool = True,
     memory_budget: int = 2**30,
 ) -> xarray.Dataset:
@@ -68,6 +69,8 @@ def sweep(
             ``concurrent.futures.ProcessPoolExecutor`` (with the context "spawn"), ``Client(...).get_executor()`` of Dask, or
             submitit's. Needs a `store` in a folder that the workers reach by the same path. A task whose worker dies is
             submitted again. Results are the same bits.
+        allow_mixed: accept that this machine, or a worker's, has other instructions or other XLA_FLAGS than the machine that began
+            the store. Last bits then depend on who computed what. The attribute `machines` names all kinds.
         progress: show networks done, rate and time left on stderr: a bar in a terminal, elsewhere a line now and then.
         memory_budget: bytes that the sweep may hold on each device at a time. The returned dataset comes on top; with a
             store it is read from there when it is used.
@@ -83,7 +86,7 @@ def sweep(
     Raises:
         ValueError: unknown names, empty or non-finite grids, a wrong input width, a measure whose shapes differ
             between networks or that looks at a scale's value, a budget too small for one tile, an unusable store, or
-            a store of another request (the message says what differs). All of them before any long work.
+            a store of another request or kind of machine (the message says what differs). All of them before any long work.
         OSError: the store can no longer be written. What was done before stays.
         RuntimeError: some chunks of a store could not be computed; all others are done.
 
@@ -112,8 +115,8 @@ def sweep(
         arguments["every_depth"] = every_depth
         finish = None
         if executor is not None:
-            finish = functools.partial(handing_out.hand_out, executor, arguments, memory_budget)
-        return worker.sweep_into_store(request, pathlib.Path(store), progress, memory_budget, finish)
+            finish = functools.partial(handing_out.hand_out, executor, arguments, memory_budget, allow_mixed)
+        return worker.sweep_into_store(request, pathlib.Path(store), progress, memory_budget, allow_mixed, finish)
     plan = Plan.of(request)
     dataset = _in_memory(plan, progress, memory_budget)
     tiles = [programs.tile for programs in plan.programs.values()]

@@ -21,6 +21,7 @@ from jaxsat.results import store as stores
 from jaxsat.results.header import Header, differences_of
 from jaxsat.results.layout import Unit
 from jaxsat.results.leases import Leases
+from jaxsat.results.machine import check_known, this_machine
 from jaxsat.results.store import Store
 from jaxsat.sweeps.pipeline import Pipeline
 from jaxsat.sweeps.plan import Plan, Task
@@ -38,12 +39,13 @@ class Extended(Exception):
 
 
 def sweep_into_store(
-    request: SweepRequest, path: pathlib.Path, progress: bool, memory_budget: int,
+    request: SweepRequest, path: pathlib.Path, progress: bool, memory_budget: int, allow_mixed: bool,
     finish: Callable[[Plan, Store, bool], None] | None = None,
 ) -> xarray.Dataset:  # fmt: skip
     """Make, extend or resume a store; return when all that is asked for is there.
 
     Args:
+        allow_mixed: whether the store may be of another kind of machine than this one.
         finish: computes what the plan asks for and the store lacks; None: this process does.
     """
     plan = None if stores.exists(path) else _make(request, path)
@@ -60,6 +62,8 @@ def sweep_into_store(
         zarr_files.check_folder(path, "sweep: `store`")
         try:
             with opened.leases() as leases:
+                if finish is None and _joins(opened, leases, allow_mixed):
+                    continue  # the header is another one now
                 if wanted != opened.header:
                     opened.extend(wanted, leases)
                 if plan.layout == opened.layout and finish is None:
@@ -72,12 +76,15 @@ def sweep_into_store(
             opened = Store(path)
 
 
-def work_on_units(request: SweepRequest, path: pathlib.Path, units: Sequence[Unit], memory_budget: int) -> int:
+def work_on_units(
+    request: SweepRequest, path: pathlib.Path, units: Sequence[Unit], memory_budget: int, allow_mixed: bool
+) -> int:
     """Compute some chunks of a store that has its size already; return how many they were."""
     opened = Store(path)
     plan = Plan.of(request, opened.header)
     _check_same(opened, differences_of(opened.header, request.identity(), list(request.grid.over), plan.fingerprints))
     with opened.leases() as leases:
+        _joins(opened, leases, allow_mixed)
         _Worker(plan, opened, leases, memory_budget).finish(False, {tuple(unit) for unit in units})
     return len(units)
 
@@ -87,7 +94,7 @@ def _make(request: SweepRequest, path: pathlib.Path) -> Plan:
     zarr_files.check_folder(path.absolute().parent, "sweep: `store`")
     plan = Plan.of(request)
     labels, chunks = request.grid.labels(), dict(plan.layout.chunks)
-    header = Header(request.identity(), plan.fingerprints, labels, request.seeds, chunks)
+    header = Header(request.identity(), plan.fingerprints, labels, request.seeds, chunks, [this_machine()])
     sizes = tuple(plan.layout.sizes.values())
     empty = {n: np.broadcast_to(np.zeros((), s.dtype), (*sizes, *s.shape)) for n, s in plan.shapes.items()}
     dataset = labelled_sweep(empty, request.grid, request.measure)
@@ -109,6 +116,17 @@ def _check_same(opened: Store, differences: list[str]) -> None:
             f"sweep: `store` {opened.path} holds another sweep ({'; '.join(differences)}). Ask for the same, or choose "
             "another name."
         )
+
+
+def _joins(opened: Store, leases: Leases, allow_mixed: bool) -> bool:
+    """Return whether this machine is new to a store and was added to its header; raise unless that is accepted."""
+    here = this_machine()
+    if here in opened.header.machines:
+        return False
+    if not allow_mixed:
+        check_known(f"sweep: `store` {opened.path}", here, opened.header.machines)
+    opened.admit(here, leases)
+    return True
 
 
 class _Record:

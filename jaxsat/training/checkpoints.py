@@ -8,18 +8,21 @@ may train different tiles (see ``elsewhere``); only one of them finishes.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxsat.results import zarr_files
+from jaxsat.results.files import write_whole
+from jaxsat.results.machine import Machine, check_known, this_machine
 
 if TYPE_CHECKING:
     import xarray
@@ -40,10 +43,10 @@ def finished(store: pathlib.Path, request: Mapping[str, Any]) -> xarray.Dataset 
     attributes: dict[str, Any] = {}
     if (store / "zarr.json").is_file():
         attributes = json.loads((store / "zarr.json").read_text()).get("attributes", {})
-    _compare(store, attributes.get(KIND), request)
+    _compare(store, attributes.get(KIND), request, but_for=("platform", "jaxlib"))
     dataset = xarray.open_zarr(str(store)).load()
     if Folder.beside(store).exists():  # killed between renaming and removing
-        Folder(store, request).remove()
+        Folder(store, request, allow_mixed=True).remove()
     return dataset
 
 
@@ -51,30 +54,47 @@ class Folder:
     """The checkpoints of one run.
 
     Raises:
-        ValueError: the folder is of another request, or was not made by this module, or cannot be written.
+        ValueError: the folder is of another request or, unless `allow_mixed`, another kind of machine; or it was not made
+            by this module, or cannot be written.
     """
 
-    def __init__(self, store: pathlib.Path, request: Mapping[str, Any]):
+    def __init__(self, store: pathlib.Path, request: Mapping[str, Any], allow_mixed: bool = False):
         self.store, self.path = store, self.beside(store)
         zarr_files.check_folder(store.absolute().parent, "train: `store`")
         if self.path.exists():
             about = self.path / "request.json"
             _compare(self.path, about.read_text() if about.is_file() else None, request)
+            if not allow_mixed:
+                check_known(f"train: `store`: {self.path}", this_machine(), self.machines())
+            self._note_machine(self.path)
             return
         new = self.path.with_name(f"{self.path.name}-{os.getpid()}")  # renamed when it says whose it is
         new.mkdir()
-        _write(new / "request.json", lambda file: file.write(json.dumps(request).encode()))
+        write_whole(new / "request.json", lambda file: file.write(json.dumps(request).encode()))
+        self._note_machine(new)
         new.rename(self.path)
 
     @staticmethod
     def beside(store: pathlib.Path) -> pathlib.Path:
         return store.with_name(store.name + ".partial")
 
+    def machines(self) -> list[Machine]:
+        """Return the kinds of machines that have worked here, in the order in which they came."""
+        files = sorted(self.path.glob("machine-*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name))
+        return [json.loads(file.read_text()) for file in files]
+
+    @staticmethod
+    def _note_machine(folder: pathlib.Path) -> None:
+        text = json.dumps(this_machine())
+        file = folder / f"machine-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        if not file.exists():
+            write_whole(file, lambda opened: opened.write(text.encode()))
+
     def save(self, name: str, tree: Any, done: int) -> None:
         """Put the leaves of a tree, and how many records it has, into the file of that name."""
         leaves: dict[str, Any] = {"done": np.asarray(done)}
         leaves |= {f"leaf{i}": np.asarray(_raw(leaf)) for i, leaf in enumerate(jax.tree.leaves(tree))}
-        _write(self.path / f"{name}.npz", lambda file: np.savez(file, **leaves))
+        write_whole(self.path / f"{name}.npz", lambda file: np.savez(file, **leaves))
 
     def load(self, name: str, template: Any) -> tuple[Any, int] | None:
         """Return what was saved under that name, in the shape of a tree of arrays; None if nothing was saved."""
@@ -99,13 +119,14 @@ class Folder:
         shutil.rmtree(self.path)
 
 
-def _compare(path: pathlib.Path, text: str | None, request: Mapping[str, Any]) -> None:
-    """Raise unless `text` is this request."""
+def _compare(path: pathlib.Path, text: str | None, request: Mapping[str, Any], but_for: Sequence[str] = ()) -> None:
+    """Raise unless `text` is this request, but for some entries."""
     there = json.loads(text) if text else {}
     if there.get("kind") != KIND:
         raise ValueError(f"train: `store`: {path} exists and was not written by jaxsat.train. Choose another path.")
     asked = json.loads(json.dumps(request))
-    different = [name for name in {**there, **asked} if there.get(name) != asked.get(name)]
+    names = [name for name in {**there, **asked} if name not in but_for]
+    different = [name for name in names if there.get(name) != asked.get(name)]
     others = [name for name in different if name != "program"]
     if others:
         parts = [f"{name} is {_short(there.get(name))} there and {_short(asked.get(name))} here" for name in others]
@@ -120,16 +141,6 @@ def _compare(path: pathlib.Path, text: str | None, request: Mapping[str, Any]) -
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 120 else text[:117] + "..."
-
-
-def _write(path: pathlib.Path, fill: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that it is either whole or not there."""
-    new = path.with_name(f"{path.name}-{os.getpid()}.new")  # a worker given up may still write
-    with open(new, "wb") as file:
-        fill(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
 
 
 def _raw(leaf: Any) -> Any:

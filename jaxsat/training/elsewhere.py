@@ -24,7 +24,7 @@ from jaxsat.training.training_program import ChoiceRun
 
 def train_elsewhere(
     executor: executors.Executor, arguments: Mapping[str, Any], runs: Sequence[ChoiceRun], folder: Folder,
-    advance: Callable[[int], Any],
+    allow_mixed: bool, advance: Callable[[int], Any],
 ) -> list[dict[str, np.ndarray]]:  # fmt: skip
     """Have every tile trained, and return what was recorded: what ``ChoiceRun.run`` returns, for each of `runs`.
 
@@ -33,6 +33,7 @@ def train_elsewhere(
         arguments: of ``TrainingRequest.of``.
         runs: of that request.
         folder: for checkpoints.
+        allow_mixed: whether workers may be machines of another kind.
         advance: called with the number of steps done, summed over networks.
 
     Raises:
@@ -42,7 +43,7 @@ def train_elsewhere(
     sent, double = executors.pickled("train", arguments), jnp.result_type(float) == jnp.float64
     store = str(folder.store.absolute())
     calls = {
-        (choice, tile): (sent, store, choice, tile, double)
+        (choice, tile): (sent, store, choice, tile, allow_mixed, double)
         for choice, run in enumerate(runs)
         for tile in range(len(run.tiles))
     }
@@ -58,10 +59,12 @@ def train_elsewhere(
     return [run.joined([found[i, tile] for tile in range(len(run.tiles))]) for i, run in enumerate(runs)]
 
 
-def train_tile(sent: bytes, store: str, choice: int, tile: int, double: bool) -> dict[str, np.ndarray]:
+def train_tile(
+    sent: bytes, store: str, choice: int, tile: int, allow_mixed: bool, double: bool
+) -> dict[str, np.ndarray]:
     """Train a tile, in the worker, and return what was recorded."""
     with jax.enable_x64(double):
         request = TrainingRequest.of(**pickle.loads(sent))
         runs = request.runs()
-        folder = Folder(pathlib.Path(store), request.as_kept(runs))  # raises where this machine has another program
+        folder = Folder(pathlib.Path(store), request.as_kept(runs), allow_mixed)  # raises where programs differ
         return runs[choice].run_tile(tile, folder, str(choice), lambda steps: None)

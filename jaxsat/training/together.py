@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from jaxtyping import ArrayLike
 from jaxsat.networks.protocol import Network
 from jaxsat.results import provenance
 from jaxsat.results.executors import Executor, check_executor
+from jaxsat.results.header import MACHINES
 from jaxsat.results.progress import reported
 from jaxsat.training import checkpoints
 from jaxsat.training.elsewhere import train_elsewhere
@@ -39,6 +41,7 @@ def train(
     probe: int = 256,
     store: str | pathlib.Path | None = None,
     executor: Executor | None = None,
+    allow_mixed: bool = False,
     progress: bool = True,
 ) -> xarray.Dataset:
     """Train every network of a grid, for many seeds, and return what was recorded on the way as a labelled dataset.
@@ -75,6 +78,8 @@ def train(
             a finished one is read back. Results are those of an undisturbed run, to the last bit.
         executor: whose workers train the networks, instead of this process, as of ``jaxsat.sweep``; needs `store`. Workers save
             their checkpoints there and return what they recorded. A task is a tile of networks.
+        allow_mixed: accept checkpoints of a machine with other instructions or other XLA_FLAGS. Results are then not those of
+            an undisturbed run. The attribute `machines` names all kinds.
         progress: show steps done, rate and time left on stderr.
 
     Returns: an ``xarray.Dataset``: dimensions are the swept names in the order of `over`, "seed", "step" (updates done;
@@ -87,7 +92,7 @@ def train(
 
     Raises:
         ValueError, TypeError: data that are not finite or do not fit, classes outside the read-out's, a batch larger than
-            the data, an optimiser that is not one, unknown fields or records, a store of another request. All before
+            the data, an optimiser that is not one, unknown fields or records, a store of another request or kind of machine. All before
             anything is compiled.
 
     Accuracy: a network's numbers do not depend on which others run beside it, to the last bit, on one machine and
@@ -119,10 +124,10 @@ def train(
     if store is not None:
         if (done := checkpoints.finished(pathlib.Path(store), asked)) is not None:
             return done
-        folder = checkpoints.Folder(pathlib.Path(store), asked)
+        folder = checkpoints.Folder(pathlib.Path(store), asked, allow_mixed)
     with reported(sum(run.networks for run in runs) * request.at[-1], "steps", progress) as advance:
         if executor is not None and folder is not None:
-            results = train_elsewhere(executor, arguments, runs, folder, advance)
+            results = train_elsewhere(executor, arguments, runs, folder, allow_mixed, advance)
         else:
             results = [run.run(folder, str(index), advance) for index, run in enumerate(runs)]
     merged = {name: np.stack([found[name] for found in results]) for name in results[0]}
@@ -130,5 +135,6 @@ def train(
     dataset.attrs |= provenance.of_run(asked, seconds=time.perf_counter() - started)
     dataset.attrs[checkpoints.KIND] = dataset.attrs["request"]
     if folder is not None:
+        dataset.attrs[MACHINES] = json.dumps(folder.machines())
         folder.finish(dataset)
     return dataset

@@ -7,7 +7,9 @@ import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import jaxlib.version
 import numpy as np
 
 from jaxsat import addresses, checks
@@ -123,6 +125,8 @@ class TrainingRequest:
             "record": list(self.records),
             "steps": self.at,
             "dtype": str(jnp.result_type(float)),
+            "platform": jax.default_backend(),
+            "jaxlib": jaxlib.version.__version__,
             "data": _digest(self.train.x, self.train.y),
             "test": test,
             "program": _digest(*(run.program.fingerprint for run in runs)),

@@ -32,7 +32,7 @@ def test_a_run_can_stop_and_go_on_with_any_optimizer_state(optimizer, tmp_path, 
         "optimizer": optimizer,
     }
     expected = run(**request)
-    write, left = checkpoints._write, 0
+    write, left = checkpoints.write_whole, 0
 
     def cut_off(path, fill):
         nonlocal left
@@ -41,7 +41,7 @@ def test_a_run_can_stop_and_go_on_with_any_optimizer_state(optimizer, tmp_path, 
             raise KeyboardInterrupt
         write(path, fill)
 
-    monkeypatch.setattr(checkpoints, "_write", cut_off)
+    monkeypatch.setattr(checkpoints, "write_whole", cut_off)
     cuts, found = 0, None
     while found is None and cuts < 100:
         left = 2
