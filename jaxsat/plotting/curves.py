@@ -78,7 +78,7 @@ def lines_of(array: xarray.DataArray, along: str | None = None) -> Lines:
         part = array.isel(dict(zip(rest, combinations[i], strict=True)))
         values = part.transpose(NETWORKS, ...).values.astype(float).reshape(array.sizes[NETWORKS], -1)
         fields = {d: part[d].values.item() for d in rest if d in part.coords}
-        label = ", ".join(f"{d} {_told(value)}" for d, value in fields.items())
+        label = ", ".join(f"{d.replace('_', ' ')} {_told(value)}" for d, value in fields.items())
         shown.append(Line(label, x, values, fields))
     return Lines(along, shown, len(combinations))
 
@@ -99,11 +99,12 @@ def measure(ds: xarray.Dataset, name: str, *, ax: Axes | None = None) -> Axes:
 
     >>> import jaxsat
     >>> ds = jaxsat.sweep(jaxsat.MLP(depth=3, width=4), "dead_fraction", {}, seeds=2, progress=False)
-    >>> measure(ds, "dead_fraction").get_title(loc="left")
-    'dead_fraction: 0 at the end'
+    >>> measure(ds, "dead_fraction").get_title(loc="left").replace("\\n", " ")
+    'Share of units with slope 0 for every input: 0 at the end'
     """
     array = variable_of("plotting.measure", ds, name)
-    return draw_lines(array, lines_of(array), lambda lines: findings.of_values(name, [one.median for one in lines]), ax)
+    what = named(array)
+    return draw_lines(array, lines_of(array), lambda lines: findings.of_values(what, [one.median for one in lines]), ax)
 
 
 def draw_lines(
@@ -141,6 +142,12 @@ def draw_lines(
         if ax.get_legend_handles_labels()[0]:
             drawing.legend_below(ax, more=lines.combinations - len(lines.shown))
     return ax
+
+
+def named(array: xarray.DataArray) -> str:
+    """Return what a measure is called, as a title begins."""
+    name = str(array.attrs.get("long_name", array.name))
+    return name[:1].upper() + name[1:]
 
 
 def axis_label(long_name: str, units: str) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jaxsat import checks
+from jaxsat import activations, checks
 
 if TYPE_CHECKING:
     import xarray
+
+    from jaxsat.activations import Activation
+
+    Own = Sequence[Activation | Callable[..., Any]]
 
 GAUSSIAN_INPUT = "gaussian, unit mean square"
 
@@ -16,7 +21,7 @@ GAUSSIAN_INPUT = "gaussian, unit mean square"
 class Setting(NamedTuple):
     """A plain MLP, the number of its inputs, and their mean square."""
 
-    activation: str
+    activation: str | Activation | Callable[..., Any]
     depth: int
     width: int
     inputs: int
@@ -26,17 +31,21 @@ class Setting(NamedTuple):
     mean_square: float
 
 
-def setting_of(where: str, ds: xarray.Dataset, fields: dict[str, Any], mean_square: float | None) -> Setting:
+def setting_of(
+    where: str, ds: xarray.Dataset, fields: dict[str, Any], mean_square: float | None, own: Own = ()
+) -> Setting:
     """Return the network with these swept values.
 
     Args:
         where: name of the function, for errors.
-        ds: of ``jaxsat.sweep``.
+        ds: of ``jaxsat.sweep``, or a part of it.
         fields: swept values by name; they take the place of those of the network that was swept.
         mean_square: of the input; None takes 1 for the gaussian input of a sweep without `x`.
+        own: activations that are not of the catalogue: a dataset has their names alone.
 
     Raises:
-        ValueError: a dataset that no sweep made; a network that theory does not know; an input of unknown size.
+        ValueError: a dataset that no sweep made, or that has lost a swept value; a network that theory does not know; an
+            activation that is neither of the catalogue nor in `own`; an input of unknown size.
     """
     try:
         request = json.loads(ds.attrs["request"])
@@ -44,7 +53,11 @@ def setting_of(where: str, ds: xarray.Dataset, fields: dict[str, Any], mean_squa
     except (KeyError, TypeError, ValueError):
         remedy = "Choose theory=False, or keep the attributes of the dataset (xarray.set_options(keep_attrs=True))."
         raise ValueError(checks.refusal(where, "ds", "know its network", checks.Shown("no request"), remedy)) from None
-    asked = network | fields
+    chosen = {name: ds[name].item() for name in request.get("over", ()) if name in ds.coords and not ds[name].ndim}
+    asked = network | chosen | fields
+    for name in set(request.get("over", ())) - set(asked):
+        came, remedy = checks.Shown(f"no {name}"), f"Select it without drop=True: ds.sel({name}=...)."
+        raise ValueError(checks.refusal(where, "ds", "keep the coordinates that were swept", came, remedy))
     plain = {"residual_scale": "none", "normalization": "none", "outputs": "none", "fan": "in"}
     for name, value in plain.items():
         if asked.get(name) != value:
@@ -58,6 +71,22 @@ def setting_of(where: str, ds: xarray.Dataset, fields: dict[str, Any], mean_squa
     width = int(asked["width"])
     inputs = width if asked["inputs"] == "none" else int(asked["inputs"])
     return Setting(
-        str(asked["activation"]), int(asked["depth"]), width, inputs, float(asked["weight_scale"]), float(asked["bias_scale"]),
+        _activation(where, str(asked["activation"]), own), int(asked["depth"]), width, inputs, float(asked["weight_scale"]), float(asked["bias_scale"]),
         str(asked["ensemble"]), float(mean_square),
     )  # fmt: skip
+
+
+def _activation(where: str, name: str, own: Own) -> str | Activation | Callable[..., Any]:
+    """Return an activation of the catalogue by its name, another from `own`."""
+    if name in activations.names():
+        return name
+    found = {getattr(phi, "name", getattr(phi, "__name__", "")): phi for phi in own}
+    if name not in found:
+        came, remedy = (
+            checks.Shown(", ".join(found) or "none"),
+            f"Pass activations=[{name}]: the dataset has its name alone.",
+        )
+        raise ValueError(
+            checks.refusal(where, "activations", f"have {name!r}, which the catalogue does not", came, remedy)
+        )
+    return found[name]

@@ -13,11 +13,17 @@ from jaxsat.plotting.network_settings import setting_of
 if TYPE_CHECKING:
     import xarray
 
+    from jaxsat.plotting.network_settings import Own
     from jaxsat.results.drawing import Axes
 
 
 def gradient_norms(
-    ds: xarray.Dataset, *, theory: bool = False, mean_square: float | None = None, ax: Axes | None = None
+    ds: xarray.Dataset,
+    *,
+    theory: bool = False,
+    mean_square: float | None = None,
+    activations: Own = (),
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw ln of the gradient norm against the layer (or time), and return the axis.
 
@@ -27,6 +33,7 @@ def gradient_norms(
             1 / width, which the median is near. For others it is the root mean square at infinite width, which lies above
             the median.
         mean_square: of the input, for theory; None takes 1, that of a sweep without `x`.
+        activations: of your own, that were swept, for theory: the dataset has their names alone.
         ax: axis to draw on; None makes a new figure.
 
     Raises:
@@ -42,7 +49,7 @@ def gradient_norms(
     array = curves.variable_of(where, ds, *known)
 
     def predicted(line: curves.Line) -> tuple[np.ndarray, str]:
-        return _norms_in_theory(setting_of(where, ds, line.fields, mean_square), line)
+        return _norms_in_theory(setting_of(where, ds, line.fields, mean_square, activations), line)
 
     def finding(lines: Any) -> str:
         medians = [line.median[np.isfinite(line.median)] for line in lines]
@@ -67,14 +74,19 @@ def _norms_in_theory(of: Any, line: curves.Line) -> tuple[np.ndarray, str]:
 
 
 def pre_activations(
-    ds: xarray.Dataset, *, theory: bool = False, mean_square: float | None = None, ax: Axes | None = None
+    ds: xarray.Dataset,
+    *,
+    theory: bool = False,
+    mean_square: float | None = None,
+    activations: Own = (),
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw the mean squared pre-activation, or the standard deviation, against the layer, and return the axis.
 
     Args:
         ds: of a sweep with the measure "mean_squared_pre_activation" or "pre_activation_std".
         theory: draw the mean-field length over it (infinite width; its square root over a standard deviation).
-        mean_square, ax: as :func:`gradient_norms`.
+        mean_square, activations, ax: as :func:`gradient_norms`.
 
     Raises: as :func:`gradient_norms`.
     """
@@ -83,7 +95,7 @@ def pre_activations(
     power = 0.5 if array.name == "pre_activation_std" else 1.0
 
     def predicted(line: curves.Line) -> tuple[np.ndarray, str]:
-        of = setting_of(where, ds, line.fields, mean_square)
+        of = setting_of(where, ds, line.fields, mean_square, activations)
         q = _lengths(of, len(line.x))
         return q**power, "theory: mean field"
 
@@ -160,5 +172,5 @@ def _named(array: xarray.DataArray, ax: Axes | None, predicted: Any = None, alon
     """Draw a measure whose finding is the range of its values at the end."""
     return curves.draw_lines(
         array, curves.lines_of(array, along),
-        lambda lines: findings.of_values(str(array.name), [line.median for line in lines]), ax, predicted,
+        lambda lines: findings.of_values(curves.named(array), [line.median for line in lines]), ax, predicted,
     )  # fmt: skip

@@ -15,13 +15,16 @@ from jaxsat.results import estimates
 if TYPE_CHECKING:
     import xarray
 
+    from jaxsat.plotting.network_settings import Own
     from jaxsat.results.drawing import Axes
 
 STATIONARY = 1.0  # stands for the mean square of the input, which a stationary length has forgotten
 HISTOGRAM_BINS, GRID_POINTS = 40, 192  # points: a multiple of 16, in which the density is computed
 
 
-def spectrum(ds: xarray.Dataset, *, by: str = "rank", theory: bool = False, ax: Axes | None = None) -> Axes:
+def spectrum(
+    ds: xarray.Dataset, *, by: str = "rank", theory: bool = False, activations: Own = (), ax: Axes | None = None
+) -> Axes:
     """Draw the singular values of Jacobians, by rank or as a histogram of ln s, and return the axis.
 
     Args:
@@ -29,7 +32,7 @@ def spectrum(ds: xarray.Dataset, *, by: str = "rank", theory: bool = False, ax: 
         by: "rank": ln s against its rank, medians over networks with bands. "histogram": density of ln s, pooled.
         theory: draw free probability over it: infinite width, plain MLPs with as many inputs as units. It takes every layer to
             have the stationary length of mean field, so it is off where the first layers have another.
-        ax: as :func:`gradient_norms`.
+        activations, ax: as :func:`gradient_norms`.
 
     Raises:
         ValueError: another dataset; another `by`; theory of a network that it does not know.
@@ -48,7 +51,7 @@ def spectrum(ds: xarray.Dataset, *, by: str = "rank", theory: bool = False, ax: 
     lines = curves.lines_of(array)
 
     def law(line: curves.Line) -> Law:
-        of = setting_of(where, ds, line.fields, STATIONARY)
+        of = setting_of(where, ds, line.fields, STATIONARY, activations)
         if of.inputs != of.width:
             came = checks.Shown(f"{of.inputs} inputs of {of.width} units")
             raise ValueError(checks.refusal(where, "theory", "be False but for square Jacobians", came))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray
 from matplotlib import pyplot as plt
+from scipy import special
 
 from jaxsat import plotting
 from jaxsat.plotting import of_spectra
@@ -51,7 +52,7 @@ def test_gradient_norms_are_medians_and_theory_is_the_closed_form():
         == "Gradients vanish or explode: 5 steps back multiply them by 0.031 to 32"
     )
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["weight_scale 0.5", "weight_scale 2", "theory: root mean square"]
+    assert labels == ["weight scale 0.5", "weight scale 2", "theory: root mean square"]
 
 
 def test_an_axis_that_is_given_is_drawn_on_and_nothing_is_cut_off():
@@ -146,7 +147,60 @@ def test_every_measure_has_lines_and_a_finding(function, name):
     ax = function(dataset(name, values, "layer"))
     np.testing.assert_allclose(ax.lines[1].get_ydata(), np.median(values[1], axis=0))
     told = f"{values[0, 1, -1]:.3g} to {values[1, 1, -1]:.3g}"
-    assert ax.get_title(loc="left").replace("\n", " ") == f"{name}: {told} at the end"
+    assert ax.get_title(loc="left").replace("\n", " ") == f"L{LONG[1:]}: {told} at the end"
+
+
+def test_bands_are_quantiles_over_networks_and_percentiles_have_a_line_each():
+    values = np.random.default_rng(0).normal(size=(2, 21, DEPTH, 2))
+    dims = ("weight_scale", "seed", "layer", "percentile")
+    coords = {"weight_scale": [0.5, 2.0], "layer": np.arange(1, DEPTH + 1), "percentile": [2.0, 98.0]}
+    ax = plotting.percentile_lines(xarray.Dataset({"activation_percentiles": (dims, values)}, coords))
+    drawn = [line.get_ydata() for line in ax.lines if len(line.get_xdata())]
+    np.testing.assert_allclose(drawn, np.median(values, axis=1).swapaxes(1, 2).reshape(4, DEPTH))
+    for band, of in zip(ax.collections, values.swapaxes(1, 3).reshape(4, DEPTH, 21), strict=True):
+        corners = band.get_paths()[0].vertices[:, 1]
+        ordered = np.sort(of, axis=-1)  # 5 and 95 % of 21 networks: the second and the last but one
+        assert {round(x, 9) for x in ordered[:, [1, 19]].ravel()} <= {round(x, 9) for x in corners}
+
+
+def test_theory_of_gaussian_weights_is_the_mean_of_the_logarithm():
+    """A linear layer multiplies by chi_n / sqrt(n); the mean of ln is (digamma(n/2) - ln(n/2)) / 2, of which theory has 1/n."""
+    data = dataset("log_gradient_norms", norms()[1], "layer", ensemble="gaussian")
+    ax = plotting.gradient_norms(data, theory=True)
+    lost = (special.digamma(WIDTH / 2) - np.log(WIDTH / 2)) / 2
+    exact = np.arange(DEPTH - 1, -1, -1) * (np.log([[0.5], [2.0]]) + lost)
+    drawn = [np.asarray(line.get_ydata(), float) for line in ax.lines if len(line.get_xdata())][2:]
+    np.testing.assert_allclose(drawn, exact, atol=DEPTH / (3 * WIDTH**2))  # the next term is 1 / (6 n^2) for a layer
+    assert "theory: mean of ln" in [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def twice(h):
+    return 2 * h
+
+
+def test_theory_of_an_activation_of_ones_own_needs_the_function():
+    exact, values = norms()
+    data = dataset("log_gradient_norms", values, "layer", activation="twice")
+    ax = plotting.gradient_norms(data, theory=True, activations=[twice])
+    doubled = exact + np.log(2) * np.arange(DEPTH, 0, -1)  # the slope of layer l counts, too
+    drawn = [np.asarray(line.get_ydata(), float) for line in ax.lines if len(line.get_xdata())][2:]
+    np.testing.assert_allclose(drawn, doubled, atol=1e-9)
+    with pytest.raises(
+        ValueError, match=r"`activations` must have 'twice', which .* got none\. Pass activations=\[twice\]"
+    ):
+        plotting.gradient_norms(data, theory=True)
+
+
+def test_theory_of_a_part_is_that_of_the_selected_network():
+    exact, values = norms()
+    data = dataset("log_gradient_norms", values, "layer", weight_scale="swept")
+    request = json.loads(data.attrs["request"]) | {"over": {"weight_scale": [0.5, 2.0]}}
+    del request["network"]["weight_scale"]
+    data.attrs["request"] = json.dumps(request)
+    ax = plotting.gradient_norms(data.sel(weight_scale=2.0), theory=True)
+    np.testing.assert_allclose(np.asarray(ax.lines[1].get_ydata(), float), exact[1], atol=1e-12)
+    with pytest.raises(ValueError, match="must keep the coordinates that were swept; got no weight_scale"):
+        plotting.gradient_norms(data.isel(weight_scale=0, drop=True), theory=True)
 
 
 def test_training_is_drawn_against_steps():
