@@ -28,13 +28,14 @@ BELOW: dict[str, set[str]] = {
     "sweeps": MEASURED,
     "training": MEASURED,
     "probing": MATRICES | {"theory", "networks"},
-    "plotting": GROUND | {"results", "theory"},
+    "plotting": GROUND | {"activations", "results", "theory"},
     "__init__": MEASURED | {"theory", "sweeps", "training", "probing", "plotting"},
     "__main__": MEASURED | {"sweeps", "plotting"},
 }
 # Files that no library may reach: NumPy-only code, so that results open where JAX is not installed.
 WITHOUT_JAX = {
     "estimates",
+    "student",
     "drawing",
     "tidy",
     "zarr_files",
