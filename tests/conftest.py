@@ -3,7 +3,7 @@
 import os
 import pathlib
 
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiling takes most of the time
 
 import jax
 import matplotlib
