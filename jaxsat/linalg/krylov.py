@@ -187,7 +187,7 @@ def schatten_norm(q: Quadrature, p: ArrayLike) -> Estimate:
     return Estimate(value, value * error / (p * jnp.where(sums > 0, sums, 1.0)))
 
 
-def spectral_density(q: Quadrature, log_s: Float[ArrayLike, " grid"], width: float) -> Estimate:
+def spectral_density(q: Quadrature, log_s: Float[ArrayLike, " grid"], width: ArrayLike) -> Estimate:
     """Return the density of ln s, per nat, smoothed by a gaussian of standard deviation `width` nats.
 
     Singular values of zero count in the total, but ln 0 is nowhere on the grid: the integral is then below 1.

@@ -13,18 +13,23 @@ KEY = addresses.root(2)
 
 def network(depth=6, width=200, activation="tanh", **sizes):
     net = jaxsat.MLP(depth=depth, width=width, activation=activation, weight_scale=1.4, **sizes)
-    params, x = net.init(KEY), jax.random.normal(KEY, (net.input_width,))
+    params, x = jax.jit(net.init)(KEY), np.random.default_rng(0).normal(size=net.input_width)
     return (lambda x: net.apply(params, x)), x
 
 
 def dense(fn, x):
-    return np.linalg.svd(jax.jacobian(fn)(x), compute_uv=False)
+    return np.linalg.svd(jax.jit(jax.jacobian(fn))(x), compute_uv=False)
+
+
+def measured(what, fn, x, *args, **options):
+    """A function of krylov as a single program: eagerly it is some dozens."""
+    return jax.jit(lambda x: what(fn, x, *args, **options))(x)
 
 
 @pytest.mark.parametrize("sizes", quick_first([{"inputs": 150}, {}, {"outputs": 120}]))
 def test_largest_values_lie_within_their_bounds_of_the_dense_ones(sizes):
     fn, x = network(**sizes)
-    found = krylov.largest_singular_values_with_bounds(fn, x, 5)
+    found = measured(krylov.largest_singular_values_with_bounds, fn, x, 5)
     exact = dense(fn, x)[:5]
     assert np.all(found.values <= exact * (1 + 1e-12))
     assert np.all(exact - found.values <= found.bounds)
@@ -36,15 +41,20 @@ def test_all_of_a_small_matrix_are_exact():
     np.testing.assert_allclose(krylov.largest_singular_values(fn, x, 20), dense(fn, x), rtol=0, atol=1e-12)
 
 
+@jax.jit
+def largest_of_low_rank(u, v, s):
+    return krylov.largest_singular_values(lambda x: u @ (s * (v.T @ x)), jnp.ones(300), 7)
+
+
 @pytest.mark.parametrize("scale", [1e-250, 1.0, 1e250])
 def test_multiple_values_low_rank_and_any_size(scale):
     rng = np.random.default_rng(0)
     u, v = (np.linalg.qr(rng.normal(size=(300, 5)))[0] for _ in range(2))
     s = scale * np.array([3.0, 3.0, 3.0, 1.0, 0.5])
-    found = krylov.largest_singular_values(lambda x: u @ (s * (v.T @ x)), jnp.ones(300), 7)
+    found = largest_of_low_rank(u, v, s)
     np.testing.assert_allclose(found[:5], s, rtol=1e-12)
     np.testing.assert_allclose(found[5:], 0, atol=1e-12 * scale)
-    assert np.all(krylov.largest_singular_values(lambda x: 0 * x, jnp.ones(300), 2) == 0)
+    assert np.all(largest_of_low_rank(u, v, 0 * s) == 0)
 
 
 def test_pytrees_and_vmap():
@@ -64,13 +74,13 @@ def within(estimate, exact, rounding=1e-9):
 def test_quadrature_is_within_its_error_of_the_dense_sums(sizes):
     fn, x = network(depth=2, width=100, activation="softplus", **sizes)
     s = dense(fn, x)
-    q = krylov.quadrature(fn, x, probes=40, steps=100, key=KEY)
+    q = measured(krylov.quadrature, fn, x, probes=40, steps=100, key=KEY)
     within(krylov.log_determinant(q), np.log(s).sum(), rounding=1e-6)
     for p in (1.0, 2.0, 4.0):
         within(krylov.schatten_norm(q, p), (s**p).sum() ** (1 / p))
     grid = np.linspace(np.log(s[0]) - 6, np.log(s[0]) + 1, 15)
     exact = np.exp(-(((grid[:, None] - np.log(s)) / 0.3) ** 2) / 2).sum(1) / (0.3 * np.sqrt(2 * np.pi) * len(s))
-    density = krylov.spectral_density(q, grid, 0.3)
+    density = jax.jit(krylov.spectral_density)(q, grid, 0.3)
     # fifteen at a time: 4.5 standard errors, one in 17 000 for each; 1e-6 where no probe sees anything
     assert np.all(np.abs(density.value - exact) <= 4.5 * density.standard_error + 1e-6)
 
@@ -90,7 +100,7 @@ def test_breakdown_leaves_neither_nan_nor_ghosts(scale):
 
 def test_relu_deep_network_has_no_ghosts():
     fn, x = network(depth=64, width=50, activation="relu")
-    q = krylov.quadrature(fn, x, steps=40)
+    q = measured(krylov.quadrature, fn, x, steps=40)
     assert float(jnp.max(jnp.where(q.weights > 1e-12, q.log_nodes, -jnp.inf))) <= np.log(dense(fn, x)[0]) + 1e-6
 
 
