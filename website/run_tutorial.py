@@ -46,10 +46,11 @@ def run(path: pathlib.Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """
     names: dict[str, Any] = {"__name__": path.stem}
     shown = []
-    text = path.read_text(encoding="utf-8")
+    text, place = path.read_text(encoding="utf-8"), 0
     for kind, source in cells_of(text):
         cell: dict[str, Any] = {"kind": kind, "source": source}
-        before = text[: text.index(source)].count("\n") if kind == "code" else 0
+        place = text.index(source, place) if kind == "code" else place
+        before = text[:place].count("\n")
         shown.append(cell | (_run_cell(source, str(path), names, before) if kind == "code" else {}))
     return shown, names
 

@@ -40,7 +40,7 @@ def write_tables(dataset: xarray.Dataset, path: pathlib.Path, form: str) -> list
         if file.exists():
             raise ValueError(checks.refusal("export", "output", "be a new file", str(file), "Choose another name."))
     if form == "nc":
-        dataset.to_netcdf(path)
+        _write_netcdf(dataset, path)
         return [path]
     for names, file in files.items():
         if form == "csv":
@@ -154,6 +154,17 @@ def write_summary(dataset: xarray.Dataset, path: pathlib.Path) -> None:
         if not str(dim).endswith("seed")
     }
     write_csv(path, summary_columns(dataset), ("variable", *dims, "value", "low", "high", "networks"))
+
+
+def _write_netcdf(dataset: xarray.Dataset, path: pathlib.Path) -> None:
+    try:
+        dataset.to_netcdf(path)
+    except ValueError as error:
+        if "safely cast" not in str(error):
+            raise
+        path.unlink(missing_ok=True)
+        remedy = "Install h5netcdf: pip install 'jaxsat[export]'"
+        raise ImportError(f"export: NetCDF 3 has no whole numbers beyond 2^31. {remedy}") from None
 
 
 def _write_parquet(path: pathlib.Path, columns: Columns) -> None:

@@ -55,8 +55,8 @@ def critical_weight_scale(activation: ActivationLike, bias_scale: ArrayLike = 0.
     found = in_double(_critical, phi, bias_scale)
     if not isinstance(found, Tracer) and np.isnan(found):
         raise ValueError(
-            f"critical_weight_scale: {phi.name!r} with bias_scale = {bias_scale} has none: chi crosses 1 at no length "
-            "that the network reaches. Look at mean_field(...).chi over weight_scale, or take another bias_scale."
+            f"critical_weight_scale: {phi.name!r} with bias_scale = {bias_scale} has none: as the weight scale grows, "
+            "chi stays on one side of 1, or jumps over it. Plot mean_field(...).chi over weight_scale, or take another bias_scale."
         )
     return found
 

@@ -43,6 +43,19 @@ def test_netcdf_is_read_back_by_xarray(tmp_path):
         xarray.testing.assert_equal(found.load(), given)
 
 
+def test_netcdf_3_says_what_large_numbers_need(tmp_path):
+    large = xarray.Dataset({"count": ("x", np.array([2**40, 1]))})
+    try:
+        import h5netcdf  # noqa: F401
+    except ImportError:
+        with pytest.raises(ImportError, match=r"no whole numbers beyond 2\^31. Install h5netcdf"):
+            tidy.write_tables(large, tmp_path / "a.nc", "nc")
+        return
+    tidy.write_tables(large, tmp_path / "a.nc", "nc")
+    with xarray.open_dataset(tmp_path / "a.nc") as found:
+        xarray.testing.assert_equal(found.load(), large)
+
+
 def test_parquet_is_read_back_or_says_what_is_missing(tmp_path):
     try:
         import pyarrow.parquet
