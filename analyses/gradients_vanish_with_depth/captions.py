@@ -140,17 +140,18 @@ def of_zeros(options: Options, dataset) -> Caption:
         for name in options.activations:
             one = at.sel(dtype=dtype, activation=name)
             zero = one.plain_gradient_is_zero.transpose("plain_seed", "layer").values
-            reached = (zero.mean(0) >= 0.5).nonzero()[0]
+            reached = (zero.mean(0) > 0.5).nonzero()[0]
             found = estimates.share_interval(zero[:, 0].sum(), len(zero))
             expected = float(too_small(one, dtype)[1][:, 0].mean())
             numbers.append(
                 Number(f"share with gradient 0 at layer 1, {name}, {dtype}", *(float(p) for p in found[:3]), expected)
             )
             if reached.size:
-                lost.append(f"{name} after {options.depth - 1 - int(reached[-1])} layers")
-        told.append(f"{dtype} loses {words.enumerated(lost)}" if lost else f"{dtype} loses none")
+                passed = options.depth - 1 - int(reached[-1])
+                lost.append(f"after {passed} layers ({name})" if passed else f"at the last layer already ({name})")
+        told.append(f"in {dtype} {words.enumerated(lost) if lost else 'for none'}")
     return Caption(
-        f"Where plain back-propagation returns exactly 0 at weight scale {options.zero_scale:g}: {'; '.join(told)}.",
+        f"At weight scale {options.zero_scale:g} plain back-propagation returns exactly 0 in most networks: {'; '.join(told)}.",
         [f"{dtype}." for dtype in DTYPES],
         "Share of networks whose gradient is exactly 0 for every unit and image, against the layers it has passed. "
         "Marks: jax.grad in this dtype. Solid: the exact gradient, known in logs, is below the normal numbers of the dtype. "

@@ -32,7 +32,7 @@ class Options(command.Output):
     depths: tuple[int, ...] = (2, 3, 4, 5)
     """Hidden layers of the sigmoid networks."""
     shown: tuple[int, int] = (4, 5)
-    """Two of the depths, whose layers are shown: the depth that escapes in Glorot & Bengio, and the depth that does not."""
+    """Two of the depths, whose layers are shown: the depth that recovers in Glorot & Bengio, and the depth that does not."""
     depth: int = 5
     """Hidden layers of the other networks."""
     sigmoid_epochs: int = 120

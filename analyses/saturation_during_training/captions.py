@@ -32,38 +32,36 @@ def _setting(options: Options, sigmoid: bool) -> list[str]:
 
 
 def of_sigmoid(options: Options, dataset) -> Caption:
-    """Say whether the top layer sinks into saturation, and leaves it."""
+    """Say whether the top layer saturates, and recovers."""
     numbers, told = [], []
     for depth in options.shown:
         for kind in KINDS:
             of = dataset.sel(initialisation=kind)
-            sank, left = dict(zip(of.depth.values.tolist(), fates.epochs_of_escape(of), strict=True))[depth]
-            sunk, escaped = int(np.isfinite(sank).sum()), int(np.isfinite(left).sum())
+            at_limit, left = dict(zip(of.depth.values.tolist(), fates.epochs_of_recovery(of), strict=True))[depth]
+            saturated, recovered = int(np.isfinite(at_limit).sum()), int(np.isfinite(left).sum())
             lowest = of.sigmoid_activation_mean.sel(depth=depth, sigmoid_layer=depth).min("sigmoid_step").values
             interval = estimates.mean_interval(lowest)
             which = f"{depth} layers, {kind}"
             numbers += [
                 Number(f"lowest mean activation of the top layer, {which}", *(float(p) for p in interval[:3])),
-                Number(f"networks whose top layer sinks, {which}", sunk),
-                Number(f"networks whose top layer escapes after that, {which}", escaped),
+                Number(f"networks whose top layer saturates, {which}", saturated),
+                Number(f"networks whose top layer recovers after that, {which}", recovered),
             ]
-            if escaped:
+            if recovered:
                 when = float(np.median(left[np.isfinite(left)]))
-                numbers.append(Number(f"epoch of escape, median of the networks that escape, {which}", when))
+                numbers.append(Number(f"epoch of recovery, median of the networks that recover, {which}", when))
             if kind == KINDS[0]:
-                told.append(
-                    f"with {depth} layers it sinks in {sunk} of {options.seeds} networks and leaves in {escaped}"
-                )
+                told.append(f"{saturated} of {options.seeds} networks of {depth} layers ({recovered} recover)")
     return Caption(
-        f"The top layer of sigmoid networks within {options.sigmoid_epochs} epochs: {', '.join(told)}.",
+        f"Within {options.sigmoid_epochs} epochs the top sigmoid layer saturates in {words.enumerated(told)}.",
         [f"{depth} layers, {kind}." for depth, kind in shown_fates(options)]
-        + ["Epoch at which the top layer escapes, a mark for each network, a line through medians; above the dots: not yet."],
+        + ["Epoch at which the top layer recovers, a mark for each network, a line through medians; above the dots: not yet."],
         f"Mean activation over units and {PROBE} training examples, with its standard deviation, of the first network. {COLOURS} Thin: the top "
-        "layer of the other networks. Sunk: the standard deviation of the top layer has fallen below half of its start, and the slope at its mean is at most a quarter of the largest. Escaped: after that the standard deviation is above its start.",
+        "layer of the other networks. Saturated: the standard deviation of the top layer has fallen below half of its start, and the slope at its mean is at most a quarter of the largest. Recovered: after that the standard deviation is above its start.",
         _setting(options, True),
         numbers,
         "No theory of training is compared.",
-        _paper(options, "2", "There the network of 5 layers never escapes and that of 4 layers does at about epoch 100."),
+        _paper(options, "2", "There the network of 5 layers never recovers and that of 4 layers does at about epoch 100."),
     )  # fmt: skip
 
 

@@ -29,22 +29,22 @@ def fate(ax, of, depth: int, count: int) -> None:
     ax.set(xscale="symlog", xlabel="epoch", xlim=(0, None), ylim=(-0.02, 1.02))
 
 
-def escapes(ax, dataset, epochs: int) -> None:
+def recoveries(ax, dataset, epochs: int) -> None:
     """When the top sigmoid layer leaves saturation, network by network, against depth; above the line: not yet."""
     depths, seeds = dataset.depth.values, dataset.sizes["seed"]
     late = 1.6 * epochs
     for i, kind in enumerate(dataset.initialisation.values):
-        found = fates.epochs_of_escape(dataset.sel(initialisation=kind))
+        found = fates.epochs_of_recovery(dataset.sel(initialisation=kind))
         color, marker, middles = drawing.COLORS[i], drawing.MARKERS[i], []
-        for depth, (sank, left) in zip(depths, found, strict=True):
-            at = np.where(np.isfinite(left), left, late)[np.isfinite(sank)]
+        for depth, (saturated, left) in zip(depths, found, strict=True):
+            at = np.where(np.isfinite(left), left, late)[np.isfinite(saturated)]
             x = depth + (i - 0.5) * 0.3 + np.linspace(-0.1, 0.1, seeds)[: len(at)]
             ax.plot(x, at, ls="none", marker=marker, ms=2.3, mfc="none", mec=color, mew=0.6)
             middles.append(np.median(at) if len(at) == seeds else np.nan)
         ax.plot(depths + (i - 0.5) * 0.3, middles, color=color, lw=0.8, marker=marker, ms=2.3, label=str(kind))
     ax.axhline(1.25 * epochs, color="0.5", lw=0.6, ls=":")
     ax.text(depths[0] - 0.3, 1.3 * epochs, "not yet", fontsize="small", color="0.35", va="bottom")
-    ax.set(yscale="log", xlabel="hidden layers", ylabel="epoch of escape", xticks=depths,
+    ax.set(yscale="log", xlabel="hidden layers", ylabel="epoch of recovery", xticks=depths,
            xlim=(depths[0] - 0.5, depths[-1] + 0.5), ylim=(0.03, 2.6 * epochs))  # fmt: skip
     ax.legend(loc="lower right", borderaxespad=0.1)
 

@@ -1,7 +1,7 @@
 """What became of the networks of ``saturation_during_training``, as numbers with stated rules, from its dataset alone.
 
-Sunk: the standard deviation of the activations of the top sigmoid layer has fallen below half of what it was at the start,
-and their mean is where the slope is at most a quarter of the largest: below 0.067 or above 0.933. Escaped: after that, the
+Saturated: the standard deviation of the activations of the top sigmoid layer has fallen below half of what it was at the start,
+and their mean is where the slope is at most a quarter of the largest: below 0.067 or above 0.933. Recovered: after that, the
 standard deviation is above what it was at the start.
 """
 
@@ -12,8 +12,8 @@ import numpy as np
 QUARTER = 0.25  # of the largest slope: where the 98th percentile counts as bent over
 
 
-def epochs_of_escape(of) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return, for each depth, the epochs at which networks sank and escaped; NaN where they did not."""
+def epochs_of_recovery(of) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return, for each depth, the epochs at which top layers saturated and recovered; NaN where they did not."""
     epoch, found = of.sigmoid_epoch.values, []
     for depth in of.depth.values:
         top = of.sel(depth=depth, sigmoid_layer=depth).transpose("seed", "sigmoid_step", ...)

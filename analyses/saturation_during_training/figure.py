@@ -26,7 +26,7 @@ def draw_sigmoid(options: Options, dataset):
         ax.set_title(f"{depth} layers, {kind}")
         ax.set(ylabel="activation")
     axes[3].set_title("top layer")
-    curves.escapes(axes[3], dataset, options.sigmoid_epochs)
+    curves.recoveries(axes[3], dataset, options.sigmoid_epochs)
     _legend(figure, options, count)
     layouts.letters(axes)
     return figure

@@ -69,7 +69,7 @@ def test_a_line_is_ahead_of_depth_alone_only_where_the_interval_says_so():
     )
 
 
-def test_top_layers_that_sink_and_escape():
+def test_top_layers_that_saturate_and_recover():
     """Spreads and means (depth, seed, step, layer) of four networks; the rule looks at the top layer alone."""
     std = np.array([[0.2, 0.05, 0.3, 0.3], [0.2, 0.05, 0.05, 0.1], [0.2, 0.15, 0.15, 0.3], [0.2, 0.05, 0.05, 0.3]])
     mean = np.array([[0.5, 0.02, 0.5, 0.5], [0.5, 0.99, 0.99, 0.9], [0.5, 0.02, 0.4, 0.5], [0.5, 0.3, 0.3, 0.4]])
@@ -78,7 +78,7 @@ def test_top_layers_that_sink_and_escape():
         {"sigmoid_activation_std": (dims, std[None, ..., None]), "sigmoid_activation_mean": (dims, mean[None, ..., None])},
         {"depth": [1], "sigmoid_layer": [1], "sigmoid_epoch": ("sigmoid_step", [0.0, 1.0, 2.0, 3.0])},
     )  # fmt: skip
-    ((sank, left),) = fates.epochs_of_escape(of)
+    ((sank, left),) = fates.epochs_of_recovery(of)
     np.testing.assert_array_equal(
         sank, [1, 1, np.nan, np.nan]
     )  # the third keeps its spread, the fourth is not saturated
