@@ -219,7 +219,7 @@ def _discrepancies(of) -> list[np.ndarray]:
         counted = np.stack([np.histogram(of_seed, edges)[0] for of_seed in logs]) / logs.shape[1]
         cumulated = _cumulated(one.grid.values, one.density.values)
         expected = np.diff(np.interp(edges, one.grid.values, cumulated))
-        found.append(panels.discrepancy(estimates.mean_interval(counted, axis=0), expected))
+        found.append(panels.discrepancy(estimates.mean_share_interval(counted, logs.shape[1], axis=0), expected))
     return found
 
 
@@ -247,7 +247,7 @@ def _largest(options: Options, dataset, ensemble: str) -> list[Number]:
     for name, depth in itertools.product(options.activations, options.depths):
         one = dataset.sel(activation=name, ensemble=ensemble, depth=depth)
         found = estimates.mean_interval(one.log_singular_values.max("index").values / depth)
-        which = f"largest ln s / L, {name}, {ensemble}, depth {depth}"
+        which = f"largest ln s / L (theory: end of the law at infinite width), {name}, {ensemble}, depth {depth}"
         numbers.append(Number(which, *map(float, found[:3]), float(one.largest) / depth))
     return numbers
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
 
+DEPENDENT = "The intervals that are counted are not independent: numbers of several layers or scales come from the same networks."
+
+
 class Number(NamedTuple):
     """A number of a figure with the ends of its 95 % interval, and what theory expects; NaN where there is none."""
 
@@ -84,7 +87,8 @@ def markdown(
         parts += ["## Numbers", _numbers(caption.numbers)]
     if table:
         parts += ["## Table", table]
-    parts += ["## What theory says", caption.theory, "## Where it differs from the paper", caption.paper]
+    counted = f" {DEPENDENT}" if "intervals of 95 %" in caption.finding else ""
+    parts += ["## What theory says", f"{caption.theory}{counted}", "## Where it differs from the paper", caption.paper]
     return "\n\n".join(parts)
 
 
