@@ -16,7 +16,7 @@ import xarray
 from matplotlib.lines import Line2D
 
 import jaxsat
-from analyses.shared import command, factored, layouts, panels, words
+from analyses.shared import command, factored, layouts, panels, resolved, words
 from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, theory
 from jaxsat.measures import Measure, Variable
@@ -62,24 +62,38 @@ def measure(options: Options) -> xarray.Dataset:
     def exponents(net, key, x):
         networks = [dataclasses.replace(net, activation=name) for name in names]
         inputs = [gaussian_input(net, key)] * len(names)
-        found = factored.of_each(jaxsat.spectrum.lyapunov_exponents, networks, key, inputs)
-        return {"exponents": found.exponents, "exponents_by_qr": found.by_qr}
+        found, (values, errors) = factored.of_each(_in_both_ways, networks, key, inputs)
+        of_each = {
+            "exponents": values / options.depth,
+            "exponents_by_qr": found.by_qr,
+            "log_singular_values_error": errors,
+        }
+        return of_each
 
     dims, unit = ("activation", "index"), "nat per layer"
     labels = {
         "exponents": Variable(dims, "ln s_i / L", unit, {"activation": names}),
         "exponents_by_qr": Variable(dims, "mean growth of R_ii", unit, {"activation": names}),
+        "log_singular_values_error": Variable(dims, "estimated error of ln s_i", "nat", {"activation": names}),
     }
     net = jaxsat.MLP(depth=options.depth, width=options.width)
     with jax.enable_x64(True):
         dataset = jaxsat.sweep(
             net, Measure("lyapunov", exponents, labels), {"weight_scale": sorted(options.scales)},
-            seeds=options.seeds, root_seed=options.root_seed, store=command.part(options, NAME),
+            seeds=options.seeds, root_seed=options.root_seed, store=command.part(options, NAME), memory_budget=3 * 2**29,
         )  # fmt: skip
         laws = [np.asarray(theory.gaussian_lyapunov_exponents(options.width, s)) for s in dataset.weight_scale.values]
     told = {"long_name": "exact law, linear", "units": "nat per layer"}
     dataset["law"] = ("weight_scale", "index"), np.stack(laws), told
+    found = resolved.known(dataset.exponents, dataset.log_singular_values_error)
+    dataset["exponents"] = dataset.exponents.copy(data=found)
     return dataset
+
+
+def _in_both_ways(*layers):
+    """Growth by QR, and ln of the singular values with their errors."""
+    values = jaxsat.spectrum.log_singular_values_of_product(*layers, with_error=True)
+    return jaxsat.spectrum.lyapunov_exponents(*layers), values
 
 
 def draw(options: Options, dataset: xarray.Dataset):
@@ -180,6 +194,7 @@ def caption(options: Options, dataset: xarray.Dataset) -> Caption:
         [
             f"{options.seeds} seeds (root {options.root_seed}), {options.depth} layers of {options.width} units.",
             "Gaussian weights and input, no biases.",
+            resolved.sentence(dataset.log_singular_values_error),
             *([f"Nothing is drawn where no exponent is finite: {', '.join(missing)}."] if missing else []),
             "A direction that some networks lose altogether (relu) is averaged over the networks that keep it.",
         ],

@@ -17,7 +17,7 @@ import xarray
 from matplotlib.lines import Line2D
 
 import jaxsat
-from analyses.shared import command, factored, layouts, panels, words
+from analyses.shared import command, factored, layouts, panels, resolved, words
 from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, addresses, theory
 from jaxsat.measures import Measure, Variable
@@ -109,18 +109,24 @@ def _spectra(options: Options, depth: int, kinds: list[tuple[jaxsat.MLP, float]]
 
     def spectra(net, key, x):
         inputs = [x * np.sqrt(size) for _, size in kinds]  # layer 1 has the stationary length already
-        function = jaxsat.spectrum.log_singular_values_of_product
+        function = functools.partial(jaxsat.spectrum.log_singular_values_of_product, with_error=True)
         found = factored.of_each(function, [net for net, _ in kinds], key, inputs)
-        return {"log_singular_values": found.reshape(len(names), len(ENSEMBLES), options.width)}
+        shape = len(names), len(ENSEMBLES), options.width
+        return {name: part.reshape(shape) for name, part in zip(labels, found, strict=True)}
 
-    label = Variable(
-        ("activation", "ensemble", "index"), "ln of the singular values of dy/dx, descending",
-        coordinates={"activation": names, "ensemble": ENSEMBLES},
+    dims, coordinates = ("activation", "ensemble", "index"), {"activation": names, "ensemble": ENSEMBLES}
+    labels = {
+        "log_singular_values": Variable(
+            dims, "ln of the singular values of dy/dx, descending", coordinates=coordinates
+        ),
+        "log_singular_values_error": Variable(dims, "estimated error of ln s", "nat", coordinates),
+    }
+    found = jaxsat.sweep(
+        jaxsat.MLP(depth, options.width), Measure("log_singular_values", spectra, labels), {}, seeds=options.seeds,
+        root_seed=options.root_seed, x=direction, store=command.part(options, NAME, f"depth-{depth}"),
     )  # fmt: skip
-    return jaxsat.sweep(
-        jaxsat.MLP(depth, options.width), Measure("log_singular_values", spectra, {"log_singular_values": label}), {},
-        seeds=options.seeds, root_seed=options.root_seed, x=direction, store=command.part(options, NAME, f"depth-{depth}"),
-    )  # fmt: skip
+    known = resolved.known(found.log_singular_values, found.log_singular_values_error)
+    return found.assign(log_singular_values=found.log_singular_values.copy(data=known))
 
 
 def _theory(net: jaxsat.MLP, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float]:
@@ -237,6 +243,7 @@ def _setting(options: Options, dataset) -> list[str]:
     scales = ", ".join(f"{n} {float(dataset.scale.sel(activation=n)):.4g}" for n in options.activations)
     return [
         f"{options.seeds} seeds (root {options.root_seed}), {options.width} units per layer.",
+        resolved.sentence(dataset.log_singular_values_error),
         f"Critical weight scales: {scales}; bias scale {options.bias_scale:g} (0 for identity, relu, leaky_relu).",
     ]
 
