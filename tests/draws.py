@@ -1,0 +1,30 @@
+"""Networks drawn by NumPy: where a test is not about jaxsat's draws, it need not compile them for each shape."""
+
+import jax
+import numpy as np
+
+from jaxsat import MLP
+from jaxsat.networks.parameters import Params
+
+
+def params_of(net: MLP, seed: int = 0, dtype: type = np.float64) -> Params:
+    """Return parameters of an MLP: gaussian or orthogonal draws at unit scale, with the scales of the network."""
+    rng = np.random.default_rng(seed)
+
+    def draw(n_out: int, n_in: int) -> np.ndarray:
+        gaussian = rng.normal(size=(n_out, n_in))
+        return np.linalg.qr(gaussian)[0] if net.ensemble == "orthogonal" else gaussian / np.sqrt(n_in)
+
+    width, outputs = net.width, net.outputs
+    hidden = [draw(width, width) for _ in range(net.depth - 1)]
+    params = Params(
+        first=draw(width, net.input_width),
+        hidden=np.stack(hidden) if hidden else np.zeros((0, width, width)),
+        biases=rng.normal(size=(net.depth, width)),
+        readout=None if outputs is None else draw(outputs, width),
+        readout_bias=None if outputs is None else rng.normal(size=outputs),
+        weight_scale=np.asarray(net.weight_scale),
+        bias_scale=np.asarray(net.bias_scale),
+        residual_scale=None if net.residual_scale is None else np.asarray(net.residual_scale),
+    )
+    return jax.tree.map(lambda leaf: jax.device_put(leaf.astype(dtype)), params)
