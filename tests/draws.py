@@ -3,8 +3,10 @@
 import jax
 import numpy as np
 
-from jaxsat import MLP
+from jaxsat import MLP, Recurrent, addresses
+from jaxsat.networks.cells import RecurrentParams
 from jaxsat.networks.parameters import Params
+from jaxsat.networks.recurrent import SWEPT
 
 
 def params_of(net: MLP, seed: int = 0, dtype: type = np.float64) -> Params:
@@ -28,3 +30,15 @@ def params_of(net: MLP, seed: int = 0, dtype: type = np.float64) -> Params:
         residual_scale=None if net.residual_scale is None else np.asarray(net.residual_scale),
     )
     return jax.tree.map(lambda leaf: jax.device_put(leaf.astype(dtype)), params)
+
+
+def recurrent_params_of(net: Recurrent, seed: int = 0) -> RecurrentParams:
+    """Return parameters of a recurrent network: gaussian draws at unit scale, with the scales of the network."""
+    rng = np.random.default_rng(seed)
+    params = jax.tree.map(
+        lambda like: jax.device_put(rng.normal(size=like.shape) / like.shape[-1] ** 0.5 if like.shape else np.nan),
+        jax.eval_shape(net.init, addresses.root(0)),
+    )
+    scales = {name: getattr(net, name) for name in SWEPT}
+    numbers = {name: jax.device_put(np.float64(s)) for name, s in scales.items() if not isinstance(s, str)}
+    return params._replace(**numbers)

@@ -63,7 +63,7 @@ def exact_log_singular_values_of_product(
     _flint(where)
     factors = []
     for stack in product_input.stacks(where, weights, log_abs_slopes, slope_signs):
-        factors += [_Factor(*(np.asarray(a, float) for a in parts)) for parts in zip(*stack, strict=True)]
+        factors += [_Factor(*parts) for parts in zip(*(np.asarray(a, float) for a in stack), strict=True)]
     smaller = min(len(factors[-1].weight), factors[0].weight.shape[1])
     slopes = np.concatenate([f.log_abs_slopes for f in factors])
     if np.isin(slopes, (0.0, -np.inf)).all():

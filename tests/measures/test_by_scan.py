@@ -8,7 +8,7 @@ import pytest
 import jaxsat
 from jaxsat import addresses, gradients
 from jaxsat.measures import by_scan
-from jaxsat.networks import gaussian_input
+from tests.draws import params_of, recurrent_params_of
 
 KEY = addresses.root(11)
 
@@ -28,7 +28,7 @@ def mlp(**form):
 )
 def test_the_fast_path_of_an_mlp_agrees_with_its_scan(form):
     net = mlp(**form)
-    params, x = net.init(KEY), np.linspace(-1, 1, 5)
+    params, x = params_of(net), np.linspace(-1, 1, 5)
 
     @jax.jit
     def both(params, x):
@@ -46,7 +46,7 @@ def test_the_fast_path_of_an_mlp_agrees_with_its_scan(form):
 def test_gradients_of_an_mlp_agree_with_its_scan(sizes):
     """dE/dx_l = W_{l+1}^T dE/dh_{l+1}; the scan's carries are x_l, from x_1 on if the input has another width."""
     net = mlp(**sizes)
-    params, x = net.init(KEY), np.linspace(-1, 1, net.input_width)
+    params, x = params_of(net), np.linspace(-1, 1, net.input_width)
     u = np.linspace(1, 2, net.output_width)
 
     @jax.jit
@@ -54,6 +54,7 @@ def test_gradients_of_an_mlp_agree_with_its_scan(sizes):
         return gradients.backpropagated_signal(net, params, x, u), by_scan.state_log_gradient_norms(net, params, x, u)
 
     signal, norms = both(params, x)
+    params, signal = jax.tree.map(np.asarray, (params, signal))
     weights = [*params.hidden] if sizes else [params.first, *params.hidden]
     below = np.array([w.T @ d for w, d in zip(weights, signal.direction[-len(weights) :], strict=True)])
     expected = np.log(1.4 * np.linalg.norm(below, axis=1)) + signal.log_scale[-len(weights) :]
@@ -63,9 +64,9 @@ def test_gradients_of_an_mlp_agree_with_its_scan(sizes):
 
 @pytest.mark.parametrize("cell", ["lstm", pytest.param("gru", marks=pytest.mark.slow)])
 def test_recurrent_networks_against_plain_autodiff(cell):
-    net = jaxsat.Recurrent(steps=4, width=3, cell=cell, inputs=2, outputs=2, weight_scale=1.5, gate_bias=0.5)
-    params, x = net.init(KEY), gaussian_input(net, KEY)
-    u = jnp.array([1.0, -0.5])
+    net = jaxsat.Recurrent(steps=3, width=2, cell=cell, inputs=2, outputs=2, weight_scale=1.5, gate_bias=0.5)
+    params, x = recurrent_params_of(net), np.random.default_rng(1).normal(size=(3, 2))
+    u = np.array([1.0, -0.5])
 
     def parts(state):
         return tuple(jnp.split(state, 2)) if cell == "lstm" else state
@@ -77,18 +78,16 @@ def test_recurrent_networks_against_plain_autodiff(cell):
     def both(params, x):
         step, first, xs = net.scan(params, x)
 
-        def after(state, steps):  # one step after the other, no scan
-            carry = parts(state)
-            for now in steps:
-                carry = step(carry, now)
+        def after(shifts):  # one step after the other, no scan; a shift is added to each state
+            carry = jax.tree.map(jnp.add, first, parts(shifts[0]))
+            for now, shift in zip(xs, shifts[1:], strict=True):
+                carry = jax.tree.map(jnp.add, step(carry, now), parts(shift))
             return carry
 
-        def loss(state, t):
-            return jnp.sum(u * net.read_out(params, after(state, xs[t:])))
-
-        states = [flat(after(flat([first] if cell == "gru" else first), xs[:t])) for t in range(5)]
-        slopes = jnp.stack([jnp.linalg.norm(jax.grad(loss)(states[t], t)) for t in range(5)])
-        dense = jax.jacrev(lambda state: flat(after(state, xs)))(states[0])
+        zeros = jnp.zeros((4, flat([first] if cell == "gru" else first).size))
+        of_loss = jax.grad(lambda shifts: jnp.sum(u * net.read_out(params, after(shifts))))(zeros)
+        slopes = jnp.linalg.norm(of_loss, axis=1)
+        dense = jax.jacrev(lambda shifts: flat(after(shifts)))(zeros)[:, 0]
         found = {
             "jacobian": jaxsat.jacobian(net, params, x),
             "norms": jaxsat.log_gradient_norms(net, params, x, u),
@@ -108,14 +107,16 @@ def test_recurrent_networks_against_plain_autodiff(cell):
 
 
 def test_a_drawn_cotangent_has_unit_norm_at_the_output():
-    net = jaxsat.Recurrent(steps=3, width=4, ensemble="orthogonal", activation="identity", input_scale=0.0)
-    norms = jaxsat.log_gradient_norms(net, net.init(KEY), np.zeros((3, 4)), key=KEY)
+    net = jaxsat.Recurrent(steps=3, width=4, activation="identity", input_scale=0.0)
+    turn = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    params = recurrent_params_of(net)._replace(recurrent=turn[None])
+    norms = jax.jit(lambda params: jaxsat.log_gradient_norms(net, params, np.zeros((3, 4)), key=KEY))(params)
     np.testing.assert_allclose(norms, 0, atol=1e-14)  # an orthogonal linear network keeps every norm
 
 
 def test_what_has_no_general_form_is_refused():
     net = jaxsat.Recurrent(steps=3, width=4, outputs=2)
-    params, x = net.init(KEY), np.zeros((3, 4))
+    params, x = recurrent_params_of(net), np.zeros((3, 4))
     with pytest.raises(ValueError, match="`every_depth` must be False for Recurrent: only an MLP"):
         jaxsat.log_gradient_norms(net, params, x, every_depth=True)
     with pytest.raises(ValueError, match=r"`cotangent` must have the output's shape \(2,\); got \(4,\)"):

@@ -15,7 +15,7 @@ def test_every_catalogued_measure_has_the_shape_it_says():
     net = jaxsat.MLP(depth=4, width=5, activation="tanh")
     named = [name for name in measures.names() if name not in OTHERS]
     measure = measures.get(named)
-    found = jax.jit(lambda x: measure(net, addresses.root(0), x))(jnp.ones((3, 5)))
+    found = jax.eval_shape(lambda x: measure(net, addresses.root(0), x), jnp.ones((3, 5)))
     assert set(found) == set(measure.variables) == set(named)
     for name, variable in measure.variables.items():
         sizes = {"layer": 4, "index": 5, "unit": 5} | {dim: len(of) for dim, of in variable.coordinates.items()}
@@ -25,24 +25,30 @@ def test_every_catalogued_measure_has_the_shape_it_says():
 
 def test_forward_measures_are_those_of_the_trace():
     net, key = jaxsat.MLP(depth=3, width=6, activation="tanh", weight_scale=4.0), addresses.root(1)
-    x = jax.random.normal(key, (7, 6))
-    h = jax.vmap(lambda x: net.trace(net.init(key), x).pre_activations)(x)
-    found = measures.get(
-        ["saturated_fraction", "boundary_measure", "activation_entropy", "mean_squared_pre_activation"]
-    )(net, key, x)
-    for layer in range(3):
-        one = h[:, layer]
-        assert found["saturated_fraction"][layer] == saturation.saturated_fraction("tanh", one)
-        assert found["boundary_measure"][layer] == pytest.approx(float(saturation.boundary_measure("tanh", one)))
-        assert found["activation_entropy"][layer] == pytest.approx(float(saturation.activation_entropy("tanh", one)))
-        assert found["mean_squared_pre_activation"][layer] == pytest.approx(float(np.mean(np.asarray(one) ** 2)))
+    x = np.random.default_rng(1).normal(size=(7, 6))
+    functions = [saturation.saturated_fraction, saturation.boundary_measure, saturation.activation_entropy]
+    measure = measures.get([*(function.__name__ for function in functions), "mean_squared_pre_activation"])
+
+    @jax.jit
+    def both(x):
+        h = jax.vmap(lambda x: net.trace(net.init(key), x).pre_activations)(x)
+        return measure(net, key, x), h
+
+    found, h = both(x)
+    alone = jax.jit(lambda one: [function("tanh", one) for function in functions])
+    for layer, one in enumerate(np.asarray(h).swapaxes(0, 1)):
+        fraction, boundary, entropy = alone(one)
+        assert found["saturated_fraction"][layer] == fraction
+        assert found["boundary_measure"][layer] == pytest.approx(float(boundary))
+        assert found["activation_entropy"][layer] == pytest.approx(float(entropy))
+        assert found["mean_squared_pre_activation"][layer] == pytest.approx(np.mean(one**2))
 
 
 def test_several_measures_share_one_draw_and_one_forward_pass(monkeypatch):
     calls = []
     monkeypatch.setattr(jaxsat.MLP, "init", lambda self, key, init=jaxsat.MLP.init: calls.append(1) or init(self, key))
     together = measures.get(["log_gradient_norms", "log_largest_gradients", "dead_fraction", "saturated_fraction"])
-    together(jaxsat.MLP(depth=3, width=4), addresses.root(0), None)
+    jax.eval_shape(lambda: together(jaxsat.MLP(depth=3, width=4), addresses.root(0), None))
     assert len(calls) == 1
 
 
@@ -65,9 +71,11 @@ def test_neither_name_nor_function():
 
 def test_correlation_of_pre_activations():
     net = jaxsat.MLP(depth=2, width=5, activation="identity", weight_scale=0.5)
-    x = jax.random.normal(addresses.root(1), (3, 5))
-    found = measures.get("correlation")(net, addresses.root(0), x)["correlation"]
-    h = np.stack([np.asarray(net.trace(net.init(addresses.root(0)), one).pre_activations) for one in x])
+    x = np.random.default_rng(1).normal(size=(3, 5))
+    key, measure = addresses.root(0), measures.get("correlation")
+    found, p = jax.tree.map(np.asarray, jax.jit(lambda x: (measure(net, key, x)["correlation"], net.init(key)))(x))
+    first = x @ p.first.T / 2
+    h = np.stack([first, first @ p.hidden[0].T / 2], axis=1)
     pairs = [(0, 1), (0, 2), (1, 2)]
     cosine = lambda u, v: u @ v / np.linalg.norm(u) / np.linalg.norm(v)  # noqa: E731
     expected = [np.mean([cosine(h[a, layer], h[b, layer]) for a, b in pairs]) for layer in range(2)]

@@ -120,7 +120,7 @@ def test_the_error_is_that_of_independent_steps():
     np.testing.assert_allclose(found.standard_error[0], 1 / 4000**0.5, rtol=0.36)
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 5])
+@pytest.mark.parametrize("length", [1, 5, *(pytest.param(length, marks=pytest.mark.slow) for length in (2, 3))])
 def test_few_steps(length):
     found = jaxsat.lyapunov_exponents_of_scan(lambda h, x: 0.5 * h, np.ones(2), None, length=length)
     np.testing.assert_allclose(found.exponents, np.log(0.5), rtol=1e-14)

@@ -12,7 +12,7 @@ import jaxsat
 from jaxsat.linalg.exact import exact_log_singular_values_of_product
 from tests.quick_cases import quick_first
 
-N, STEPS = 2, 40
+N, STEPS = 2, 60
 
 
 def lstm(weights, carry, x):
@@ -20,6 +20,12 @@ def lstm(weights, carry, x):
     i, g, f, o = jnp.split(weights @ jnp.concatenate([h, x]), 4)
     c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
     return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+def lstm_or_matrix(linear, weights, carry, x):
+    """The LSTM, or the square half of its weights times the carry: the tests of both share a program."""
+    of_matrix = jnp.split(weights.reshape(2, 2 * N, 2 * N)[0] @ jnp.concatenate(carry), 2)
+    return jax.tree.map(functools.partial(jnp.where, linear), tuple(of_matrix), lstm(weights, carry, x))
 
 
 def lstm_case(scale, seed=0):
@@ -60,9 +66,14 @@ def log_values(matrix):
     return np.array(sorted((float(mpmath.log(v)) / 2 for v in squares), reverse=True))
 
 
+def everything(weights, start, xs, linear=False):
+    """Values and errors, values after every step, values after the last step."""
+    return everything_compiled(weights, start, xs, linear)
+
+
 @jax.jit
-def everything(weights, start, xs):
-    step = functools.partial(lstm, weights)
+def everything_compiled(weights, start, xs, linear):
+    step = functools.partial(lstm_or_matrix, linear, weights)
     every = jaxsat.log_singular_values_of_scan(step, start, xs, every_step=True)
     last = jaxsat.log_singular_values_of_scan(step, start, xs)
     return *jaxsat.log_singular_values_of_scan(step, start, xs, with_error=True), every, last
@@ -100,19 +111,21 @@ def test_the_product_of_derivatives_is_exact_for_hundreds_of_nats():
     np.testing.assert_allclose(got, true.values, rtol=0, atol=1e-9)  # what `graded` promises for random factors
 
 
+def powers_of(w):
+    """`everything` of h -> W h."""
+    return everything(np.concatenate([w, w]), (np.ones(N), np.ones(N)), np.zeros((STEPS, N)), linear=True)
+
+
 @pytest.mark.parametrize("kind", quick_first(["triangular", "gaussian"]))
 def test_tied_weights_beside_exact_powers(kind):
     """Powers of one matrix: a triangular Toeplitz matrix, almost defective, is the hard case."""
-    n, steps = 4, 60
+    n = 2 * N
     w = np.random.default_rng(2).normal(size=(n, n)) / 2
     w = w if kind == "gaussian" else np.tril(np.ones((n, n)) / 2)
-    true = exact_log_singular_values_of_product(np.array([w] * steps))
-    values, errors = jaxsat.log_singular_values_of_scan(
-        lambda h, _: w @ h, np.ones(n), None, length=steps, with_error=True
-    )
+    true = exact_log_singular_values_of_product(np.array([w] * STEPS))
+    values, errors, _, quick = powers_of(w)
     assert (np.abs(values - true.values) <= errors + true.errors + 1e-14 * np.abs(true.values)).all()
     assert errors.max() < 1e-3
-    quick = jaxsat.log_singular_values_of_scan(lambda h, _: w @ h, np.ones(n), None, length=steps)
     np.testing.assert_allclose(quick, true.values, rtol=0, atol=1e-6)
 
 
@@ -126,7 +139,7 @@ def test_single_precision_batched_and_jitted():
 
     true = np.array([everything(w, start, xs)[-1] for w in both])
     with jax.enable_x64(False):
-        single = jax.vmap(jax.jit(lambda w: values(w, jnp.float32)))(jnp.asarray(both, jnp.float32))
+        single = jax.jit(jax.vmap(lambda w: values(w, jnp.float32)))(jnp.asarray(both, jnp.float32))
     assert single.dtype == jnp.float32
     # A step spreads by some exp(9): its smallest direction is known to 1e-7 exp(9), 40 times, by chance 40^(1/2).
     np.testing.assert_allclose(single, true, rtol=0, atol=1e-2)
@@ -148,13 +161,13 @@ def test_derivatives_are_the_limits_of_differences():
 
 
 def test_zero_directions_and_nan():
-    def lossy(h, x):
-        return jnp.array([0.5, 0.0, 2.0]) * h + x
-
-    values = jaxsat.log_singular_values_of_scan(lossy, np.ones(3), np.ones((11, 3)))
-    np.testing.assert_allclose(values, [11 * np.log(2), -11 * np.log(2), -np.inf], rtol=1e-14)
-    squared = jax.jit(lambda h: jaxsat.log_singular_values_of_scan(lambda h, x: h**2, h, np.ones((11, 3))))
-    assert np.isnan(squared(np.array([1.0, np.nan, 1.0]))).all()
+    values, _, every, last = powers_of(np.diag([0.5, 0.0, 2.0, 4.0]))
+    true = STEPS * np.log([4.0, 2.0, 0.5, 0.0], where=[True, True, True, False], out=np.full(4, -np.inf))
+    for found in (values, every[-1], last):
+        np.testing.assert_allclose(found, true, rtol=1e-14)
+    weights, start, xs = lstm_case(1.0)
+    values, _, every, last = everything(weights, jax.tree.map(lambda a: a + np.nan, start), xs)
+    assert np.isnan(np.concatenate([[values, last], every])).all()
 
 
 def test_every_step_excludes_errors():
@@ -162,7 +175,7 @@ def test_every_step_excludes_errors():
         jaxsat.log_singular_values_of_scan(lambda h, x: h, np.ones(1), np.ones(1), every_step=True, with_error=True)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+@pytest.mark.parametrize("dtype", quick_first([jnp.float64, jnp.float32]))
 def test_leading_values_of_a_wide_scan(dtype):
     """A symmetric matrix with eigenvalues 0.05 nats a step apart."""
     n, steps = 60, 50

@@ -14,31 +14,26 @@ from jaxsat.sweeps.choices import ChoicePrograms
 from jaxsat.sweeps.tiles import Tile
 
 NET = jaxsat.MLP(depth=6, width=8, activation="tanh")
-SCALES = [0.5, 1.0, 3.0]
+SCALES, BIASES = [0.5, 1.0, 3.0], [0.0, 0.5]
+SCALED = {"weight_scale": SCALES, "bias_scale": BIASES}  # grids with as many points of each share their programs
 
 
 def run(measure="log_gradient_norms", over=None, net=NET, **options):
-    return jaxsat.sweep(net, measure, {"weight_scale": SCALES} if over is None else over, progress=False, **options)
+    return jaxsat.sweep(net, measure, SCALED if over is None else over, progress=False, **options)
 
 
 def test_every_entry_is_the_network_measured_alone():
-    ds = run(
-        over={"activation": ["tanh", "relu"], "weight_scale": SCALES, "bias_scale": [0.0, 0.5]}, seeds=3, root_seed=9
-    )
+    ds = run(over={"activation": ["tanh", "relu"]} | SCALED, seeds=3, root_seed=9)
     assert ds.log_gradient_norms.dims == ("activation", "weight_scale", "bias_scale", "seed", "layer")
-
-    @jax.jit
-    def alone_of(net, key):
-        x = jaxsat.networks.gaussian_input(net, key)
-        return jaxsat.log_gradient_norms(net, net.init(key), x, key=key)
-
+    alone_of = jax.jit(jaxsat.log_gradient_norms)
+    roots = [addresses.network(addresses.root(9), seed) for seed in range(3)]
+    inputs = [(jaxsat.networks.gaussian_input(NET, key), gradients.unit_cotangent(NET, key)) for key in roots]
     for activation in ("tanh", "relu"):
         for scale in SCALES:
-            for bias in (0.0, 0.5):
+            for bias in BIASES:
                 for seed in range(3):
                     net = jaxsat.MLP(depth=6, width=8, activation=activation, weight_scale=scale, bias_scale=bias)
-                    key = addresses.network(addresses.root(9), seed)
-                    alone = alone_of(net, key)
+                    alone = alone_of(net, net.init(roots[seed]), *inputs[seed])
                     got = ds.log_gradient_norms.sel(
                         activation=activation, weight_scale=scale, bias_scale=bias, seed=seed
                     )
@@ -46,16 +41,16 @@ def test_every_entry_is_the_network_measured_alone():
 
 
 def test_dimensions_follow_the_order_of_over():
-    ds = run(over={"weight_scale": SCALES, "activation": ["tanh", "relu"]}, seeds=2)
-    other = run(over={"activation": ["tanh", "relu"], "weight_scale": SCALES}, seeds=2)
-    assert ds.log_gradient_norms.dims == ("weight_scale", "activation", "seed", "layer")
+    ds = run(over={"weight_scale": SCALES, "activation": ["tanh", "relu"], "bias_scale": BIASES}, seeds=2)
+    other = run(over={"activation": ["tanh", "relu"]} | SCALED, seeds=2)
+    assert ds.log_gradient_norms.dims == ("weight_scale", "activation", "bias_scale", "seed", "layer")
     xarray.testing.assert_equal(ds.log_gradient_norms, other.log_gradient_norms.transpose("weight_scale", ...))
 
 
 def test_without_a_grid_the_network_itself_is_swept_over_seeds():
     ds = jaxsat.sweep(NET, lambda net, key, x: {"m": net.init(key).first.mean()}, seeds=3, progress=False)
     assert ds.m.dims == ("seed",)
-    alone = [NET.init(addresses.network(addresses.root(0), seed)).first.mean() for seed in range(3)]
+    alone = [np.mean(NET.init(addresses.network(addresses.root(0), seed)).first) for seed in range(3)]
     np.testing.assert_allclose(ds.m, alone, rtol=0, atol=1e-15)
 
 
@@ -111,19 +106,23 @@ def test_a_batch_of_inputs_is_reduced_as_each_measure_says():
     net = jaxsat.MLP(depth=6, width=8, activation="relu")
     key = addresses.network(addresses.root(0), 0)
     params, u = net.init(key), gradients.unit_cotangent(net, key)
-    x = jnp.asarray(x)
-    norms = np.stack([jaxsat.log_gradient_norms(net, params, one, u) for one in x])
-    h = np.stack([net.trace(params, one).pre_activations for one in x])
+
+    @jax.jit
+    @jax.vmap
+    def alone(x):
+        return jaxsat.backpropagated_signal(net, params, x, u), net.trace(params, x).pre_activations
+
+    (direction, log_scale), h = jax.tree.map(np.asarray, alone(x))
+    norms = log_scale + np.log(np.linalg.norm(direction, axis=2))
     rms = np.log(np.sqrt(np.mean(np.exp(2 * norms), axis=0)))
     np.testing.assert_allclose(ds.log_gradient_norms[0, 0], rms, rtol=0, atol=1e-12)
-    largest = np.max([jaxsat.backpropagated_signal(net, params, one, u).log_scale for one in x], axis=0)
-    np.testing.assert_allclose(ds.log_largest_gradients[0, 0], largest, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(ds.log_largest_gradients[0, 0], log_scale.max(axis=0), rtol=0, atol=1e-12)
     np.testing.assert_allclose(ds.dead_fraction[0, 0], (h <= 0).all(0).mean(-1))
 
 
 def test_every_depth_adds_a_depth_dimension():
     ds = run(seeds=2, every_depth=True)
-    assert ds.log_gradient_norms.dims == ("weight_scale", "seed", "depth", "layer")
+    assert ds.log_gradient_norms.dims == ("weight_scale", "bias_scale", "seed", "depth", "layer")
     xarray.testing.assert_allclose(
         ds.log_gradient_norms.sel(depth=6, drop=True), run(seeds=2).log_gradient_norms, atol=1e-12
     )
@@ -134,20 +133,20 @@ def test_own_measures_plain_and_labelled():
         return {"a": jnp.ones((2, 3)), "b": net.weight_scale}
 
     ds = run(plain, seeds=2)
-    assert ds.a.dims == ("weight_scale", "seed", "a_axis0", "a_axis1")
-    np.testing.assert_array_equal(ds.b, np.tile(np.array(SCALES)[:, None], (1, 2)))
+    assert ds.a.dims == ("weight_scale", "bias_scale", "seed", "a_axis0", "a_axis1")
+    np.testing.assert_array_equal(ds.b, np.tile(np.array(SCALES)[:, None, None], (1, 2, 2)))
     labels = {"a": Variable(("kind", "part"), "a thing", "m", {"kind": ["u", "v"]}), "b": Variable((), "scale")}
     ds = run(["mean_squared_pre_activation", Measure("mine", plain, labels)], seeds=2)
     assert ds.a.sel(kind="v").attrs == {"long_name": "a thing", "units": "m", "nan_networks": 0}
 
 
 def test_callables_as_activations_are_labelled_by_name():
-    ds = run(over={"activation": [jnp.tanh, "relu"]}, seeds=1)
+    ds = run("dead_fraction", over={"activation": [jnp.tanh, "relu"]}, seeds=1)
     assert ds.activation.values.tolist() == ["tanh", "relu"]
 
 
 def test_nothing_swept_is_allowed():
-    assert run(over={}, seeds=3).log_gradient_norms.dims == ("seed", "layer")
+    assert run("dead_fraction", over={}, seeds=3).dead_fraction.dims == ("seed", "layer")
 
 
 def branching(net, key, x):
@@ -213,20 +212,20 @@ def test_bad_requests(arguments, error, message):
 
 
 def test_progress_goes_to_stderr(capsys):
-    jaxsat.sweep(NET, "dead_fraction", {"weight_scale": SCALES}, seeds=4)
+    jaxsat.sweep(NET, "dead_fraction", SCALED, seeds=4)
     seen = capsys.readouterr()
     assert seen.out == ""
     assert "networks/s" in seen.err
-    assert "12 of 12 networks" in seen.err
+    assert "24 of 24 networks" in seen.err
 
 
 def test_a_nan_marks_its_network_is_counted_and_leaves_the_others():
     def spoiled(net, key, x):
-        """ln s, with a NaN in the weights of the network of the last scale and of some seeds."""
+        """Singular values, with a NaN in the weights of the network of the last scale and of some seeds."""
         params = net.init(key)
         bad = (net.weight_scale > 2.5) & (jax.random.bits(key) % 2 == 0)
         params = params._replace(hidden=params.hidden.at[0, 0, 0].set(jnp.where(bad, jnp.nan, params.hidden[0, 0, 0])))
-        return {"spectrum": jaxsat.log_singular_values(net, params, jnp.ones(5)), "bad": bad}
+        return {"spectrum": jaxsat.singular_values(net, params, jnp.ones(5)), "bad": bad}
 
     net = jaxsat.MLP(depth=4, width=5)
     over = {"weight_scale": [1.0, 2.0, 3.0]}
@@ -242,25 +241,27 @@ def test_precision_is_that_of_the_caller():
     """The thread that compiles does not see a caller's ``enable_x64``, only what holds everywhere."""
     jax.config.update("jax_enable_x64", False)
     try:
-        single = run(seeds=2)
+        single = run("dead_fraction", seeds=2)
         with jax.enable_x64(True):
-            double = run(seeds=2)
+            double = run("dead_fraction", seeds=2)
     finally:
         jax.config.update("jax_enable_x64", True)
-    assert single.log_gradient_norms.dtype == single.attrs["dtype"] == "float32"
-    assert double.log_gradient_norms.dtype == double.attrs["dtype"] == "float64"
+    assert single.dead_fraction.dtype == single.attrs["dtype"] == "float32"
+    assert double.dead_fraction.dtype == double.attrs["dtype"] == "float64"
 
 
 @pytest.mark.parametrize("measure", ["log_gradient_norms", shaped])
 def test_a_second_call_neither_traces_nor_compiles(measure, compilations):
-    activations = ["tanh", "relu"]
-    run(measure, {"activation": activations, "weight_scale": [0.5, 1.0]}, seeds=3)
+    activations = {"activation": ["tanh", "relu"]}
+    run(measure, activations | SCALED, seeds=3)
     del compilations[:]
-    again = run(measure, {"activation": activations, "weight_scale": [2.0, 9.0]}, seeds=40, root_seed=8)
+    other = {"weight_scale": [2.0, 9.0, 0.1], "bias_scale": [0.1, 0.2]}
+    again = run(measure, activations | other, seeds=40, root_seed=8)
     assert compilations == []
     assert again.sizes["seed"] == 40
-    run(measure, {"activation": activations, "weight_scale": [2.0, 9.0, 1.0, 0.3, 0.7]}, seeds=40)
-    assert compilations, "another shape is another program"
+    if measure is shaped:  # compiles at once
+        run(measure, {"weight_scale": [2.0, 9.0, 1.0, 0.3, 0.7]}, seeds=40)
+        assert compilations, "another shape is another program"
 
 
 @pytest.mark.slow
