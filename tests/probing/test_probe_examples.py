@@ -7,6 +7,8 @@ import pytest
 import jaxsat
 from examples import equinox_transformer, linen_cnn, nnx_mlp, plain_rnn
 
+HOW = pytest.mark.usefixtures("how")  # see conftest.py
+
 EXAMPLES = {one.__name__.removeprefix("examples."): one for one in (nnx_mlp, linen_cnn, equinox_transformer, plain_rnn)}
 SLOW = ("linen_cnn", "equinox_transformer")  # they compile for long
 CASES = [
@@ -23,6 +25,7 @@ def _as_frameworks_expect():
 
 
 @pytest.mark.parametrize(("name", "fault"), CASES)
+@HOW
 def test_the_findings_name_the_planted_fault_and_nothing_else(name, fault):
     example = EXAMPLES[name]
     fn, args = example.build(fault)

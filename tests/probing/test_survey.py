@@ -14,6 +14,8 @@ import jaxsat
 from jaxsat import addresses
 from jaxsat.probing.survey import survey_of
 
+HOW = pytest.mark.usefixtures("how")  # see conftest.py
+
 KEY = addresses.root(2)
 W = np.asarray(jax.random.normal(KEY, (8, 8), jnp.float32))
 X = np.asarray(jax.random.normal(KEY, (5, 8), jnp.float32))
@@ -64,6 +66,7 @@ def test_every_record_of_the_catalogue_is_known_by_its_name(name):
     assert found(lambda x: phi(x @ W) @ W, X) == [("activation", name)]
 
 
+@HOW
 def test_what_the_catalogue_does_not_know_has_the_name_of_its_function_or_its_primitives():
     @jax.jit
     def wavelet(z):
@@ -130,7 +133,7 @@ def test_normalisation_layers_of_flax_are_one_site_each_and_no_clamp_of_a_varian
             nn.Dense(3),
         ]
     )
-    params = model.init(KEY, X)
+    params = jax.eval_shape(model.init, KEY, X)
     roles = found(lambda p, x: model.apply(p, x, mutable=["batch_stats"])[0], params, X)
     assert roles == [("normalization", "normalization")] * 3 + [
         ("activation", "relu"),
@@ -145,7 +148,7 @@ def test_recurrent_cells_of_haiku_have_their_gates():
 
     model = hk.without_apply_rng(hk.transform(run))
     x = jnp.stack([X, X, X])
-    params = model.init(KEY, x)
+    params = jax.jit(model.init)(KEY, x)
     found_ = found(model.apply, params, x)
     assert sorted(found_) == [("activation", "tanh")] * 2 + [("gate", "sigmoid")] * 3
     report = jaxsat.probe(lambda p, x: jnp.sum(model.apply(p, x)), params, x)
@@ -178,6 +181,7 @@ def test_equinox_and_nnx_modules_are_taken_as_they_are_with_dropout_and_batch_no
     assert jax.tree.all(jax.tree.map(np.array_equal, before, jax.tree.map(np.asarray, nnx.state(net.norm))))
 
 
+@HOW
 def test_a_site_says_where_it_is():
     class Named(nn.Module):
         @nn.compact
@@ -195,6 +199,7 @@ def kinds_and_roles(fn, *args):
     return [(site.kind, site.role) for site in jaxsat.probe(fn, *args).sites]
 
 
+@HOW
 def test_normalisations_are_found_after_pooling_and_with_eps_as_an_array():
     draws = np.random.default_rng(0)
     w, images, eps = draws.normal(size=(6, 6)), draws.normal(size=(5, 4, 6)), np.asarray(1e-5)
@@ -212,6 +217,7 @@ def test_normalisations_are_found_after_pooling_and_with_eps_as_an_array():
     assert kinds_and_roles(lambda w, x: jnp.sum(jnp.tanh(normalised(x, eps) @ w)), w, images) == wanted
 
 
+@HOW
 def test_gates_that_are_broadcast_or_split_are_gates():
     draws = np.random.default_rng(0)
     w, x = draws.normal(size=(6, 6)), draws.normal(size=(5, 4, 6))
@@ -228,6 +234,7 @@ def test_gates_that_are_broadcast_or_split_are_gates():
         assert kinds_and_roles(fn, w, x) == [("sigmoid", "gate")]
 
 
+@HOW
 def test_the_modulus_and_the_identity_are_no_leaky_relu():
     draws = np.random.default_rng(0)
     w, x = draws.normal(size=(6, 6)), draws.normal(size=(5, 6))
@@ -238,6 +245,7 @@ def test_the_modulus_and_the_identity_are_no_leaky_relu():
     assert kinds_and_roles(lambda w, x: jnp.sum(leaky(x @ w)), w, x) == [("leaky_relu(0.3)", "activation")]
 
 
+@HOW
 def test_a_site_outside_of_modules_has_the_name_of_its_weights_module():
     draws = np.random.default_rng(0)
     params = {"layers": [{"dense": {"kernel": draws.normal(size=(6, 6))}}]}
