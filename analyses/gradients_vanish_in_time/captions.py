@@ -87,12 +87,12 @@ def of_zeros(options: Options, dataset: xarray.Dataset) -> Caption:
             numbers.append(
                 Number(f"share with gradient 0 after {options.lags} steps, {cell}, {dtype}", *map(float, found[:3]))
             )
-            (at,) = np.nonzero(zero.mean(0) >= 0.5)
+            (at,) = np.nonzero(zero.mean(0) > 0.5)
             if at.size:
-                lost.append(f"{cell} after {int(dataset.plain_lag[at[0]])} steps")
-        told.append(f"{dtype} loses {words.enumerated(lost)}" if lost else f"{dtype} loses none")
+                lost.append(f"{int(dataset.plain_lag[at[0]])} steps ({cell})")
+        told.append(f"in {dtype} after {words.enumerated(lost)}" if lost else f"in {dtype} for none")
     return Caption(
-        f"Where plain back-propagation through time returns exactly 0: {'; '.join(told)}.",
+        f"Plain back-propagation through time returns exactly 0 in most networks: {'; '.join(told)}.",
         ["Share of networks whose gradient is exactly 0 for the whole state, against the steps it has gone back."],
         f"Colour: cell; line: dtype. Weight scale {options.shown_scale:g}, gate bias {min(options.gate_biases):g}.",
         _setting(options, options.width, options.plain_seeds),

@@ -65,7 +65,9 @@ def of_spread(options: Options, dataset: xarray.Dataset) -> Caption:
         middle = condition(dataset).sel(activation=name, ensemble="gaussian", factor=1.0).median("seed").values
         (beyond,) = np.nonzero(middle > limit)
         told.append(
-            f"{depths[beyond[0]]} layers ({name})" if beyond.size else f"more than {depths[-1]} layers ({name})"
+            f"{depths[beyond[0]]} layer{'s' if depths[beyond[0]] > 1 else ''} ({name})"
+            if beyond.size
+            else f"more than {depths[-1]} layers ({name})"
         )
     return Caption(
         f"Singular values spread beyond what svd in float32 resolves (1/eps) after {words.enumerated(told)}, gaussian weights at the critical scale.",
