@@ -7,6 +7,7 @@ what jaxsat relies on.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,7 @@ __all__ = [
     "same_numbers",
     "scan_counts",
     "scopes_of",
+    "shards_of",
     "source_info_util",
     "source_line",
 ]
@@ -92,6 +94,12 @@ def scan_counts(equation: JaxprEqn) -> tuple[int, int]:
     scanned = sum(_rank(a) != _rank(b) for a, b in zip(equation.invars, body.invars, strict=True))
     carried = sum(_rank(a) == _rank(b) for a, b in zip(equation.outvars, body.outvars, strict=True))
     return len(equation.invars) - carried - scanned, carried
+
+
+def shards_of(equation: JaxprEqn) -> int:
+    """Return on how many shards of its arguments a shard_map runs its function."""
+    mesh, manual = equation.params["mesh"], equation.params["newly_manual_axes"]
+    return math.prod(mesh.shape[name] for name in manual)
 
 
 def _rank(variable: Any) -> int:

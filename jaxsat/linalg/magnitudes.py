@@ -16,6 +16,11 @@ from jaxtyping import Array, Float
 from jaxsat import checks
 
 _LOG_2 = 0.6931471805599453
+# Powers of two by which numbers are scaled before they are squared. Squares whose sum is below tiny / eps^2 are at least
+# 2^-53 (float32) and 2^-348 (float64) after the first, and their sum stays below the largest number. After the second, the
+# largest number's square has 30 bits (float32) of room above it for a sum, and what counts in a sum that large is normal.
+_UP = {"float32": 100.0, "float64": 900.0}
+_DOWN = {"float32": 80.0, "float64": 600.0}
 
 
 class Magnitude(NamedTuple):
@@ -65,31 +70,20 @@ def magnitude(x: Float[Array, "*shape"]) -> Magnitude:
     zero = size == 0
     subnormal = (size < jnp.asarray(1 << info.nmant, size.dtype)) & ~zero
 
-    def by_parts():
-        # A subnormal number is its bits times the smallest of them, an integer that no arithmetic flushes.
-        tiny = jnp.where(subnormal, size, jnp.zeros_like(size)).astype(to)
-        normal = jnp.where(subnormal, jnp.zeros_like(x), x).astype(to)
-        unit = (info.minexp - info.nmant) * _LOG_2
-        return jnp.logaddexp(2 * _scaled(normal), 2 * (_scaled(tiny) + unit)) / 2
-
-    # Where the plain sum is far from both ends of the range, what underflowed in it is less than its rounding.
+    # Of numbers near the ends of the range the squares leave it. Their sum says whether that is so; then they are scaled.
     squares, reach = jnp.sum(jnp.square(x.astype(to))), jnp.finfo(to)
-    plain = (squares > reach.tiny / reach.eps**2) & (squares < reach.max * reach.eps)
-    log_norm = lax.cond(plain, lambda: jnp.log(squares) / 2, by_parts)
+    few, many = squares < reach.tiny / reach.eps**2, squares > reach.max * reach.eps
+
+    def by_case(up: float, down: float, neither: float) -> Array:
+        return jnp.where(few, up, jnp.where(many, down, neither)).astype(to)
+
+    up, down, least = _UP[to.name], -_DOWN[to.name], float(info.minexp - info.nmant)
+    # A subnormal number is its bits times the smallest of them, an integer that no arithmetic flushes.
+    unit, scale = by_case(2.0 ** (up + least), 0.0, 2.0**least), by_case(2.0**up, 2.0**down, 1.0)
+    scaled = jnp.where(subnormal, size.astype(to) * unit, x.astype(to) * scale)
+    power = by_case(up, down, 0.0)
+    log_norm = jnp.log(jnp.sum(scaled * scaled)) / 2 - power * _LOG_2
     return Magnitude(log_norm, jnp.mean(zero, dtype=to), jnp.mean(subnormal, dtype=to))
-
-
-def _scaled(x: Float[Array, "*shape"]) -> Float[Array, ""]:
-    """Return ln of the norm, computed beside the largest entry."""
-    largest = jnp.max(jnp.abs(x))
-    usable = jnp.isfinite(largest) & (largest > 0)
-    # By a power of two below the largest: exact, and its inverse is finite.
-    log_2 = jnp.log2(jnp.where(usable, largest, 1))
-    exponent = jnp.where(usable, jnp.floor(log_2), 0)
-    half = jnp.floor(exponent / 2)
-    scaled = x * jnp.exp2(-half) * jnp.exp2(half - exponent)
-    total = jnp.log(jnp.sum(scaled * scaled)) / 2 + exponent * _LOG_2
-    return jnp.where(usable, total, jnp.log(largest))
 
 
 def log_norm(x: Float[Array, "*shape"]) -> Float[Array, ""]:

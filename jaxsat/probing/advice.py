@@ -19,8 +19,10 @@ from jaxsat.probing.sites import Site
 
 Form = Literal["plain", "residual", "gated"]
 SHIFTED = 0.5  # mean of the biases
+SHARE = 0.1  # of the pre-activations that a mean of biases must be, to explain anything
 ALIVE = (0.8, 1.25)  # a factor of the gradient per layer that deep networks train with
 NO_BIAS = 1e-3  # float32 resolves the edge of chaos from here on; below, critical scales are up to 5 % off (softsign)
+LARGE_BIASES = 2.0  # sigma_b
 CLOSE = 1.15  # a weight scale within this factor of the critical one is taken as critical
 
 # Critical weight scales without biases, of jaxsat.theory.critical_weight_scale; None: there is none.
@@ -55,13 +57,15 @@ class Scales(NamedTuple):
         weight: median sigma_w.
         critical: critical sigma_w for these biases.
         kind: the activation.
-        bias: median sigma_b, in two digits.
+        bias: sigma_b that the critical scale is for: the median, in two digits, or 0 where that is large.
+        seen: the median itself.
     """
 
     weight: float
     critical: float
     kind: str
     bias: float
+    seen: float
 
     @property
     def known(self) -> bool:
@@ -77,10 +81,11 @@ def scales_of(sites: Sequence[Site]) -> Scales:
     known = [site for site in sites if math.isfinite(site.weight_scale) and site.activation is not None]
     plain = all(site.role == "activation" for site in sites)
     if not known or not plain or len({site.kind for site in known}) > 1:
-        return Scales(math.nan, math.nan, "", 0.0)
-    bias = float(f"{float(np.median([site.bias_scale for site in known])):.2g}")
+        return Scales(math.nan, math.nan, "", 0.0, 0.0)
+    seen = float(f"{float(np.median([site.bias_scale for site in known])):.2g}")
+    bias = 0.0 if seen > LARGE_BIASES else seen  # weights that outweigh such biases saturate
     weight = float(np.median([site.weight_scale for site in known]))
-    return Scales(weight, critical_scale(known[0].activation, bias), known[0].kind, bias)
+    return Scales(weight, critical_scale(known[0].activation, bias), known[0].kind, bias, seen)
 
 
 def beside_critical(sites: Sequence[Site]) -> str:
@@ -167,13 +172,14 @@ def _tried(sites: Sequence[Site], normalized: bool) -> str:
 
 
 def _initializer(scales: Scales) -> str:
+    biases = f", biases at 0 (they have scale {scales.seen:g})" if scales.seen > LARGE_BIASES else ""
     return (
-        f"Initialise with sigma_w = {scales.critical:.3g} (it is {scales.weight:.3g}): "
+        f"Initialise with sigma_w = {scales.critical:.3g} (it is {scales.weight:.3g}){biases}: "
         f"jaxsat.critical_initializer({scales.kind!r}, bias_scale={scales.bias:g}). "
     )
 
 
 def shifted_biases(sites: Sequence[Site]) -> str:
     """Return what to say of biases that are far from 0 in all these sites; '' if they are not."""
-    means = [site.bias_mean for site in sites]
-    return f"; biases have mean {np.mean(means):.3g}" if all(abs(mean) > SHIFTED for mean in means) else ""
+    far = all(abs(site.bias_mean) > max(SHIFTED, SHARE * site.pre_activation_rms) for site in sites)
+    return f"; biases have mean {np.mean([site.bias_mean for site in sites]):.3g}" if far else ""

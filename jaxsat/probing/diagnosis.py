@@ -14,6 +14,11 @@ from jaxsat.probing.gradient_paths import GradientPaths, in_order
 from jaxsat.probing.sites import Site
 
 
+def in_network(sites: Sequence[Site]) -> list[Site]:
+    """Return the sites of the network itself, without those of losses and optimisers."""
+    return [site for site in sites if site.part == "network"]
+
+
 def diagnose(
     sites: Sequence[Site], has_zero_weights: bool = False, paths: GradientPaths | None = None
 ) -> tuple[Finding, ...]:
@@ -25,6 +30,7 @@ def diagnose(
             exactly 0 are meant.
         paths: along which gradients are compared; None: the activations, in the order of execution.
     """
+    everywhere, sites = sites, in_network(sites)
     paths = in_order(sites) if paths is None else paths
     saturated, dead = unit_rules.saturated(sites, paths.residual), unit_rules.dead(sites)
     explained = {id(site) for finding in saturated for site in finding.sites}
@@ -34,6 +40,6 @@ def diagnose(
         *dead,
         *unit_rules.collapsed(sites),
         *gradient_rules.gradient(sites, bool(saturated or dead or has_zero_weights), paths),
-        *precision_rules.underflow(sites),
+        *precision_rules.underflow(everywhere),
         *precision_rules.lost_slopes(rest),
     )

@@ -147,7 +147,7 @@ def _through_affine(name: str, operands: Operands, facts: Facts) -> Facts:
     live = operands.live
     if not mapped:
         alone = len(live) == 1 and all(value is live[0] or not value.facts.alive for value in operands.inputs)
-        return dataclasses.replace(facts, leaf=live[0].facts.leaf) if alone else facts
+        return dataclasses.replace(facts, leaf=live[0].facts.leaf) if alone else _shifted(name, operands, facts)
     facts = dataclasses.replace(facts, unit_axis=mapped[0].unit_axis)
     if name not in kinds.AFFINE:
         return facts
@@ -156,6 +156,15 @@ def _through_affine(name: str, operands: Operands, facts: Facts) -> Facts:
     if biases:
         bias = Weight(biases[0].array, 0, biases[0].facts.leaf)
     return dataclasses.replace(facts, maps=tuple(weight for one in mapped for weight in one.maps), bias=bias)
+
+
+def _shifted(name: str, operands: Operands, facts: Facts) -> Facts:
+    """Return the facts of data that a parameter is added to, such as the shift after a normalisation."""
+    biases = [value for value in operands.inputs if _is_bias(value.facts)]
+    data = [value for value in operands.inputs if value.facts.is_data]
+    if name not in kinds.AFFINE or len(biases) != 1 or len(data) != 1:
+        return facts
+    return dataclasses.replace(facts, bias=Weight(biases[0].array, 0, biases[0].facts.leaf))
 
 
 def _is_bias(facts: Facts) -> bool:

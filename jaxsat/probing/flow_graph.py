@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jaxsat.jax_compat import Jaxpr, JaxprEqn, Literal, called_jaxpr, opened, scan_counts
+from jaxsat.jax_compat import Jaxpr, JaxprEqn, Literal, called_jaxpr, opened, scan_counts, shards_of
 from jaxsat.probing import primitives as kinds
 from jaxsat.probing.values import Address
 
@@ -47,7 +47,9 @@ class FlowGraph(NamedTuple):
     last: frozenset[Node]
 
 
-def graph_of(jaxpr: Jaxpr, points: Iterable[Address], loss: int | None, cut: bool = True) -> FlowGraph:
+def graph_of(
+    jaxpr: Jaxpr, points: Iterable[Address], loss: int | None, cut: bool = True, turns: int | None = None
+) -> FlowGraph:
     """Return the graph of the points of a function.
 
     Args:
@@ -55,8 +57,9 @@ def graph_of(jaxpr: Jaxpr, points: Iterable[Address], loss: int | None, cut: boo
         points: addresses of values, as a :class:`~jaxsat.probing.reader.Reader` gives them.
         loss: index of the output that gradients are taken of; None: all outputs.
         cut: whether what stops gradients ends ways.
+        turns: most iterations of a scan that are rolled out; None: all.
     """
-    walk = _Walk(frozenset(points), cut)
+    walk = _Walk(frozenset(points), cut, turns)
     entering = [walk.at(("in", i), NONE) for i in range(len(jaxpr.invars))]
     outputs = walk.body(jaxpr, entering, ())
     ends = outputs if loss is None else [outputs[loss]]
@@ -68,8 +71,8 @@ def graph_of(jaxpr: Jaxpr, points: Iterable[Address], loss: int | None, cut: boo
 class _Walk:
     """Goes through a jaxpr and keeps, for each variable, the points that its gradient goes on to next."""
 
-    def __init__(self, points: frozenset[Address], cut: bool) -> None:
-        self.points, self.cut = points, cut
+    def __init__(self, points: frozenset[Address], cut: bool, turns: int | None) -> None:
+        self.points, self.cut, self.turns = points, cut, turns
         self.before: dict[Node, Sources] = {}
 
     def at(self, address: Address, sources: Sources) -> Sources:
@@ -93,15 +96,15 @@ class _Walk:
             outputs = self.equation(equation, [of(atom) for atom in equation.invars], (*address, n))
             for variable, sources in zip(equation.outvars, outputs, strict=True):
                 floating = jnp.issubdtype(getattr(variable.aval, "dtype", jnp.int32), jnp.floating)
-                known[variable] = sources if floating else NONE
+                known[variable] = sources if floating or not self.cut else NONE
         return [of(atom) for atom in jaxpr.outvars]
 
     def equation(self, equation: JaxprEqn, inputs: Sequence[Sources], address: Address) -> list[Sources]:
         name, called = equation.primitive.name, called_jaxpr(equation)
         if name in kinds.INLINE and called is not None:
             return self.body(called, inputs, address)
-        if name == "scan":
-            return self._leaving(self.scan(equation, inputs, address), address)
+        if name in ("scan", "shard_map"):
+            return self._leaving(self.repeated(equation, inputs, address), address)
         if name in kinds.CHECKPOINT and called is not None:
             entering = [self.at((*address, "in", i), sources) for i, sources in enumerate(inputs)]
             return self._leaving(self.body(called, entering, address), address)
@@ -123,14 +126,19 @@ class _Walk:
             outputs = [a | b for a, b in zip(outputs, self.body(branch, entering, (*address, b)), strict=True)]
         return outputs
 
-    def scan(self, equation: JaxprEqn, inputs: Sequence[Sources], address: Address) -> list[Sources]:
-        """Return what the outputs of a scan come from. Its body is walked once, and then rolled out."""
-        constants, carried = scan_counts(equation)
-        inside = _Walk(self.points, self.cut)
+    def repeated(self, equation: JaxprEqn, inputs: Sequence[Sources], address: Address) -> list[Sources]:
+        """Return what the outputs of a scan come from. Its body is walked once, and then rolled out.
+
+        Shards are iterations that carry nothing.
+        """
+        sharded = equation.primitive.name == "shard_map"
+        constants, carried = (len(inputs), 0) if sharded else scan_counts(equation)
+        inside = _Walk(self.points, self.cut, self.turns)
         entering = [inside.at((*address, "in", i), frozenset([Entrance(i)])) for i in range(len(inputs))]
         ends = inside.body(equation.params["jaxpr"], entering, address)
-        length = equation.params["length"]
-        turns = range(length)[::-1] if equation.params["reverse"] else range(length)
+        length = shards_of(equation) if sharded else equation.params["length"]
+        backwards = not sharded and equation.params["reverse"]
+        turns = (range(length)[::-1] if backwards else range(length))[: self.turns]
         carry, stacked = list(inputs[constants : constants + carried]), [NONE] * (len(ends) - carried)
         for turn in turns:
             outside = [*inputs[:constants], *carry, *inputs[constants + carried :]]

@@ -19,7 +19,7 @@ from jaxsat.probing import primitives as kinds
 from jaxsat.probing.reader import Reader, Step
 from jaxsat.probing.values import Address, InsideLoops, Loop, Value, distinct, key_of
 
-FlowKind = Literal["sum", "cell", "join", "linear"]
+FlowKind = Literal["sum", "stream", "cell", "join", "linear"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +28,14 @@ class FlowPlace(InsideLoops):
 
     Attributes:
         path: modules and loops it is in, and its kind.
-        kind: 'sum' of two data, such as a residual stream; 'cell', a sum of gated data; 'join' of several (a
-            concatenation); 'linear' map.
+        kind: 'sum' of two data; 'stream', a sum with something that the other summand is made from, as in a residual
+            network; 'cell', a sum of gated data; 'join' of several (a concatenation); 'linear' map.
         shape, dtype: of the value.
         where: its source line.
         address, loops: of the value.
         weight: which argument the weight of a linear map is; -1: a constant or none.
         maps: addresses of the linear maps that it is the sum of, if it is nothing else.
+        summands: of a sum: for each summand the addresses of the values that it is, up to scale and shape.
     """
 
     path: str
@@ -46,6 +47,7 @@ class FlowPlace(InsideLoops):
     loops: tuple[Loop, ...]
     weight: int = -1
     maps: frozenset[Address] = frozenset()
+    summands: tuple[tuple[Address, ...], ...] = ()
 
     @property
     def root(self) -> str:
@@ -98,7 +100,18 @@ class FlowCollector:
             "/".join([*stack, kind]) if stack else f"{line}/{kind}", kind, tuple(jnp.shape(value.array)),
             str(value.array.dtype), line, value.address, reader.position.loops, -1 if leaf is None else leaf,
             frozenset(weight.map for weight in value.facts.maps) if mapped else frozenset(),
+            tuple(map(_same_but_for_scale, step.inputs)) if kind == "sum" else (),
         )  # fmt: skip
+
+
+def _same_but_for_scale(value: Value) -> tuple[Address, ...]:
+    """Return the addresses of a value and of what it is in another shape, dtype or scale."""
+    found: list[Address] = []
+    node: Value | None = value
+    while node is not None:
+        found += [node.address] if node.address else []  # a literal has none
+        node = node.before or (None if node.nonlinear else node.parent)
+    return tuple(found)
 
 
 def _kind_of(step: Step, outputs: Sequence[Value]) -> FlowKind | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from jaxsat.probing.flow_graph import FlowGraph, Node, among, chains_of
 from jaxsat.probing.flow_points import FlowPlace, FlowPoint
 from jaxsat.probing.sites import Site
 from jaxsat.probing.survey import SiteDescription
+from jaxsat.probing.values import Address
 
 RESCALED = math.log(30)  # of a root mean square before a normalisation
 Measurement = Site | FlowPoint
@@ -22,7 +24,7 @@ class GradientPaths(NamedTuple):
     Attributes:
         chains: values that every gradient passes in turn, in the order of execution; and the iterations of one site in a
             scan, or of sites with one weight, each leading to the next.
-        residual: whether data are added to data somewhere on a chain: a residual stream.
+        residual: whether there is a residual stream.
         normalized: whether there are normalisations.
     """
 
@@ -59,8 +61,29 @@ def paths_of(
     small = among(graph, kept - _rescaled(among(graph, kept), at))
     chains = [[at[node] for node in chain] for chain in chains_of(small) if len(chain) > 1]
     again = [[at[node] for node in chain] for chain in _repeated(small, at, weights) if len(chain) > 1]
-    residual = any(isinstance(place, FlowPoint) and place.kind == "sum" for place in at.values())
+    residual = any(isinstance(place, FlowPoint) and place.kind == "stream" for place in at.values())
     return GradientPaths([*chains, *again], residual, any(site.role == "normalization" for site in sites))
+
+
+def with_streams(places: Sequence[FlowPlace], graph: FlowGraph, maps: frozenset[Address]) -> tuple[FlowPlace, ...]:
+    """Return the places with those sums named that are residual streams: one summand leads to the other
+    through a linear map.
+
+    A sum whose summands come from one value by different ways, such as the derivative of a product, is none; nor is
+    x + stop_gradient(q(x) - x).
+    """
+    reach = _Reach(graph, maps)
+
+    def is_stream(place: FlowPlace) -> bool:
+        turn = (0,) * len(place.lengths)
+        first, second = ([Node(one, turn) for one in summand] for summand in place.summands)
+        ways = [(a, b) for a in first for b in second[:1]] + [(b, a) for b in second for a in first[:1]]
+        return any(reach.leads(a, b, by_map=True) for a, b in ways if a in graph.before and b in graph.before)
+
+    return tuple(
+        dataclasses.replace(place, kind="stream") if place.kind == "sum" and is_stream(place) else place
+        for place in places
+    )
 
 
 def _rescaled(graph: FlowGraph, at: Mapping[Node, Measurement]) -> frozenset[Node]:
@@ -90,7 +113,7 @@ def _by_node(
     at: dict[Node, Measurement] = {}
     addresses = {one.path: one.address for one in (*descriptions, *places)}
     # Scores of a softmax have small gradients in healthy networks. Of several sites with one pre-activation: the first.
-    shown = [site for site in reversed(sites) if site.role != "softmax"]
+    shown = [site for site in reversed(sites) if site.role != "softmax" and site.part == "network"]
     for place in (*points, *shown):
         at[Node(addresses[place.path], place.iteration)] = place
     return at
@@ -115,19 +138,23 @@ def _repeated(
 
 
 class _Reach:
-    """Tells whether one node leads to another, looking only at nodes between the two."""
+    """Tells whether one node leads to another, looking only at nodes between the two. `maps` are linear maps."""
 
-    def __init__(self, graph: FlowGraph) -> None:
-        self.before = graph.before
+    def __init__(self, graph: FlowGraph, maps: frozenset[Address] = frozenset()) -> None:
+        self.before, self.maps = graph.before, maps
         self.order = {node: i for i, node in enumerate(graph.before)}
 
-    def leads(self, first: Node, second: Node) -> bool:
-        least, seen, todo = self.order[first], {second}, [second]
+    def leads(self, first: Node, second: Node, by_map: bool = False) -> bool:
+        """Return whether the first leads to the second; by_map: whether it does so through a linear map."""
+        least, start = self.order[first], (second, not by_map or second.address in self.maps)
+        seen, todo = {start}, [start]
         while todo:
-            for node in self.before[todo.pop()]:
-                if node == first:
+            node, passed = todo.pop()
+            for one in self.before[node]:
+                if one == first and passed:
                     return True
-                if node not in seen and self.order[node] > least:
-                    seen.add(node)
-                    todo.append(node)
+                state = (one, passed or one.address in self.maps)
+                if state not in seen and self.order[one] > least:
+                    seen.add(state)
+                    todo.append(state)
         return False

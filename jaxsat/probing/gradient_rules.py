@@ -34,7 +34,7 @@ class Fall(NamedTuple):
         steps: from one to the other.
         change: ln of the gradient's norm at the first, less that at the last. Negative: it shrinks on the way back.
         typical: the same of the medians over the first and over the last quarter of the way: one odd place does not count.
-        form: 'residual' if data are added to data on the way, 'gated' if gates do so, else 'plain'.
+        form: 'residual' if there is a residual stream on the way, 'gated' if gates do so, else 'plain'.
     """
 
     first: Measurement
@@ -114,7 +114,7 @@ def _seen_whole(rows: Chain) -> tuple[float, Form]:
     norms, quarter = [place.log_gradient_norm for place in rows], max(1, len(rows) // 4)
     flow = {place.kind for place in rows if isinstance(place, FlowPoint)}
     form: Form = "gated" if "cell" in flow or any(isinstance(p, Site) and p.role == "gate" for p in rows) else "plain"
-    return float(np.median(norms[:quarter]) - np.median(norms[-quarter:])), "residual" if "sum" in flow else form
+    return float(np.median(norms[:quarter]) - np.median(norms[-quarter:])), "residual" if "stream" in flow else form
 
 
 def _along(sites: Sequence[Site], fall: Fall) -> list[Site]:

@@ -23,6 +23,8 @@ from jaxsat.probing.values import Address, Value, key_of, replay
 
 LEVEL = 0.05  # saturated: |slope| <= LEVEL * max|slope|
 MASKED = -9999.0  # a score of a softmax that is this low stands for "not this key"
+GOLDEN = (5**0.5 - 1) / 2
+RANKED = 512  # inputs by which the rank of features is judged
 MEDIAN_OF_SQUARE = 0.4549364  # of a standard normal number
 MOSTLY = 0.9  # a unit is mostly saturated if it is so for more than this share of the inputs
 
@@ -51,6 +53,7 @@ class Forward(NamedTuple):
     nonfinite_fraction: Statistic
     input_correlation: Statistic
     entropy: Statistic
+    effective_rank: Statistic
 
 
 class Measured(NamedTuple):
@@ -122,20 +125,20 @@ def forward(site: SiteDescription, root: Value, end: Value) -> Array:
     if site.role in ("activation", "gate"):
         numbers |= _slopes(site, replayed_slope(root, end, x), to)
         numbers["input_correlation"] = _alike(h, inputs_of(site, h.ndim))
+    if site.role == "activation" and site.unit_axis is not None:
+        numbers["effective_rank"] = effective_rank(jnp.moveaxis(y, site.unit_axis, -1), to)
     numbers |= _parameters(root, to)
     return jnp.stack([numbers[name] for name in Forward._fields])
 
 
 def _parameters(root: Value, to: DTypeLike) -> dict[str, Array]:
-    """Return the scales of the weights and biases before a site, if one linear map is there."""
-    if len(root.facts.maps) != 1:
-        return {}
-    (weight,) = root.facts.maps
-    numbers = {
-        "weight_scale": _rms(weight.value, to) * jnp.sqrt(jnp.asarray(weight.fan_in, to)),
-        "bias_scale": jnp.zeros((), to),
-        "bias_mean": jnp.zeros((), to),
-    }
+    """Return the scales of the weight and of the bias before a site, if one linear map is there, or a bias alone."""
+    numbers: dict[str, Array] = {}
+    if len(root.facts.maps) > 1:
+        return numbers
+    for weight in root.facts.maps:
+        numbers["weight_scale"] = _rms(weight.value, to) * jnp.sqrt(jnp.asarray(weight.fan_in, to))
+        numbers |= {"bias_scale": jnp.zeros((), to), "bias_mean": jnp.zeros((), to)}
     if root.facts.bias is not None:
         bias = lax.stop_gradient(root.facts.bias.value)
         numbers |= {"bias_scale": _rms(bias, to), "bias_mean": jnp.mean(bias, dtype=to)}
@@ -191,6 +194,22 @@ def _alike(h: Array, inputs: tuple[int, ...]) -> Array:
     return jnp.where(total > 0, between / jnp.where(total > 0, total, 1), jnp.nan)
 
 
+def effective_rank(features: Float[Array, "*inputs units"], to: DTypeLike) -> Float[Array, ""]:
+    """Return in how many directions features vary: (sum of the variances)^2 / sum of their squares, along principal axes.
+
+    It is between 1 and the number of units; NaN where nothing varies. At most RANKED inputs are looked at: evenly
+    spread, by the golden ratio, so that no period of positions in a batch counts.
+    """
+    rows = features.reshape(-1, features.shape[-1])
+    if rows.shape[0] > RANKED:
+        rows = rows[np.sort((rows.shape[0] * (np.arange(RANKED) * GOLDEN % 1)).astype(int))]
+    rows = rows.astype(to)
+    rows = rows - jnp.mean(rows, axis=0, keepdims=True)
+    smaller = rows.T @ rows if rows.shape[1] <= rows.shape[0] else rows @ rows.T  # the same sums of eigenvalues
+    trace, squares = jnp.trace(smaller), jnp.sum(jnp.square(smaller))
+    return jnp.where(squares > 0, jnp.square(trace) / jnp.where(squares > 0, squares, 1), jnp.nan)
+
+
 def replayed_slope(root: Value, end: Value, x: Any) -> Array:
     """Return phi'(x), entry by entry: the chain is elementwise, so one pull-back of ones gives every slope."""
     y, pull = jax.vjp(lambda x: replay(end, root, x), x)
@@ -232,13 +251,14 @@ def tied(x: Array, sink: Array) -> Array:
     return x
 
 
-def _tied_forward(x: Array, sink: Array) -> tuple[Array, None]:
-    return x, None
+def _tied_forward(x: Array, sink: Array) -> tuple[Array, Array]:
+    return x, sink
 
 
-def _tied_backward(_: None, gradient: Array) -> tuple[Array, Array]:
+def _tied_backward(sink: Array, gradient: Array) -> tuple[Array, Array]:
     found = magnitude(gradient)
-    return gradient, jnp.stack([jnp.ones_like(found.log_norm), *found])
+    rows = jnp.stack([jnp.ones_like(found.log_norm), *found])
+    return gradient, sink + rows  # zeros: a sum differs between shards as the sink does
 
 
 tied.defvjp(_tied_forward, _tied_backward)

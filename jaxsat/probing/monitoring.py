@@ -1,4 +1,4 @@
-"""Watching a training run from inside: gradient norms, update-to-weight ratios and zeros, layer by layer.
+"""Watching a training run from inside: gradient norms, update-to-weight ratios and zeros, layer by layer; the noise scale.
 
 ``monitor`` rides in an optax chain and keeps its numbers in the optimiser's state, so they come back through jit and
 scan like any other array. ``PeriodicProbe`` takes a whole report at regular steps.
@@ -7,16 +7,18 @@ scan like any other array. ``PeriodicProbe`` takes a whole report at regular ste
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Int
 
 from jaxsat.checks import integer
 from jaxsat.linalg.magnitudes import magnitude, wide
+from jaxsat.probing.noise import GradientNoise, NoiseMeter, noise_of_parts, square_norm
 from jaxsat.probing.prober import probe
 from jaxsat.probing.report import Report
 
@@ -31,6 +33,7 @@ class MonitorState(NamedTuple):
         log_gradient_norms: ln ||g|| of each array of parameters; -inf where g is exactly zero.
         log_update_ratios: ln (||update|| / ||weights||); NaN where the parameters are not given to the optimiser.
         zero_fractions, subnormal_fractions: of the entries of g, in its own dtype.
+        noise: :class:`~jaxsat.probing.noise.GradientNoise` of all parameters together, where `parts` are given to update.
         step: number of steps seen.
         inner: state of the optimiser that is watched.
     """
@@ -39,11 +42,12 @@ class MonitorState(NamedTuple):
     log_update_ratios: Any
     zero_fractions: Any
     subnormal_fractions: Any
+    noise: GradientNoise
     step: Int[Array, ""]
     inner: Any
 
 
-def monitor(optimizer: optax.GradientTransformation | None = None) -> optax.GradientTransformation:
+def monitor(optimizer: optax.GradientTransformation | None = None, every: int = 1) -> optax.GradientTransformation:
     """Return an optimiser that does what the given one does, and keeps numbers of what passes through it.
 
     ``monitor(optax.adam(1e-3))`` keeps norms and zeros of the gradients that come in, and the ratio of the updates
@@ -52,15 +56,22 @@ def monitor(optimizer: optax.GradientTransformation | None = None) -> optax.Grad
 
     Args:
         optimizer: what to watch; None watches a place in a chain.
+        every: steps between looks; the state keeps the numbers of the last look.
 
     Returns: an ``optax.GradientTransformation`` whose state is a :class:`MonitorState`. Updates are the optimiser's own,
-        bit for bit.
+        bit for bit. update() takes one more argument, parts=: gradients of equal parts of the batch, along a new first axis
+        of each array, whose mean is the gradient. Parts of one example each, of each device, or of each accumulated
+        batch: from them comes the noise scale, in units of one part (multiply by its examples).
+
+    Cost: four sums over each array at each look. Measured once, on two busy CPU cores (six tanh layers of width 512, 256
+        examples, Adam): 19 % of a step with every=1, 13 % with every=10, since a branch costs something where it is not taken.
 
     Accuracy: as :func:`jaxsat.linalg.magnitudes.magnitude`: norms do not underflow. ``optax.tree.norm`` of gradients near
         1e-25 is 0 in float32.
 
     Raises:
-        TypeError: not a GradientTransformation.
+        TypeError: not a GradientTransformation; `every` is no integer.
+        ValueError: `every` is below 1.
 
     >>> tx = monitor(optax.sgd(0.1))
     >>> params = {"w": jnp.ones(4, jnp.float32)}
@@ -73,24 +84,47 @@ def monitor(optimizer: optax.GradientTransformation | None = None) -> optax.Grad
         raise TypeError(
             f"monitor: `optimizer` must be an optax.GradientTransformation, as in monitor(optax.adam(1e-3)); got {optimizer!r}."
         )
-    inner = optax.with_extra_args_support(inner)
+    inner, every = optax.with_extra_args_support(inner), integer("monitor", "every", every, remedy="It counts steps.")
 
     def init(params: Any) -> MonitorState:
         missing = [jax.tree.map(lambda p: jnp.full((), jnp.nan, wide(p.dtype)), params) for _ in range(4)]
-        return MonitorState(*missing, jnp.zeros((), jnp.int32), inner.init(params))
+        noise = GradientNoise(*(jnp.full((), jnp.nan, _widest(params)) for _ in range(3)))
+        return MonitorState(*missing, noise, jnp.zeros((), jnp.int32), inner.init(params))
 
-    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, MonitorState]:
+    def update(
+        updates: Any, state: Any, params: Any = None, *, parts: Any = None, **extra: Any
+    ) -> tuple[Any, MonitorState]:
         after, inner_state = inner.update(updates, state.inner, params, **extra)
-        found = [magnitude(leaf) for leaf in jax.tree.leaves(updates)]
-        like = jax.tree.structure(updates)
-        norms, zeros, subnormals = (jax.tree.unflatten(like, [one[i] for one in found]) for i in range(3))
-        if params is None:
-            ratios = jax.tree.map(lambda n: jnp.full_like(n, jnp.nan), norms)
-        else:
-            ratios = jax.tree.map(_log_ratio, after, params)
-        return after, MonitorState(norms, ratios, zeros, subnormals, state.step + 1, inner_state)
+        last = tuple(state[: len(LOOKED_AT)])
+        look = lambda: _look(updates, after, params, parts)  # noqa: E731
+        numbers = look() if every == 1 else jax.lax.cond(state.step % every == 0, look, lambda: last)
+        return after, MonitorState(*numbers, state.step + 1, inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+LOOKED_AT = MonitorState._fields[:5]
+
+
+def _look(updates: Any, after: Any, params: Any, parts: Any) -> tuple[Any, ...]:
+    """Return what one look at a step gives: the first fields of a :class:`MonitorState`."""
+    found = [magnitude(leaf) for leaf in jax.tree.leaves(updates)]
+    like = jax.tree.structure(updates)
+    norms, zeros, subnormals = (jax.tree.unflatten(like, [one[i] for one in found]) for i in range(3))
+    if params is None:
+        ratios = jax.tree.map(lambda n: jnp.full_like(n, jnp.nan), norms)
+    else:
+        ratios = jax.tree.map(_log_ratio, after, params)
+    to = _widest(updates)
+    if parts is None:
+        return norms, ratios, zeros, subnormals, GradientNoise(*(jnp.full((), jnp.nan, to) for _ in range(3)))
+    count = jax.tree.leaves(parts)[0].shape[0]
+    noise = noise_of_parts(square_norm(parts) / count, square_norm(updates), count)
+    return norms, ratios, zeros, subnormals, GradientNoise(*(number.astype(to) for number in noise))
+
+
+def _widest(tree: Any) -> Any:
+    return np.result_type(*(wide(leaf.dtype) for leaf in jax.tree.leaves(tree)))
 
 
 def _log_ratio(update: Array, weight: Array) -> Array:
@@ -105,13 +139,18 @@ def scalars(state: Any) -> dict[str, float]:
     >>> _, state = tx.update(params, tx.init(params), params)
     >>> sorted(scalars(state))
     ["['w']/log_gradient_norm", "['w']/log_update_ratio", "['w']/subnormal_fraction", "['w']/zero_fraction"]
+    >>> tx = monitor(optax.sgd(0.1))
+    >>> _, state = tx.update(params, tx.init(params), params, parts={"w": jnp.array([[0.5] * 4, [1.5] * 4])})
+    >>> [round(scalars(state)[name], 3) for name in ("noise", "signal", "noise_scale")]  # signal: 4 - noise / 2
+    [2.0, 3.0, 0.667]
     """
     found = {}
     for one in jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, MonitorState)):
         if isinstance(one, MonitorState):
-            for name in MonitorState._fields[:4]:
+            for name in LOOKED_AT[:4]:
                 for path, value in jax.tree_util.tree_flatten_with_path(getattr(one, name))[0]:
                     found[f"{jax.tree_util.keystr(path)}/{name.removesuffix('s')}"] = float(value)
+            found |= {name: float(value) for name, value in one.noise._asdict().items() if not jnp.isnan(value)}
     return found
 
 
@@ -121,6 +160,17 @@ class PeriodicProbe:
     Args:
         fn, loss: as in :func:`jaxsat.probe`.
         every: steps between reports, at least 1.
+        examples: arguments of fn, by position or keyword, that hold a batch along their first axes. If there are any, each
+            report is joined by the gradient's noise scale, which `dataset` and `noise` hold. It is measured by two batch
+            sizes (McCandlish et al. 2018): `parts` equal parts of the batch, and the batch. The loss must be a mean over
+            examples.
+        parts: of a batch, at least 2; its size must be a multiple of this.
+
+    Attributes:
+        noise: the last :class:`~jaxsat.probing.noise.GradientNoise`; None before the first.
+
+    Cost: a report took 1.4 training steps in the same run, a report with the noise scale 3.0: with every=10, 14 % and 30 % of
+        a step. The noise scale compiles one program, at its first call.
 
     >>> watch = PeriodicProbe(lambda w, x: jnp.sum(jnp.tanh(x @ w)), every=10)
     >>> for step in range(21):
@@ -130,19 +180,32 @@ class PeriodicProbe:
     ({'step': 3, 'site': 1}, [0, 10, 20], [0.0, 1.0, 1.0])
     """
 
-    def __init__(self, fn: Callable[..., Any], every: int, loss: Callable[[Any], Any] | None = None) -> None:
-        self._fn, self._every, self._loss = (
-            fn,
-            integer("PeriodicProbe", "every", every, remedy="It counts steps."),
-            loss,
-        )
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        every: int,
+        loss: Callable[[Any], Any] | None = None,
+        examples: Sequence[int | str] = (),
+        parts: int = 8,
+    ) -> None:
+        self._fn, self._loss = fn, loss
+        self._every = integer("PeriodicProbe", "every", every, remedy="It counts steps.")
+        parts = integer("PeriodicProbe", "parts", parts, least=2)
+        self._meter = NoiseMeter(fn, loss, examples, parts) if examples else None
         self._reports: dict[int, Report] = {}
+        self._noises: dict[int, GradientNoise] = {}
+
+    @property
+    def noise(self) -> GradientNoise | None:
+        return next(reversed(self._noises.values()), None)
 
     def __call__(self, step: int, *args: Any, **kwargs: Any) -> Report | None:
         """Return the report if `step` is a multiple of `every`, else None. Its scalars() are for loggers."""
         if step % self._every:
             return None
         self._reports[step] = probe(self._fn, *args, loss=self._loss, **kwargs)
+        if self._meter is not None:
+            self._noises[step] = self._meter(args, kwargs)
         return self._reports[step]
 
     def dataset(self) -> xarray.Dataset:
@@ -159,4 +222,9 @@ class PeriodicProbe:
         datasets = [report.dataset() for report in self._reports.values()]
         joined = xr.concat(datasets, steps, data_vars="all", coords="minimal", compat="override", join="outer")
         losses = [report.loss for report in self._reports.values()]
+        for name in GradientNoise._fields if self._noises else ():
+            numbers = [
+                float(getattr(self._noises[step], name)) if step in self._noises else math.nan for step in self._reports
+            ]
+            joined = joined.assign({name: ("step", numbers)})
         return joined if all(map(math.isnan, losses)) else joined.assign(loss=("step", losses))

@@ -21,6 +21,8 @@ HINTS = {
     "div": "a division by 0: replace the divisor by 1 where it is 0, before dividing",
     "sub": "infinity minus infinity, as in a softmax whose row is masked everywhere: leave one entry open",
     "sqrt": "a root of a negative number: clip its argument at 0",
+    "gather": "an index beyond the end of what it looks up gives NaN: labels and tokens must lie below its length",
+    "cholesky": "the matrix is not positive definite: add a small number to its diagonal",
 }
 HINTS_BACKWARD = {
     "sqrt": "the root has no derivative at 0: add a small number inside, or replace its argument by 1 where it is 0",

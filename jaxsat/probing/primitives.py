@@ -47,7 +47,7 @@ OTHER = words(
     "scatter scatter-add scatter_add scatter_mul scatter_min scatter_max random_bits random_seed random_wrap random_unwrap "
     "random_fold_in random_split random_gamma threefry2x32 philox4x32 bitcast_convert_type shift_left shift_right_logical "
     "shift_right_arithmetic population_count clz device_put fft cholesky triangular_solve lu qr eigh svd "
-    "conj imag complex argsort empty full create_token mul_hi stop_gradient reduce_xor stack unstack tile mesh_cast"
+    "platform_index random_clone conj imag complex argsort empty full create_token mul_hi stop_gradient reduce_xor stack unstack tile mesh_cast axis_index"
 )
 KNOWN = ELEMENTWISE | SHAPE | PARTS | REDUCTIONS | LINEAR | OTHER
 

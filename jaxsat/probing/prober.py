@@ -21,7 +21,7 @@ from jaxsat.probing.arguments import (
     same_but_for_numbers,
     split,
 )
-from jaxsat.probing.diagnosis import diagnose
+from jaxsat.probing.diagnosis import diagnose, in_network
 from jaxsat.probing.finding import Finding
 from jaxsat.probing.flow_points import flow_of
 from jaxsat.probing.gradient_paths import paths_of
@@ -33,6 +33,7 @@ from jaxsat.probing.program import ProbeProgram, kept_program
 from jaxsat.probing.report import Report
 from jaxsat.probing.sites import Site, site_records
 from jaxsat.probing.tracing import trace_function
+from jaxsat.probing.unit_rules import dead
 from jaxsat.probing.weight_rules import WeightGradient, disconnected, imbalanced, weight_gradients, zero_weights
 
 EXCESS = 0.01  # share of zero gradients beyond zero slopes that asks for a second look
@@ -139,16 +140,20 @@ class Prepared:
         weights = weight_gradients(measured.weights, self._names, [leaf.shape for leaf in self._program.leaves])
         points = flow_of(self._program.survey.places, measured.backward, multiplied, self._names)
         if _is_nonfinite(measured, found):
-            finding = self._nonfinite(measured, found, arrays)
-            return Report(found, (finding,), self._notes, loss, points, weights)
-        stopped, notes = unreached(found) if measured.loss is not None else ([], [])
+            finite = [site for site in in_network(found) if site.nonfinite_fraction == 0]
+            findings = [self._nonfinite(measured, found, arrays), *dead(finite)]
+            return Report(found, tuple(findings), self._notes, loss, points, weights)
+        stopped, notes = unreached(in_network(found)) if measured.loss is not None else ([], [])
         zero = self._zero_weights(measured, found)
         if zero:
             notes.append(ZERO_WEIGHTS.format(" and ".join(zero)))
         paths = paths_of(self._program.graph, described, found, self._program.survey.places, points)
-        findings = [*diagnose(found, bool(zero), paths), *stopped]
-        if not stopped and not zero:
-            findings += self._of_weights(findings, weights, notes)
+        findings = [*diagnose(found, bool(zero), paths)]
+        of_weights = [] if zero else self._of_weights(findings, weights, notes)
+        alive = any(one.log_gradient_norm > -math.inf for one in weights)
+        if stopped and not (alive and of_weights):  # weights say more exactly where it stops
+            of_weights = stopped
+        findings += of_weights
         return Report(found, tuple(findings), (*self._notes, *notes), loss, points, weights)
 
     def _of_weights(
@@ -179,7 +184,7 @@ class Prepared:
 
     def _zero_weights(self, measured: Measured, found: Sequence[Site]) -> list[str]:
         """Return the names of the weights of linear maps that are all zeros, if a gradient is exactly 0."""
-        if all(site.log_gradient_norm > -math.inf for site in with_gradient(found)):
+        if not any(site.log_gradient_norm == -math.inf for site in found):
             return []
         weights = sorted({leaf for leaf in self._program.survey.products.values() if leaf >= 0})
         return [self._names[leaf] for leaf in weights if measured.arguments[leaf] == 0]

@@ -17,6 +17,7 @@ from jaxsat.jax_compat import ClosedJaxpr, Jaxpr, same_computation, same_numbers
 from jaxsat.linalg.magnitudes import log_norm
 from jaxsat.probing import measuring
 from jaxsat.probing.flow_graph import FlowGraph, graph_of
+from jaxsat.probing.gradient_paths import with_streams
 from jaxsat.probing.measuring import Measured
 from jaxsat.probing.reader import Context, Use, unchanged
 from jaxsat.probing.reading import read, rule_of
@@ -108,8 +109,12 @@ def probe_program(closed: ClosedJaxpr, leaves: Arrays, loss: int | None, names: 
         except ValueError:  # the gradient goes through the loop, and has no way back
             loss = None
     shapes = [jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
-    points = {key.address for key in (*found.sites, *found.places)}
-    graph = None if loss is None else graph_of(jaxpr, points, loss)
+    graph = None
+    if loss is not None:
+        points = {key.address for key in (*found.sites, *found.places)}
+        summands = {address for place in found.places for one in place.summands for address in one}
+        graph = graph_of(jaxpr, points | summands | found.maps, loss)
+        found = dataclasses.replace(found, places=with_streams(found.places, graph, found.maps))
     return ProbeProgram(jaxpr, found, graph, loss, shapes, jax.jit(_computation(evaluate, found, loss)), evaluate)
 
 

@@ -51,6 +51,7 @@ class Step(NamedTuple):
 
 
 Rule = Callable[["Reader", Step], list[Value]]
+Watch = Callable[["Reader", Step, Sequence[Value]], None]
 
 
 def _nothing(use: Use) -> None:
@@ -84,7 +85,7 @@ class Context:
     rules: Callable[[JaxprEqn], Rule]
     listener: Callable[[Use], None] = _nothing
     tap: Callable[[Reader, Address, Any], Any] = unchanged
-    watch: Callable[[Reader, Step, Sequence[Value]], None] = _unwatched
+    watch: Watch = _unwatched
     cuts: frozenset[Address] = frozenset()
     products: dict[Address, int] = dataclasses.field(default_factory=dict)
     unread: dict[tuple[str, str], None] = dataclasses.field(default_factory=dict)

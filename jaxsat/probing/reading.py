@@ -12,6 +12,7 @@ from jaxsat.probing import primitives as kinds
 from jaxsat.probing.elementwise import custom, read_elementwise
 from jaxsat.probing.loops import checkpoint, cond, scan, while_loop
 from jaxsat.probing.reader import Context, Reader, Rule
+from jaxsat.probing.shards import COLLECTIVES, collective, shard_map
 from jaxsat.probing.structure import broadcast, other, reshaped, stopped
 from jaxsat.probing.values import Arrays, Facts, Position, Value
 
@@ -19,8 +20,10 @@ BY_NAME: dict[str, Rule] = {
     "scan": scan,
     "cond": cond,
     "while": while_loop,
+    "shard_map": shard_map,
     "broadcast_in_dim": broadcast,
     "stop_gradient": stopped,
+    **dict.fromkeys(COLLECTIVES, collective),
     **dict.fromkeys(kinds.CUSTOM, custom),
     **dict.fromkeys(kinds.CHECKPOINT, checkpoint),
     **dict.fromkeys(kinds.SHAPE, reshaped),

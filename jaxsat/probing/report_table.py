@@ -64,6 +64,11 @@ def text_table(sites: Sequence[Site], findings: Sequence[Finding], markdown: boo
     return "\n".join(lines)
 
 
+def kind_of(site: Site) -> str:
+    """Return what a site is, and the part of the program that it is in, if that is not the network: 'softmax (loss)'."""
+    return site.kind if site.part == "network" else f"{site.kind} ({site.part})"
+
+
 def _line(sites: Sequence[Site]) -> list[str]:
     first, last = sites[0], sites[-1]
     gradient = _number(first.log_gradient_norm, "{:.2f}")
@@ -71,7 +76,7 @@ def _line(sites: Sequence[Site]) -> list[str]:
         gradient += " .. " + _number(last.log_gradient_norm, "{:.2f}")
     return [
         first.path + (f" x {len(sites)}" if len(sites) > 1 else ""),
-        first.kind,
+        kind_of(first),
         "x".join(map(str, first.shape)) or "()",
         _number(average(sites, "pre_activation_rms"), "{:.3g}"),
         _number(average(sites, "saturated_fraction"), "{:.1%}"),

@@ -26,6 +26,7 @@ class Site:
         kind: the activation's name ('tanh', 'relu' ...), 'softmax', 'normalization', a jitted function's name, or the
             primitives it is made of.
         role: 'activation', 'gate' (a sigmoid that multiplies something), 'softmax' or 'normalization'.
+        part: 'network'; 'loss', which comes after the last linear map; 'optimizer', which is made from gradients alone.
         iteration: indices in the scans around it, outermost first.
         shape, dtype: of the pre-activation h.
         where: source line.
@@ -57,11 +58,14 @@ class Site:
             alike, or if all units are shifted far by their biases.
         entropy: of a softmax: mean entropy of its rows, divided by the logarithm of the number of scores that are not
             masked. 1: all are equal; 0: one has all the weight.
+        effective_rank: of an activation: in how many directions its units vary over the inputs: the participation ratio of
+            the principal variances, (sum v)^2 / sum v^2, over at most 512 inputs. It is below both numbers.
     """
 
     path: str
     kind: str
     role: str
+    part: str
     iteration: tuple[int, ...]
     shape: tuple[int, ...]
     dtype: str
@@ -94,6 +98,7 @@ class Site:
     nonfinite_fraction: float = NAN
     input_correlation: float = NAN
     entropy: float = NAN
+    effective_rank: float = NAN
 
     @property
     def inputs(self) -> int:
@@ -137,7 +142,7 @@ def site_records(
                 numbers |= _gradient(backward[described.root][iteration], multiplied, described.root, iteration)
             weight = _name_of_weight(described.weights, names)
             site = Site(
-                described.path, described.kind, described.role, iteration, described.shape, described.dtype, described.where, weight,
+                described.path, described.kind, described.role, described.part, iteration, described.shape, described.dtype, described.where, weight,
                 described.activation, described.unit_axis, described.attention, described.in_while,
                 **numbers,
             )  # fmt: skip

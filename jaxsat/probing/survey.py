@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxsat.activations import Activation
-from jaxsat.jax_compat import ClosedJaxpr, scopes_of, source_line
+from jaxsat.jax_compat import ClosedJaxpr, Jaxpr, scopes_of, source_line
 from jaxsat.probing import primitives as kinds
 from jaxsat.probing.chains import Piece, before_shift, called, pieces
 from jaxsat.probing.flow_points import FlowCollector, FlowPlace, chosen_places
 from jaxsat.probing.naming import Identity
-from jaxsat.probing.reader import Context, Use
+from jaxsat.probing.parts import Landmarks, Part, part_of, surroundings_of
+from jaxsat.probing.reader import Context, Reader, Step, Use, Watch
 from jaxsat.probing.reading import read, rule_of
 from jaxsat.probing.values import Address, Arrays, InsideLoops, Loop, Value, distinct, key_of
 
@@ -36,6 +37,7 @@ class SiteDescription(InsideLoops):
         path: modules and loops it is in, as the framework names them, and its kind.
         kind: name of the activation, else of the jitted function, else its primitives.
         role: 'activation'; 'gate' for a sigmoid that multiplies something; 'softmax'; 'normalization'.
+        part: 'network', 'loss' or 'optimizer'.
         shape, dtype: of the pre-activation.
         where: its source line.
         activation: the catalogue's record, if it has one.
@@ -53,6 +55,7 @@ class SiteDescription(InsideLoops):
     path: str
     kind: str
     role: Role
+    part: Part
     shape: tuple[int, ...]
     dtype: str
     where: str
@@ -79,6 +82,7 @@ class Survey:
         unread: primitives that were not understood, with their source lines.
         products: which argument a weight or a scale is that data are multiplied by, by the product's address.
         places: where else the gradient is measured.
+        maps: addresses of the linear maps, those of backward passes left out.
     """
 
     sites: tuple[SiteDescription, ...]
@@ -86,6 +90,7 @@ class Survey:
     unread: tuple[tuple[str, str], ...]
     products: Mapping[Address, int]
     places: tuple[FlowPlace, ...]
+    maps: frozenset[Address]
 
 
 def survey_of(closed: ClosedJaxpr, leaves: Arrays, names: Sequence[str] = ()) -> Survey:
@@ -96,17 +101,40 @@ def survey_of(closed: ClosedJaxpr, leaves: Arrays, names: Sequence[str] = ()) ->
     """
     cuts: frozenset[Address] = frozenset()
     while True:
-        finder, flow = _Finder(names), FlowCollector()
-        context = Context(rule_of, finder.hear, watch=flow.watch, cuts=cuts)
+        finder, flow, marks = _Finder(names), FlowCollector(), Landmarks()
+        context = Context(rule_of, finder.hear, watch=both(flow.watch, marks.watch), cuts=cuts)
         jax.eval_shape(lambda arrays: read(context, closed.jaxpr, closed.consts, arrays, {})[0], list(leaves))
         if finder.ends <= cuts:
             break
         cuts |= finder.ends
-    sites = sorted(finder.sites.values(), key=_place_in_program)
+    sites = with_parts(closed.jaxpr, sorted(finder.sites.values(), key=_place_in_program), marks)
     places = chosen_places(flow.places, [site.root for site in sites], [site.maps for site in sites])
     paths = distinct([site.path for site in sites])
     sites = [dataclasses.replace(site, path=path) for site, path in zip(sites, paths, strict=True)]
-    return Survey(tuple(sites), cuts, tuple(context.unread), dict(context.products), places)
+    return Survey(tuple(sites), cuts, tuple(context.unread), dict(context.products), places, frozenset(marks.maps))
+
+
+def both(one: Watch, other: Watch) -> Watch:
+    """Return a watch that tells two."""
+
+    def watch(reader: Reader, step: Step, outputs: Sequence[Value]) -> None:
+        one(reader, step, outputs)
+        other(reader, step, outputs)
+
+    return watch
+
+
+def with_parts(jaxpr: Jaxpr, sites: Sequence[SiteDescription], marks: Landmarks) -> list[SiteDescription]:
+    """Return the sites, each with the part of the program that it is in."""
+    around = surroundings_of(jaxpr, [site.address for site in sites], marks)
+
+    def part(site: SiteDescription) -> Part:
+        softmax = site.role == "softmax"
+        is_activation = site.role == "normalization" or (site.activation is not None and site.unit_axis is not None)
+        mapped = bool(site.maps) and not softmax
+        return part_of(around.get(site.address), is_activation, mapped)
+
+    return [dataclasses.replace(site, part=part(site)) for site in sites]
 
 
 class _Finder:
@@ -179,6 +207,7 @@ class _Finder:
             path="/".join([*(stack or self.module_of(root) or [line]), kind]),
             kind=kind,
             role=role,
+            part="network",
             shape=tuple(jnp.shape(root.array)),
             dtype=str(root.array.dtype),
             where=line,

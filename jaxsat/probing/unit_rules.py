@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxsat.probing.advice import beside_critical, shifted_biases, smaller_weights
+from jaxsat.probing.advice import CLOSE, beside_critical, scales_of, shifted_biases, smaller_weights
 from jaxsat.probing.finding import Finding, mean_of, where_of
 from jaxsat.probing.flow_graph import NO_GRADIENT
 from jaxsat.probing.sites import Site
@@ -18,6 +18,7 @@ SATURATED_GATE = 0.6  # gates may be open or shut on purpose
 DEAD = 0.1  # of the units beyond what similar inputs explain, seen over at least FEW inputs
 DEAD_OVER_FEW = 0.9
 FEW = 8
+UNLIKELY = 1e-3
 COLLAPSED = 0.1  # entropy of attention, relative to equal weights
 POSITIVE = ("softplus", "squareplus")  # often make scales or step sizes, whose small values are meant
 
@@ -33,7 +34,19 @@ def saturated(sites: Sequence[Site], residual: bool = False) -> list[Finding]:
     for site in sites:
         if _saturated_share(site) >= (SATURATED_GATE if site.role == "gate" else SATURATED):
             flagged.setdefault((site.kind, site.role), []).append(site)
-    return [_saturated(kind, where, residual) for (kind, _), where in flagged.items()]
+    return [_saturated(kind, where, residual) for (kind, _), where in flagged.items() if not _is_in_use(where)]
+
+
+def _is_in_use(where: Sequence[Site]) -> bool:
+    """Return whether a bounded activation is only used at both ends, as trained networks do, each unit for some inputs.
+
+    At this share large weights are a reason to speak; weights that are not large are none.
+    """
+    scales = scales_of(where)
+    moderate = (
+        mean_of(where, "saturated_fraction") < SATURATED_GATE and mean_of(where, "mostly_saturated_fraction") < DEAD
+    )
+    return moderate and scales.known and scales.ratio <= CLOSE and not shifted_biases(where)
 
 
 def _saturated_share(site: Site) -> float:
@@ -129,6 +142,8 @@ def _is_dead(site: Site) -> bool:
     if site.inputs < FEW:
         return site.dead_fraction >= DEAD_OVER_FEW
     chance = dead_by_chance(site.inputs, site.input_correlation)
+    if site.dead_fraction == 1 and chance**site.units < UNLIKELY:
+        return True
     error = math.sqrt(chance * (1 - chance) / site.units)
     return site.dead_fraction >= chance + 3 * error + DEAD
 

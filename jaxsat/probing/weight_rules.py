@@ -50,12 +50,14 @@ class ZeroWeights(NamedTuple):
         frozen: those whose map gets a gradient, though they do not: they are stopped themselves.
         aside: those that lead to the loss by a way that no gradient passes, such as a target network.
         unused: those that the loss does not depend on.
+        everything: whether no weight has a gradient.
     """
 
     cut_off: tuple[str, ...]
     frozen: tuple[str, ...]
     aside: tuple[str, ...]
     unused: tuple[str, ...]
+    everything: bool
 
 
 def weight_gradients(
@@ -96,7 +98,7 @@ def zero_weights(
             sorts[0].append(one)
         else:
             sorts[2 if nodes & to_loss else 3].append(one)
-    return ZeroWeights(*map(tuple, sorts))
+    return ZeroWeights(*map(tuple, sorts), len(gone) == len(weights))
 
 
 def _leading_to(before: Mapping[Node, Any], ends: set[Node]) -> set[Node]:
@@ -109,7 +111,14 @@ def _leading_to(before: Mapping[Node, Any], ends: set[Node]) -> set[Node]:
 
 def disconnected(zero: ZeroWeights) -> tuple[list[Finding], list[str]]:
     """Return a finding for weights that are cut off, and notes for those that may be meant to have no gradient."""
-    notes = []
+    notes: list[str] = []
+    if zero.everything and zero.aside:
+        message = (
+            f"No weight gets a gradient, neither {_listed(zero.aside)} nor any other: between them and the loss stands "
+            "stop_gradient, or a function without a derivative (round, sign, argmax, a comparison)."
+        )
+        advice = "Let the loss depend on the weights by a path with derivatives."
+        return [Finding("disconnected", (), message, advice, "no derivative on the way", "high")], notes
     if zero.frozen:
         notes.append(
             f"no gradient for {_listed(zero.frozen)}, though what they make gets one: they are frozen by stop_gradient."

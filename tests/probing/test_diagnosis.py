@@ -13,7 +13,7 @@ from jaxsat.probing.diagnosis import diagnose
 def healthy_site(**numbers):
     phi = jaxsat.activations.get("tanh")
     fields = {
-        "path": "net/tanh", "kind": "tanh", "role": "activation", "iteration": (), "shape": (32, 64), "dtype": "float32",
+        "path": "net/tanh", "kind": "tanh", "role": "activation", "part": "network", "iteration": (), "shape": (32, 64), "dtype": "float32",
         "where": "", "weight": "", "activation": phi, "unit_axis": -1, "pre_activation_rms": 1.0, "saturated_fraction": 0.1,
         "mostly_saturated_fraction": 0.0, "dead_fraction": 0.0, "zero_slope_fraction": 0.0, "log_gradient_norm": -1.0,
         "zero_gradient_fraction": 0.0, "subnormal_gradient_fraction": 0.0, "underflow_fraction": 0.0, "nonfinite_fraction": 0.0, "attention": False, "in_while": False,

@@ -152,7 +152,7 @@ def test_a_stream_that_explodes_is_seen_between_the_activations():
     (finding,) = (one for one in deep.findings if one.code == "exploding")
     assert "1 / sqrt(their number)" in finding.advice
     assert "critical" not in finding.message + finding.advice  # critical scales belong to plain networks
-    sums = [point.log_gradient_norm for point in deep.flow if point.kind == "sum"]
+    sums = [point.log_gradient_norm for point in deep.flow if point.kind == "stream"]
     assert sums[0] - sums[-1] > math.log(1000)
     # The advice, followed: each branch divided by sqrt(24)
     assert codes(jaxsat.probe(loss, 1.4 * WS[:24], np.asarray(24**-0.5), X)) == []

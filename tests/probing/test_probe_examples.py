@@ -2,10 +2,11 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxsat
-from examples import equinox_transformer, linen_cnn, nnx_mlp, plain_rnn
+from examples import equinox_transformer, linen_cnn, nnx_mlp, plain_rnn, training_log
 
 HOW = pytest.mark.usefixtures("how")  # see conftest.py
 
@@ -46,6 +47,28 @@ def test_the_findings_name_the_planted_fault_and_nothing_else(name, fault):
     if fault is not None and "initialiser" in fault and name != "plain_rnn":
         assert "x the critical scale" in report.findings[0].message
         assert "jaxsat.critical_initializer(" in report.findings[0].advice
+
+
+def test_the_training_log_writes_what_reports_and_the_optimiser_say():
+    written = {}
+
+    class Writer:
+        def add_scalar(self, tag, value, step, /):
+            written.setdefault(tag, {})[step] = value
+
+    watch = training_log.train(Writer())
+    assert all(list(values) == [0, 20, 40] for tag, values in written.items() if "noise" not in tag)
+    ds = watch.dataset()
+    assert list(written["report/loss"].values()) == ds.loss.values.tolist()
+    assert written["report/loss"][40] < 0.5 * written["report/loss"][0]
+    path = ds.site.values[0]
+    assert list(written[f"report/{path}/effective_rank"].values()) == ds.effective_rank.values[:, 0].tolist()
+    assert written["optimizer/['layers'][0]['w']/log_gradient_norm"][20] < 0
+    params, x, y = training_log.data()
+    gradient = jax.grad(training_log.loss)(params, x, y)["out"]
+    assert written["optimizer/['out']/log_gradient_norm"][0] == pytest.approx(
+        np.log(np.linalg.norm(gradient)), abs=1e-5
+    )
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ def classify(logits, labels):
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
-@model(Fault("kernels x 40", ("saturated",), "tanh"), Fault("zero inputs of one unit", (), ""))
+@model("flax", Fault("kernels x 40", ("saturated",), "tanh", "sigma_w = 1"), Fault("zero inputs of one unit", (), ""))
 def flax_linen_mlp(fault):
     class Net(nn.Module):
         @nn.compact
@@ -37,7 +37,11 @@ def flax_linen_mlp(fault):
     return lambda p, x, y: classify(net.apply(p, x), y), (params, x, LABELS)
 
 
-@model(Fault("bias at -20", ("dead",), "biases have mean -20"), Fault("nan in a kernel", ("nonfinite",), "kernel"))
+@model(
+    "flax",
+    Fault("bias at -20", ("dead",), "biases have mean -20", "Start the biases at 0"),
+    Fault("nan in a kernel", ("nonfinite",), "kernel"),
+)
 def flax_nnx_mlp(fault):
     class Net(nnx.Module):
         def __init__(self, rngs):
@@ -65,7 +69,11 @@ def flax_nnx_mlp(fault):
     return loss, (state, X, LABELS)
 
 
-@model(Fault("weights x 100", ("saturated",), "tanh"), Fault("weights x 0.001", ("vanishing",), "critical scale"))
+@model(
+    "equinox",
+    Fault("weights x 100", ("saturated",), "tanh", "sigma_w = 1"),
+    Fault("weights x 0.001", ("vanishing",), "critical scale", "sigma_w = 1"),
+)
 def equinox_mlp(fault):
     net = eqx.nn.MLP(16, 5, 24, 4, activation=jnp.tanh, key=jax.random.key(0))
     factor = {"weights x 100": 100.0, "weights x 0.001": 0.001}.get(fault or "", 1.7)
@@ -73,7 +81,7 @@ def equinox_mlp(fault):
     return lambda net, x, y: classify(jax.vmap(net)(x), y), (net, X, LABELS)
 
 
-@model(Fault("recurrent weights x 50", ("saturated",), "tanh"))
+@model("haiku", Fault("recurrent weights x 50", ("saturated",), "tanh"))
 def haiku_lstm(fault):
     def forward(xs):
         core = hk.LSTM(16)
@@ -89,6 +97,7 @@ def haiku_lstm(fault):
 
 
 @model(
+    "purejaxrl",
     Fault("frozen log-standard deviation of -60", ("nonfinite",), "inf"),
     Fault("target is not stopped but the network is", ("disconnected",), "body"),
 )
@@ -125,7 +134,8 @@ def actor_critic(fault):
 
 
 @model(
-    Fault("decoder without a skip, 16 sigmoids", ("vanishing",), "sigmoid"),
+    "numpyro",
+    Fault("decoder without a skip, 16 sigmoids", ("vanishing",), "sigmoid", "skip connections"),
     Fault("huge log variance", ("nonfinite",), "exp"),
 )
 def variational_autoencoder(fault):

@@ -17,10 +17,11 @@ def cross_entropy(logits, labels):
 
 
 @model(
-    Fault("logits x 100", ("collapsed",), "softmax"),
-    Fault("stop_gradient on the features", ("disconnected",), "['block1']['o']"),
+    "levanter",
+    Fault("logits x 100", ("collapsed",), "softmax", "square root of the head's width"),
+    Fault("stop_gradient on the features", ("disconnected",), "['block1']['o']", "remove it"),
     Fault("nan in the embedding", ("nonfinite",), "embed"),
-    Fault("mask of -inf in a whole row", ("nonfinite",), "sub"),
+    Fault("mask of -inf in a whole row", ("nonfinite",), "sub", "leave one entry open"),
     Fault("log of a probability of 0", ("nonfinite",), "log"),
 )
 def transformer(fault):
@@ -57,7 +58,8 @@ def transformer(fault):
 
 
 @model(
-    Fault("glorot", ("vanishing",), "critical scale 10.1"),
+    "jax",
+    Fault("glorot", ("vanishing",), "critical scale 10.1", "skip connections"),
     Fault("weights x 30", ("saturated",), "sigmoid"),
     Fault("read-out frozen at 0", (), "all zeros"),
 )
@@ -77,8 +79,9 @@ def sigmoid_mlp(fault):
 
 
 @model(
-    Fault("biases at -10", ("dead",), "biases have mean -10"),
-    Fault("images of 0 to 255", ("saturated",), "tanh"),
+    "jax",
+    Fault("biases at -10", ("dead",), "biases have mean -10", "Start the biases at 0"),
+    Fault("images of 0 to 255", ("saturated",), "tanh", "scale them to unit mean square"),
     Fault("a quarter of the channels dead", ("dead",), "relu"),
 )
 def cnn(fault):
@@ -109,8 +112,9 @@ def cnn(fault):
 
 
 @model(
+    "jax",
     Fault("one weight x 1000", ("imbalanced",), "block1"),
-    Fault("branches not normalised, x 9", ("exploding",), "1 / sqrt"),
+    Fault("branches not normalised, x 9", ("exploding",), "1 / sqrt", "normalise at the beginning of each branch"),
     Fault("branches start at 0", (), "all zeros"),
 )
 def residual(fault):
@@ -136,7 +140,8 @@ def residual(fault):
 
 
 @model(
-    Fault("forget gates shut", ("vanishing",), "gates"),
+    "jax",
+    Fault("forget gates shut", ("vanishing",), "gates", "open the gates"),
     Fault("recurrent weights x 20", ("saturated",), "tanh"),
 )
 def gru(fault):

@@ -1,18 +1,31 @@
-"""Every model of the bank: nothing is found in the healthy ones, and each planted fault is named with its place or cause."""
+"""Every model of the bank: each planted fault is named with its place or cause, and nothing is found in a healthy model."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
 import jaxsat
-from tests.probing.bank import libraries, plain
+from tests.probing.bank import layers, learning, libraries, plain, science, sequences
 from tests.probing.bank.case import MODELS
 
-assert {libraries.__name__, plain.__name__} == {build.build.__module__ for build in MODELS.values()}  # both are read
-QUICK = {("cnn", None), ("cnn", "biases at -10")}
-CASES = [(name, fault) for name, model in MODELS.items() for fault in (None, *model.faults)]
+FILES = (layers, learning, libraries, plain, science, sequences)
+QUICK = ("cnn",)
+# What a report does not name rightly: (model, fault). A case that comes out right must leave this list.
+MISSED: set[tuple[str, str]] = set()
+FAULTS = [(name, fault.name) for name, model in MODELS.items() for fault in model.faults]
+
+
+def test_the_bank_is_large_and_its_score_does_not_fall():
+    files = {model.build.__module__.rpartition(".")[2] for model in MODELS.values()}
+    assert {file.__name__.rpartition(".")[2] for file in FILES} == files
+    assert len(MODELS) >= 28
+    assert len({model.library for model in MODELS.values()}) >= 16
+    assert len(FAULTS) >= 66
+    assert set(FAULTS) >= MISSED
+    assert len(FAULTS) - len(MISSED) >= 66  # right, of 66
 
 
 @pytest.fixture(autouse=True)
@@ -22,56 +35,47 @@ def _as_people_run_them():
         yield
 
 
-@pytest.mark.parametrize(
-    ("name", "fault"),
-    [
-        pytest.param(
-            name, fault, id=f"{name}: {fault.name if fault else 'healthy'}",
-            marks=() if (name, fault and fault.name) in QUICK else pytest.mark.slow,
-        )
-        for name, fault in CASES
-    ],
-)  # fmt: skip
-def test_a_report_names_what_is_wrong_and_nothing_else(name, fault):
-    fn, args = MODELS[name].build(fault and fault.name)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in MODELS])
+def test_reports_name_what_is_wrong_and_nothing_else(name):
+    """One test for each model, so that its cases share compiled programs. A healthy model is probed again after training."""
+    model = MODELS[name]
+    fn, args = model.build(None)
     report = jaxsat.probe(fn, *args)
-    codes = {finding.code for finding in report.findings}
-    said = "\n".join([*(f"{f.message} {f.cause} {f.advice}" for f in report.findings), *report.notes])
-    if fault is None:
-        assert not report.findings, str(report)
-        return
-    assert codes & set(fault.codes) if fault.codes else not codes, str(report)
-    assert fault.said in said, str(report)
+    assert not report.findings, str(report)
+    report = jaxsat.probe(fn, trained(fn, args, model.steps), *args[1:])
+    assert not report.findings, str(report)
+    missed = {}
+    for fault in model.faults:
+        fn, args = model.build(fault.name)
+        report = jaxsat.probe(fn, *args)
+        codes = {finding.code for finding in report.findings}
+        said = "\n".join([*map(str, report.findings), *report.notes])
+        advised = fault.advised in " ".join(finding.advice for finding in report.findings)
+        named = bool(codes & set(fault.codes)) if fault.codes else not codes
+        if not (named and advised and fault.said in said):
+            missed[name, fault.name] = str(report)
+    assert missed.keys() == {case for case in MISSED if case[0] == name}, "\n\n".join(missed.values())
 
 
-TRAINED = (
-    "cnn",
-    "sigmoid_mlp",
-    "residual",
-    "gru",
-    "equinox_mlp",
-    "variational_autoencoder",
-    "actor_critic",
-    "transformer",
-)
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n == "cnn" else pytest.mark.slow) for n in TRAINED])
-def test_nothing_is_found_in_a_healthy_model_after_training(name):
-    fn, (params, *rest) = MODELS[name].build(None)
+def trained(fn, args, steps):
+    """Return the parameters after some steps of Adam, which lower the loss by 30 % at least: the model is healthy."""
+    params, *rest = args
     moving, still = eqx.partition(
-        jax.tree.map(lambda x: jnp.asarray(x) if eqx.is_array_like(x) else x, params), eqx.is_inexact_array
+        jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, params), eqx.is_inexact_array
     )
     tx = optax.adam(3e-3)
 
+    def loss(moving):
+        value = fn(eqx.combine(moving, still), *rest)
+        return value[0] if isinstance(value, tuple) else value
+
     def step(carry, _):
         moving, state = carry
-        value, gradients = jax.value_and_grad(lambda p: fn(eqx.combine(p, still), *rest))(moving)
+        value, gradients = jax.value_and_grad(loss)(moving)
         updates, state = tx.update(gradients, state)
         return (optax.apply_updates(moving, updates), state), value
 
-    train = jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), None, length=300))
+    train = jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), None, length=steps))
     (moving, _), values = train(moving)
     assert values[-1] < 0.7 * values[0]
-    report = jaxsat.probe(fn, eqx.combine(moving, still), *rest)
-    assert not report.findings, str(report)
+    return eqx.combine(moving, still)
