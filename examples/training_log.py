@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxsat.monitoring import scalars
 
 import jaxsat
+from jaxsat.probing.monitoring import scalars
 
 STEPS, EVERY = 60, 20
 

@@ -53,7 +53,7 @@ class Forward(NamedTuple):
     nonfinite_fraction: Statistic
     input_correlation: Statistic
     entropy: Statistic
-    effective_rank: Statistic
+    participation_ratio: Statistic
 
 
 class Measured(NamedTuple):
@@ -126,7 +126,7 @@ def forward(site: SiteDescription, root: Value, end: Value) -> Array:
         numbers |= _slopes(site, replayed_slope(root, end, x), to)
         numbers["input_correlation"] = _alike(h, inputs_of(site, h.ndim))
     if site.role == "activation" and site.unit_axis is not None:
-        numbers["effective_rank"] = effective_rank(jnp.moveaxis(y, site.unit_axis, -1), to)
+        numbers["participation_ratio"] = feature_participation(jnp.moveaxis(y, site.unit_axis, -1), to)
     numbers |= _parameters(root, to)
     return jnp.stack([numbers[name] for name in Forward._fields])
 
@@ -194,7 +194,7 @@ def _alike(h: Array, inputs: tuple[int, ...]) -> Array:
     return jnp.where(total > 0, between / jnp.where(total > 0, total, 1), jnp.nan)
 
 
-def effective_rank(features: Float[Array, "*inputs units"], to: DTypeLike) -> Float[Array, ""]:
+def feature_participation(features: Float[Array, "*inputs units"], to: DTypeLike) -> Float[Array, ""]:
     """Return in how many directions features vary: (sum of the variances)^2 / sum of their squares, along principal axes.
 
     It is between 1 and the number of units; NaN where nothing varies. At most RANKED inputs are looked at: evenly

@@ -120,7 +120,7 @@ def _look(updates: Any, after: Any, params: Any, parts: Any) -> tuple[Any, ...]:
         return norms, ratios, zeros, subnormals, GradientNoise(*(jnp.full((), jnp.nan, to) for _ in range(3)))
     count = jax.tree.leaves(parts)[0].shape[0]
     noise = noise_of_parts(square_norm(parts) / count, square_norm(updates), count)
-    return norms, ratios, zeros, subnormals, GradientNoise(*(number.astype(to) for number in noise))
+    return norms, ratios, zeros, subnormals, GradientNoise(*(jnp.asarray(number, to) for number in noise))
 
 
 def _widest(tree: Any) -> Any:

@@ -99,7 +99,8 @@ class NoiseMeter:
         arrays = [*traced.own, *(leaf for leaf in whole if is_array(leaf))]
         if self._run is None:
             self._run = jax.jit(self._program(traced, size // self.parts))
-        return GradientNoise(*map(float, jax.device_get(self._run(traced.constants, arrays))))
+        found = jax.device_get(self._run(traced.constants, arrays))
+        return GradientNoise(*map(float, found))
 
     def _program(self, traced: TracedFunction, examples: int) -> Callable[..., Any]:
         """Return (constants, arrays) -> :class:`GradientNoise`."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from jaxsat.probing.finding import Finding, turns_of
 from jaxsat.probing.notebook import in_numbers
-from jaxsat.probing.report_table import average, by_path, codes_by_path, kind_of
+from jaxsat.probing.report_table import average, by_path, codes_by_path, kind_and_part
 from jaxsat.probing.sites import Site
 
 SHOWN_LINKS = 12  # of a finding's sites
@@ -120,7 +120,7 @@ def _row(sites: Sequence[Site], anchor: str, codes: Sequence[str]) -> str:
     first = sites[0]
     times = f" x {len(sites)}" if len(sites) > 1 else ""
     shape = "x".join(map(str, first.shape)) or "()"
-    cells = [f"<td>{html.escape(text)}</td>" for text in (first.path + times, kind_of(first), shape)]
+    cells = [f"<td>{html.escape(text)}</td>" for text in (first.path + times, kind_and_part(first), shape)]
     for name, form in COLUMNS.values():
         value = average(sites, name)
         sort = "" if math.isnan(value) else repr(value).replace("inf", "1e999")  # JavaScript reads that as infinity

@@ -60,7 +60,7 @@ def surroundings_of(jaxpr: Jaxpr, addresses: Iterable[Address], marks: Landmarks
             found |= {one.address in marks.maps} if known else nearest[one]
         nearest[node] = frozenset(found)
     leading: set[object] = set()
-    for node, sources in reversed(graph.before.items()):
+    for node, sources in reversed(list(graph.before.items())):
         if node in leading or node.address in marks.maps:
             leading |= sources
     at: dict[Address, Surroundings] = {}

@@ -64,7 +64,7 @@ def text_table(sites: Sequence[Site], findings: Sequence[Finding], markdown: boo
     return "\n".join(lines)
 
 
-def kind_of(site: Site) -> str:
+def kind_and_part(site: Site) -> str:
     """Return what a site is, and the part of the program that it is in, if that is not the network: 'softmax (loss)'."""
     return site.kind if site.part == "network" else f"{site.kind} ({site.part})"
 
@@ -76,7 +76,7 @@ def _line(sites: Sequence[Site]) -> list[str]:
         gradient += " .. " + _number(last.log_gradient_norm, "{:.2f}")
     return [
         first.path + (f" x {len(sites)}" if len(sites) > 1 else ""),
-        kind_of(first),
+        kind_and_part(first),
         "x".join(map(str, first.shape)) or "()",
         _number(average(sites, "pre_activation_rms"), "{:.3g}"),
         _number(average(sites, "saturated_fraction"), "{:.1%}"),

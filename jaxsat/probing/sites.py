@@ -58,7 +58,7 @@ class Site:
             alike, or if all units are shifted far by their biases.
         entropy: of a softmax: mean entropy of its rows, divided by the logarithm of the number of scores that are not
             masked. 1: all are equal; 0: one has all the weight.
-        effective_rank: of an activation: in how many directions its units vary over the inputs: the participation ratio of
+        participation_ratio: the effective rank of an activation's features: in how many directions its units vary over the inputs: the participation ratio of
             the principal variances, (sum v)^2 / sum v^2, over at most 512 inputs. It is below both numbers.
     """
 
@@ -98,7 +98,7 @@ class Site:
     nonfinite_fraction: float = NAN
     input_correlation: float = NAN
     entropy: float = NAN
-    effective_rank: float = NAN
+    participation_ratio: float = NAN
 
     @property
     def inputs(self) -> int:

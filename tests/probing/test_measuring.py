@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import jaxsat
-from jaxsat.probing.measuring import RANKED, effective_rank
+from jaxsat.probing.measuring import RANKED, feature_participation
 
 DRAWS = np.random.default_rng(0)
 
@@ -18,22 +18,24 @@ def of_eigenvalues(rows):
 @pytest.mark.parametrize("shape", [(40, 6), (5, 9)])
 def test_effective_rank_is_that_of_the_eigenvalues_of_the_covariance(shape):
     rows = 3 + DRAWS.normal(size=shape) * np.arange(1, shape[1] + 1)
-    assert float(effective_rank(jnp.asarray(rows), jnp.float64)) == pytest.approx(of_eigenvalues(rows), rel=1e-12)
+    assert float(feature_participation(jnp.asarray(rows), jnp.float64)) == pytest.approx(
+        of_eigenvalues(rows), rel=1e-12
+    )
 
 
 def test_known_ranks():
     turned, _ = np.linalg.qr(DRAWS.normal(size=(8, 8)))
     three = np.concatenate([np.eye(3), -np.eye(3)]) @ turned[:3]
-    assert float(effective_rank(jnp.asarray(three), jnp.float64)) == pytest.approx(3, rel=1e-12)
-    assert np.isnan(float(effective_rank(jnp.ones((4, 8)), jnp.float64)))
+    assert float(feature_participation(jnp.asarray(three), jnp.float64)) == pytest.approx(3, rel=1e-12)
+    assert np.isnan(float(feature_participation(jnp.ones((4, 8)), jnp.float64)))
     many = np.concatenate([np.eye(2), -np.eye(2)] * RANKED) @ turned[:2]  # with a period of four rows
     # 512 rows of two directions: shares differ from 1/2 by some 0.02, and (a + b)^2 / (a^2 + b^2) is 2 - 4 (difference)^2.
-    assert float(effective_rank(jnp.asarray(many.reshape(2, -1, 8)), jnp.float64)) == pytest.approx(2, abs=0.01)
+    assert float(feature_participation(jnp.asarray(many.reshape(2, -1, 8)), jnp.float64)) == pytest.approx(2, abs=0.01)
 
 
 def test_a_report_has_the_effective_rank_of_each_layer():
     w = np.diag([1.0, 1.0, 1e-6, 0.0])
     x = DRAWS.normal(size=(30, 4))
     report = jaxsat.probe(lambda w, x: jnp.sum(jnp.tanh(x @ w)), w, x)
-    assert report.sites[0].effective_rank == pytest.approx(of_eigenvalues(np.tanh(x @ w)), rel=1e-10)
-    assert report.scalars()[f"{report.sites[0].path}/effective_rank"] == report.sites[0].effective_rank
+    assert report.sites[0].participation_ratio == pytest.approx(of_eigenvalues(np.tanh(x @ w)), rel=1e-10)
+    assert report.scalars()[f"{report.sites[0].path}/participation_ratio"] == report.sites[0].participation_ratio

@@ -62,7 +62,7 @@ def test_the_training_log_writes_what_reports_and_the_optimiser_say():
     assert list(written["report/loss"].values()) == ds.loss.values.tolist()
     assert written["report/loss"][40] < 0.5 * written["report/loss"][0]
     path = ds.site.values[0]
-    assert list(written[f"report/{path}/effective_rank"].values()) == ds.effective_rank.values[:, 0].tolist()
+    assert list(written[f"report/{path}/participation_ratio"].values()) == ds.participation_ratio.values[:, 0].tolist()
     assert written["optimizer/['layers'][0]['w']/log_gradient_norm"][20] < 0
     params, x, y = training_log.data()
     gradient = jax.grad(training_log.loss)(params, x, y)["out"]
