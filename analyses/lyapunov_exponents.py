@@ -19,6 +19,7 @@ import jaxsat
 from analyses.shared import command, factored, layouts, panels, resolved, words
 from analyses.shared.captions import Caption, Drawing, Number
 from jaxsat import activations, theory
+from jaxsat.linalg.lapack import after
 from jaxsat.measures import Measure, Variable
 from jaxsat.networks import gaussian_input
 from jaxsat.results import drawing, estimates
@@ -92,8 +93,9 @@ def measure(options: Options) -> xarray.Dataset:
 
 def _in_both_ways(*layers):
     """Growth by QR, and ln of the singular values with their errors."""
-    values = jaxsat.spectrum.log_singular_values_of_product(*layers, with_error=True)
-    return jaxsat.spectrum.lyapunov_exponents(*layers), values
+    values, errors = jaxsat.spectrum.log_singular_values_of_product(*layers, with_error=True)
+    weights, *slopes = layers
+    return jaxsat.spectrum.lyapunov_exponents(after(values, weights), *slopes), (values, errors)
 
 
 def draw(options: Options, dataset: xarray.Dataset):

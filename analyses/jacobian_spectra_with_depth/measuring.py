@@ -16,6 +16,7 @@ import jaxsat
 from analyses.jacobian_spectra_with_depth import CRITICAL, ENSEMBLES, NAME, Options
 from analyses.shared import command, factored, resolved
 from jaxsat import addresses
+from jaxsat.linalg.lapack import after
 from jaxsat.measures import Measure, Variable
 
 
@@ -62,7 +63,9 @@ def measure(options: Options) -> xarray.Dataset:
 def _every_depth(*layers):
     """ln of the singular values after each layer, and the errors of those after the last."""
     of_product = jaxsat.spectrum.log_singular_values_of_product
-    return of_product(*layers, every_depth=True), of_product(*layers, with_error=True)[1]
+    values, errors = of_product(*layers, with_error=True)
+    weights, *slopes = layers
+    return of_product(after(values, weights), *slopes, every_depth=True), errors
 
 
 def three_ways(options: Options) -> xarray.Dataset:

@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Int
 from jaxsat.linalg import graded_steps
 from jaxsat.linalg.elimination import Elimination
 from jaxsat.linalg.graded_steps import Factor, Graded
+from jaxsat.linalg.lapack import after
 
 EPS = float(jnp.finfo(jnp.float64).eps)
 LAST_ROUNDING = 128  # eps for each column in the last decomposition: usually 100; up to 1000 were seen at n = 8
@@ -115,7 +116,7 @@ def before(reach: Reach, record: LayerRecord, wide: bool) -> tuple[Float[Array, 
     left = onto_rows(record.made, reach.y.T)
     places = jnp.argsort(record.order)
     yt, log_y = weighted(reach.y.T, record.scale, wide)
-    zt, log_z = weighted(reach.z, -record.scale, wide)
+    zt, log_z = weighted(after(left, reach.z), -record.scale, wide)
     u = record.made.u + jnp.diag(jnp.where(record.made.pivots == 0, 1.0, 0.0))
     y, log_y = _scaled(jnp.einsum("ji,jk->ik", yt, record.made.u), reach.log_y + log_y, 1)
     z, log_z = _scaled(jax.scipy.linalg.solve_triangular(u, zt), reach.log_z + log_z, 0)

@@ -197,6 +197,7 @@ class PeriodicProbe:
 
     @property
     def noise(self) -> GradientNoise | None:
+        """The gradient's noise at the last report; None without `examples`."""
         return next(reversed(self._noises.values()), None)
 
     def __call__(self, step: int, *args: Any, **kwargs: Any) -> Report | None:
