@@ -19,8 +19,13 @@ several devices): compiling it fails. Use a program for each device, as ``sweep`
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
+import numpy as np
 from jaxtyping import Array, Int, Key
+
+from jaxsat import checks
 
 # Addresses below a network's key. Layers take 1 .. depth; depth stays far below 2^31.
 READOUT, INPUT, COTANGENT, BATCHES = 0, 2**31, 2**31 + 1, 2**31 + 2
@@ -38,20 +43,30 @@ def root(seed: Index) -> Key[Array, ""]:
     >>> str(jax.random.key_impl(root(0)))
     'philox4x32'
     """
-    return jax.random.key(seed, impl="philox4x32")
+    return jax.random.key(_index("root", "seed", seed), impl="philox4x32")
 
 
 def network(root: Key[Array, ""], seed: Index) -> Key[Array, ""]:
     """Return the key of one network: ``net.init(network(root(root_seed), seed))`` is what ``sweep`` measures as `seed`."""
-    return jax.random.fold_in(root, seed)
+    return jax.random.fold_in(checks.random_key("network", "root", root), _index("network", "seed", seed))
 
 
 def layer(network: Key[Array, ""], index: Index) -> tuple[Key[Array, ""], Key[Array, ""]]:
     """Return the keys of a layer's weights and of its biases; `index` is 1 .. depth, or READOUT."""
-    weights, biases = jax.random.split(jax.random.fold_in(network, index))
+    key = jax.random.fold_in(checks.random_key("layer", "network", network), _index("layer", "index", index))
+    weights, biases = jax.random.split(key)
     return weights, biases
 
 
 def epoch(network: Key[Array, ""], index: Index) -> Key[Array, ""]:
     """Return the key of the order of the training examples in one epoch, counted from 0."""
-    return jax.random.fold_in(jax.random.fold_in(network, BATCHES), index)
+    batches = jax.random.fold_in(checks.random_key("epoch", "network", network), BATCHES)
+    return jax.random.fold_in(batches, _index("epoch", "index", index))
+
+
+def _index(where: str, name: str, value: Any) -> Any:
+    """Return an integer, which may be traced; others are from 0 to 2^32 - 1."""
+    if isinstance(value, jax.Array) and value.ndim == 0 and jax.numpy.issubdtype(value.dtype, jax.numpy.integer):
+        return value
+    value = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    return checks.integer(where, name, value, least=0, most=2**32 - 1)

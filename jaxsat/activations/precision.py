@@ -62,7 +62,7 @@ def underflow_points(
     >>> underflow_points("relu", jnp.float32).zero, underflow_points("relu", jnp.float32, side="left").zero
     (inf, 0.0)
     """
-    if side not in ("right", "left"):
+    if not isinstance(side, str) or side not in ("right", "left"):
         raise ValueError(checks.refusal("underflow_points", "side", "be 'right' or 'left'", side))
     phi = activations.get(activation)
     try:

@@ -122,11 +122,9 @@ def sendable(record: Activation, make: Callable[..., Activation], *arguments: An
 
 
 def _floating(x: ArrayLike) -> Array:
-    x = jnp.asarray(x)
-    if jnp.issubdtype(x.dtype, jnp.complexfloating):
-        remedy = "Pass the real and imaginary parts separately."
-        raise TypeError(checks.refusal("activation", "x", "be real", checks.Shown(x.dtype), remedy))
-    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+    is_complex = jnp.issubdtype(getattr(x, "dtype", type(x)), jnp.complexfloating)
+    remedy = "Pass the real and imaginary parts separately." if is_complex else ""
+    return checks.real_array("activation", "x", x, remedy=remedy)
 
 
 ActivationLike = str | Activation | Elementwise

@@ -23,11 +23,13 @@ Draw = Callable[[Key[Array, ""], int, int], Float[Array, "n_out n_in"]]
 
 def gaussian(key: Key[Array, ""], n_out: int, n_in: int) -> Float[Array, "n_out n_in"]:
     """Return independent normal entries of variance 1 / n_in."""
+    key, n_out, n_in = _checked(key, n_out, n_in)
     return jax.random.normal(key, (n_out, n_in)) / float(np.sqrt(n_in))
 
 
 def uniform(key: Key[Array, ""], n_out: int, n_in: int) -> Float[Array, "n_out n_in"]:
     """Return independent uniform entries of mean 0 and variance 1 / n_in: on [-a, a] with a = sqrt(3 / n_in)."""
+    key, n_out, n_in = _checked(key, n_out, n_in)
     bound = float(np.sqrt(3 / n_in))
     return jax.random.uniform(key, (n_out, n_in), minval=-bound, maxval=bound)
 
@@ -40,10 +42,16 @@ def orthogonal(key: Key[Array, ""], n_out: int, n_in: int) -> Float[Array, "n_ou
 
     References: Mezzadri 2007 (QR of a gaussian matrix, signs fixed by the diagonal of R).
     """
+    key, n_out, n_in = _checked(key, n_out, n_in)
     tall = jax.random.normal(key, (max(n_out, n_in), min(n_out, n_in)))
     q, r = jnp.linalg.qr(tall)
     q = q * jnp.where(jnp.diagonal(r) < 0, -1.0, 1.0)[None, :]
     return q * float(np.sqrt(n_out / n_in)) if n_out > n_in else q.T if n_out < n_in else q
+
+
+def _checked(key: Key[Array, ""], n_out: int, n_in: int) -> tuple[Key[Array, ""], int, int]:
+    n_out, n_in = checks.size("ensemble", "n_out", n_out), checks.size("ensemble", "n_in", n_in)
+    return checks.random_key("ensemble", "key", key), n_out, n_in
 
 
 _ENSEMBLES: dict[str, Draw] = {"gaussian": gaussian, "uniform": uniform, "orthogonal": orthogonal}
@@ -75,6 +83,7 @@ def named_scale(name: str, n_out: int, n_in: int) -> float:
     >>> round(named_scale("he", 128, 128), 4), round(named_scale("glorot", 128, 64), 4)
     (1.4142, 0.8165)
     """
+    n_out, n_in = checks.size("weight_scale", "n_out", n_out), checks.size("weight_scale", "n_in", n_in)
     checks.one_of("weight_scale", "", name, get_args(ScaleName), "be a number or a known name")
     squares = {"lecun": 1.0, "he": 2.0, "glorot": 2 * n_in / (n_in + n_out), "standard": 1 / 3}
     return float(np.sqrt(squares[name]))

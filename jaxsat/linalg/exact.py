@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from jaxsat import checks
+from jaxsat.jax_compat import Tracer
 from jaxsat.linalg import product_input
 
 MOST_BITS = 2**16  # of precision, before giving up
@@ -61,6 +63,10 @@ def exact_log_singular_values_of_product(
     where = "exact_log_singular_values_of_product"
     digits = checks.integer(where, "digits", digits, most=10_000)
     _flint(where)
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((weights, log_abs_slopes, slope_signs))):
+        raise TypeError(
+            checks.refusal(where, "weights", "be known numbers", checks.Shown("traced ones"), "Call it outside jit.")
+        )
     factors = []
     for stack in product_input.stacks(where, weights, log_abs_slopes, slope_signs):
         factors += [_Factor(*parts) for parts in zip(*(np.asarray(a, float) for a in stack), strict=True)]

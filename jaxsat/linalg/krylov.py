@@ -19,7 +19,6 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Key
 
 from jaxsat import addresses, checks
-from jaxsat.jax_compat import Tracer
 
 OVERSAMPLING, POWERS = 8, 6
 
@@ -96,10 +95,11 @@ def largest_singular_values_with_bounds(
     k = checks.integer("largest_singular_values", "k", k, 1, smallest, remedy)
     block = min(k + OVERSAMPLING, smallest)
     times, transposed = (jax.vmap(f, in_axes=1, out_axes=1) for f in (a.times, a.transposed))
+    root = _root("largest_singular_values", key)
     if block * (POWERS + 1) >= smallest:
         basis = jnp.eye(a.rows, dtype=a.dtype)
     else:
-        start = jax.random.normal(addresses.root(0) if key is None else key, (a.columns, block), a.dtype)
+        start = jax.random.normal(root, (a.columns, block), a.dtype)
 
         def step(q, _):
             rows = _orthonormal(transposed(q))
@@ -138,10 +138,10 @@ def quadrature(
     from matfree import decomp
 
     a = _operator("quadrature", fn, x)
-    probes = checks.integer("quadrature", "probes", probes, 2)
+    probes = checks.size("quadrature", "probes", probes, 2)
     steps = min(checks.integer("quadrature", "steps", steps), a.rows, a.columns)
     bidiagonalised = decomp.bidiag(steps, materialize=False)
-    signs = jax.random.rademacher(addresses.root(0) if key is None else key, (probes, a.columns), a.dtype)
+    signs = jax.random.rademacher(_root("quadrature", key), (probes, a.columns), a.dtype)
 
     def of_probe(v):
         size = jnp.max(jnp.abs(a.times(v)))  # a power of two near it keeps squares within range, and costs no digit
@@ -156,7 +156,9 @@ def quadrature(
         mixed = jnp.where(whole, mixed, 0.0)
         _, s, vt = jnp.linalg.svd(jnp.diag(mixed[::2]) + jnp.diag(mixed[1::2], 1))
         s = jnp.where(s > steps * jnp.finfo(a.dtype).eps * s[0], s, 0.0)  # too small to differ from zero for certain
-        return jnp.log(s) + exponent * float(np.log(2)), vt[:, 0] ** 2
+        # Without finite products there is nothing to know. (NaN in the tail of a breakdown means nothing.)
+        unknown = jnp.where(jnp.isfinite(size), 0.0, jnp.nan)
+        return jnp.log(s) + exponent * float(np.log(2)) + unknown, vt[:, 0] ** 2 + unknown
 
     log_nodes, weights = jax.vmap(of_probe)(signs)
     return Quadrature(log_nodes, weights, a.columns)
@@ -169,14 +171,15 @@ def log_determinant(q: Quadrature) -> Estimate:
     >>> bool(jnp.abs(log_determinant(q).value - 50 * jnp.log(2.0)) < 1e-3)
     True
     """
+    _check_quadrature("log_determinant", q)
     terms = jnp.where(_seen(q), q.weights * q.log_nodes, 0.0)
     return _mean(q, q.inputs * jnp.sum(terms, axis=1))
 
 
 def schatten_norm(q: Quadrature, p: ArrayLike) -> Estimate:
     """Return (sum s^p)^(1/p), p > 0: the nuclear norm for p = 1, the Frobenius norm for p = 2."""
-    if not isinstance(p, Tracer):
-        checks.number("schatten_norm", "p", p, above=0.0)
+    _check_quadrature("schatten_norm", q)
+    p = checks.scalar("schatten_norm", "p", p, above=0.0)
     p = jnp.asarray(p, q.weights.dtype)
     top = jnp.max(q.log_nodes)
     top = jnp.where(jnp.isneginf(top), 0.0, top)
@@ -192,22 +195,36 @@ def spectral_density(q: Quadrature, log_s: Float[ArrayLike, " grid"], width: Arr
 
     Singular values of zero count in the total, but ln 0 is nowhere on the grid: the integral is then below 1.
     """
-    if not isinstance(width, Tracer):
-        checks.number("spectral_density", "width", width, above=0.0)
-    z = (jnp.asarray(log_s, q.weights.dtype)[None, None, :] - q.log_nodes[:, :, None]) / width
+    _check_quadrature("spectral_density", q)
+    width = checks.scalar("spectral_density", "width", width, above=0.0)
+    grid = checks.real_array("spectral_density", "log_s", log_s)
+    if grid.ndim != 1 or grid.size == 0:
+        came = checks.Shown(f"shape {grid.shape}")
+        raise ValueError(checks.refusal("spectral_density", "log_s", "be a list of numbers", came))
+    z = (grid.astype(q.weights.dtype)[None, None, :] - q.log_nodes[:, :, None]) / width
     bump = jnp.exp(-z * z / 2) / (width * float(np.sqrt(2 * np.pi)))
     terms = jnp.where(_seen(q)[:, :, None], q.weights[:, :, None] * bump, 0.0)
     return _mean(q, jnp.sum(terms, axis=1))
 
 
+def _check_quadrature(where: str, q: Any) -> None:
+    if not isinstance(q, Quadrature):
+        came = checks.Shown(type(q).__name__)
+        raise TypeError(checks.refusal(where, "q", "be what quadrature(fn, x) returns", came))
+
+
 def _seen(q: Quadrature) -> Array:
     """Return which nodes have weight. Nodes that a breakdown leaves unused have none, and may be at ln 0."""
-    return q.weights > jnp.finfo(q.weights.dtype).eps
+    return ~(q.weights <= jnp.finfo(q.weights.dtype).eps)  # NaN is seen
 
 
 def _mean(q: Quadrature, samples: Array) -> Estimate:
     spread = jnp.std(samples, axis=0, ddof=1) / float(np.sqrt(q.weights.shape[0]))
     return Estimate(jnp.mean(samples, axis=0), spread)
+
+
+def _root(where: str, key: Key[Array, ""] | None) -> Key[Array, ""]:
+    return addresses.root(0) if key is None else checks.random_key(where, "key", key)
 
 
 def _operator(where: str, fn: Callable[[Any], Any], x: Any) -> _Operator:
@@ -218,7 +235,15 @@ def _operator(where: str, fn: Callable[[Any], Any], x: Any) -> _Operator:
             came = checks.Shown(getattr(leaf, "dtype", type(leaf).__name__))
             raise TypeError(checks.refusal(where, "x", "be floating-point arrays", came))
     flat, unravel = ravel_pytree(x)
-    flat_fn = lambda v: ravel_pytree(fn(unravel(v)))[0]  # noqa: E731
+
+    def flat_fn(v: Array) -> Array:
+        y = fn(unravel(v))
+        for leaf in jax.tree.leaves(y):
+            if not jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.floating):
+                came = checks.Shown(getattr(leaf, "dtype", type(leaf).__name__))
+                raise TypeError(checks.refusal(where, "fn", "return real floating-point numbers", came))
+        return ravel_pytree(y)[0]
+
     out, pull = jax.vjp(flat_fn, flat)
     if not jnp.issubdtype(out.dtype, jnp.floating) or out.size == 0 or flat.size == 0:
         came = checks.Shown(f"{out.size} of dtype {out.dtype}")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike
 
-from jaxsat.checks import Shown, refusal
+from jaxsat.checks import Shown, real_array, refusal
 from jaxsat.jax_compat import Tracer
 from jaxsat.linalg.graded_steps import Factor
 
@@ -61,8 +61,8 @@ def _check_chain(where: str, factors: list[Array]) -> None:
 
 
 def _slopes(where: str, log_abs: Any, signs: Any, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[Array, Array]:
-    log_abs = jnp.zeros(shape, dtype) if log_abs is None else real(where, "log_abs_slopes", log_abs)
-    signs = jnp.ones(shape, dtype) if signs is None else real(where, "slope_signs", signs)
+    log_abs = jnp.zeros(shape, dtype) if log_abs is None else real_array(where, "log_abs_slopes", log_abs)
+    signs = jnp.ones(shape, dtype) if signs is None else real_array(where, "slope_signs", signs)
     for name, array in (("log_abs_slopes", log_abs), ("slope_signs", signs)):
         if array.shape != shape:
             rule = f"have shape {shape}, one entry for each row of `weights`"
@@ -78,7 +78,7 @@ def _slopes(where: str, log_abs: Any, signs: Any, shape: tuple[int, ...], dtype:
 
 def finite_array(where: str, name: str, given: Any, ndim: int) -> Array:
     """Return a real, finite array with the given number of dimensions, not empty; traced values pass unseen."""
-    array = real(where, name, given)
+    array = real_array(where, name, given)
     if array.ndim != ndim or array.size == 0:
         rule = f"have {ndim} dimensions, none of them empty"
         raise ValueError(refusal(where, name, rule, Shown(f"shape {array.shape}"), "Batches go through jax.vmap."))
@@ -86,21 +86,6 @@ def finite_array(where: str, name: str, given: Any, ndim: int) -> Array:
         count = np.count_nonzero(~np.isfinite(np.asarray(array)))
         raise ValueError(refusal(where, name, "be finite", Shown(f"{count} entries that are not")))
     return array
-
-
-def real(where: str, name: str, given: Any) -> Array:
-    """Return an array of floating-point numbers, integers converted.
-
-    Raises:
-        TypeError: complex, or no numbers.
-    """
-    try:
-        array = jnp.asarray(given)
-    except (TypeError, ValueError):
-        raise TypeError(refusal(where, name, "be real numbers", Shown(type(given).__name__))) from None
-    if jnp.issubdtype(array.dtype, jnp.complexfloating) or not jnp.issubdtype(array.dtype, jnp.number):
-        raise TypeError(refusal(where, name, "be real numbers", Shown(f"dtype {array.dtype}")))
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 
 def _is_square(factor: Factor) -> bool:

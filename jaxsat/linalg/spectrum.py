@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxsat import checks
-from jaxsat.jax_compat import Tracer
 from jaxsat.linalg import graded, graded_passes, product_input
 from jaxsat.linalg.exact import exact_log_singular_values_of_product
 from jaxsat.linalg.krylov import largest_singular_values
@@ -99,6 +98,10 @@ def decomposed(matrix: Float[Array, "m n"]) -> Float[Array, " k"]:
     >>> decomposed(jnp.array([[jnp.inf, 0.0], [0.0, 1.0]])).tolist()
     [nan, nan]
     """
+    matrix = checks.real_array("decomposed", "matrix", matrix)
+    if matrix.ndim < 2 or matrix.size == 0:
+        came = checks.Shown(f"shape {matrix.shape}")
+        raise ValueError(checks.refusal("decomposed", "matrix", "have rows and columns", came))
     wide = matrix if matrix.dtype.itemsize >= 4 else matrix.astype(jnp.float32)  # no library decomposes half precision
     return jnp.linalg.svd(wide, compute_uv=False).astype(matrix.dtype)
 
@@ -113,6 +116,10 @@ def is_resolved(values: Float[Array, "*batch k"], size: int) -> Bool[Array, "*ba
     >>> is_resolved(jnp.array([1.0, 1e-6, 1e-7], jnp.float32), 3).tolist()
     [True, True, False]
     """
+    values, size = checks.real_array("is_resolved", "values", values), checks.size("is_resolved", "size", size)
+    if values.ndim == 0:
+        came = checks.Shown("a single number")
+        raise ValueError(checks.refusal("is_resolved", "values", "have singular values along its last axis", came))
     return values > size * jnp.finfo(values.dtype).eps * values[..., :1]
 
 
@@ -122,7 +129,7 @@ def is_log_resolved(errors: Float[ArrayLike, "*batch k"]) -> Bool[Array, "*batch
     >>> is_log_resolved(jnp.array([1e-9, 0.5])).tolist()
     [True, False]
     """
-    return jnp.asarray(errors) < RESOLVED
+    return checks.real_array("is_log_resolved", "errors", errors) < RESOLVED
 
 
 def log_singular_values_of_product(
@@ -279,8 +286,7 @@ def effective_dimension(log_singular_values: Float[ArrayLike, " k"], ridge: Arra
     1.5
     """
     values = _spectrum(log_singular_values)
-    if not isinstance(ridge, Tracer):
-        checks.number("effective_dimension", "ridge", ridge, above=0.0)
+    ridge = checks.scalar("effective_dimension", "ridge", ridge, above=0.0)
     return jnp.sum(jax.nn.sigmoid(2 * values - jnp.log(jnp.asarray(ridge, values.dtype))))
 
 
@@ -296,7 +302,7 @@ def isometry_gap(log_singular_values: Float[ArrayLike, " k"]) -> Float[Array, ""
 
 
 def _spectrum(log_singular_values: ArrayLike) -> Float[Array, " k"]:
-    values = product_input.real("spectrum", "log_singular_values", log_singular_values)
+    values = checks.real_array("spectrum", "log_singular_values", log_singular_values)
     if values.ndim != 1 or values.size == 0:
         rule, shape = "be those of one matrix, (k,), k >= 1", checks.Shown(f"shape {values.shape}")
         raise ValueError(checks.refusal("spectrum", "log_singular_values", rule, shape))

@@ -24,7 +24,7 @@ from jaxsat.measures import by_scan
 from jaxsat.networks import normalization
 from jaxsat.networks.mlp import MLP, check_net, check_params
 from jaxsat.networks.parameters import Params, Trace
-from jaxsat.networks.protocol import Network, check_network
+from jaxsat.networks.protocol import Network, check_network, checked_input
 
 
 class Signal(NamedTuple):
@@ -38,6 +38,7 @@ def unit_cotangent(net: MLP, key: Key[Array, ""]) -> Float[Array, " outputs"]:
     """Return the cotangent used where no loss is given: gaussian with unit norm, at the network's output."""
     check_net("unit_cotangent", net)
     dtype = jnp.result_type(float)
+    key = checks.random_key("unit_cotangent", "key", key)
     return by_scan.drawn_cotangent(key, jax.ShapeDtypeStruct((net.output_width,), dtype))
 
 
@@ -62,7 +63,7 @@ def backpropagated_signal(
     ((1000, 16), True)
     """
     check_net("backpropagated_signal", net)
-    _check_cotangent(net, cotangent)
+    cotangent = _checked_cotangent(net, cotangent)
     return signal_of_trace(net, params, net.trace(params, x), cotangent)
 
 
@@ -108,19 +109,18 @@ def log_gradient_norms(
         if every_depth:
             rule = f"be False for {type(net).__name__}: only an MLP has the form for every depth"
             raise ValueError(checks.refusal("log_gradient_norms", "every_depth", rule, True))
-        return by_scan.state_log_gradient_norms(net, params, x, cotangent, key)
+        return by_scan.state_log_gradient_norms(net, params, checked_input(net, params, x), cotangent, key)
     if cotangent is None:
         cotangent = unit_cotangent(net, addresses.root(0) if key is None else key)
     if not every_depth:
         return log_norms(backpropagated_signal(net, params, x, cotangent))
-    _check_cotangent(net, cotangent)
+    cotangent = _checked_cotangent(net, cotangent)
     trace = net.trace(params, x)
     depths = jnp.arange(1, net.depth + 1)
     norms = jax.vmap(lambda depth: signal_of_trace(net, params, trace, cotangent, depth, keep=log_norms))(depths)
     return jnp.where(depths[:, None] >= depths[None, :], norms, jnp.nan)
 
 
-@functools.partial(jax.jit, static_argnames="keep")
 def signal_of_trace(
     net: MLP,
     params: Params,
@@ -138,6 +138,19 @@ def signal_of_trace(
         keep: what to keep of each layer's signal (direction of shape (width,), scalar log_scale). Keeping less saves
             memory traffic, which is most of the cost. Static.
     """
+    check_net("signal_of_trace", net)
+    net.check_parameters(params)
+    if not isinstance(trace, Trace):
+        came = checks.Shown(type(trace).__name__)
+        raise TypeError(checks.refusal("signal_of_trace", "trace", "be what net.trace(params, x) returns", came))
+    cotangent = _checked_cotangent(net, cotangent)
+    return _signal_of_trace(net, params, trace, cotangent, depth, keep)
+
+
+@functools.partial(jax.jit, static_argnums=5)
+def _signal_of_trace(
+    net: MLP, params: Params, trace: Trace, cotangent: Array, depth: Array | int | None, keep: Callable[[Signal], Any]
+) -> Any:
     last = net.depth if depth is None else depth
     top = jnp.asarray(cotangent, params.first.dtype)
     if params.readout is not None:
@@ -194,6 +207,9 @@ def _sum(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
 
 def log_norms(signal: Signal) -> Float[Array, "*depth"]:
     """Return ln of the Euclidean norm of a signal at every layer."""
+    if not isinstance(signal, Signal):
+        came = checks.Shown(type(signal).__name__)
+        raise TypeError(checks.refusal("log_norms", "signal", "be what backpropagated_signal returns", came))
     # The largest entry is 1, so the sum neither overflows nor vanishes; a zero signal has log_scale -inf.
     squares = jnp.sum(signal.direction**2, axis=-1)
     return signal.log_scale + jnp.log(jnp.maximum(squares, 1)) / 2
@@ -216,8 +232,8 @@ def plain_gradient_is_zero(
     """
     check_net("plain_gradient_is_zero", net)
     check_params("plain_gradient_is_zero", params)
-    _check_cotangent(net, cotangent)
-    u = jnp.asarray(cotangent, params.first.dtype)
+    net.check_parameters(params)
+    u = _checked_cotangent(net, cotangent).astype(params.first.dtype)
     scaled = params.scaled()
 
     def loss(shifts):
@@ -226,7 +242,9 @@ def plain_gradient_is_zero(
     return jnp.all(jax.grad(loss)(jnp.zeros_like(scaled.biases)) == 0, axis=-1)
 
 
-def _check_cotangent(net: MLP, cotangent: ArrayLike) -> None:
-    if jnp.shape(cotangent) != (net.output_width,):
+def _checked_cotangent(net: MLP, cotangent: ArrayLike) -> Array:
+    given = checks.real_array("gradients", "cotangent", cotangent)
+    if given.shape != (net.output_width,):
         rule = f"have the output's shape ({net.output_width},)"
-        raise ValueError(checks.refusal("gradients", "cotangent", rule, checks.Shown(jnp.shape(cotangent))))
+        raise ValueError(checks.refusal("gradients", "cotangent", rule, checks.Shown(given.shape)))
+    return given

@@ -15,7 +15,7 @@ from jaxsat.measures import by_scan
 from jaxsat.networks import normalization
 from jaxsat.networks.mlp import MLP, check_net, check_params
 from jaxsat.networks.parameters import Params
-from jaxsat.networks.protocol import Network, check_network
+from jaxsat.networks.protocol import Network, check_network, checked_input
 
 
 class Factors(NamedTuple):
@@ -56,9 +56,9 @@ def jacobian(
     """
     check_network("jacobian", net)
     if not isinstance(net, MLP):
-        return by_scan.state_jacobian(net, params, x, every_step=every_depth)
+        return by_scan.state_jacobian(net, params, checked_input(net, params, x), every_step=every_depth)
     check_params("jacobian", params)
-    x = jnp.asarray(x, params.first.dtype)
+    x = net.checked(params, x)
     if every_depth:
         return jax.jacfwd(lambda x: net.trace(params, x).activations)(x)
     transform = jax.jacfwd if net.input_width <= net.output_width else jax.jacrev
@@ -72,6 +72,7 @@ def factors(net: MLP, params: Params, x: Float[ArrayLike, " inputs"]) -> Factors
     """
     check_net("factors", net)
     check_params("factors", params)
+    x = net.checked(params, x)
     return _layers(net, params.scaled(), x)
 
 
@@ -91,6 +92,7 @@ def singular_values(net: Network, params: Any, x: Float[ArrayLike, ...]) -> Floa
     [8.0, 8.0, 8.0, 8.0]
     """
     check_network("singular_values", net)
+    x = checked_input(net, params, x)
     if not isinstance(net, MLP):
         return spectrum.decomposed(by_scan.state_jacobian(net, params, x))
     return spectrum.decomposed(_transposed_product(net, params, x))
@@ -143,6 +145,7 @@ def log_singular_values(
     check_network("log_singular_values", net)
     if every_depth and with_error:
         raise ValueError(checks.refusal("log_singular_values", "with_error", "be False with every_depth=True", True))
+    x = checked_input(net, params, x)
     if not isinstance(net, MLP):
         return by_scan.state_log_singular_values(net, params, x, every_step=every_depth, with_error=with_error)
     stacks = _graded_factors(net, params, x, readout=not every_depth)

@@ -19,7 +19,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxsat import activations
 from jaxsat.activations import ActivationLike
-from jaxsat.checks import Shown, integer, refusal
+from jaxsat.checks import Shown, number, real_array, real_numbers, refusal, size
 
 
 def saturated_fraction(
@@ -39,7 +39,7 @@ def saturated_fraction(
     >>> float(saturated_fraction("tanh", jnp.array([0.0, 1.0, 3.0, -4.0])))
     0.5
     """
-    h = jnp.asarray(pre_activations)
+    h = real_array("saturation", "pre_activations", pre_activations)
     return _unless_nan(jnp.mean(_saturated(activation, h, level), dtype=h.dtype), h)
 
 
@@ -144,14 +144,17 @@ def activation_percentiles(
     >>> activation_percentiles(jnp.arange(101.0), (2, 98)).tolist()
     [2.0, 98.0]
     """
-    q = np.asarray(percentiles, dtype=float)
-    if q.size == 0 or not ((q >= 0) & (q <= 100)).all():
-        raise ValueError(refusal("activation_percentiles", "percentiles", "lie in [0, 100]", list(percentiles)))
-    values = jnp.ravel(jnp.asarray(activations_))
+    q = real_numbers("activation_percentiles", "percentiles", percentiles)
+    if q.size == 0 or q.ndim != 1 or not ((q >= 0) & (q <= 100)).all():
+        raise ValueError(refusal("activation_percentiles", "percentiles", "lie in [0, 100]", percentiles))
+    values = jnp.ravel(real_array("activation_percentiles", "activations_", activations_))
+    if values.size == 0:
+        raise ValueError(refusal("activation_percentiles", "activations_", "have at least one value", Shown("none")))
     return jnp.percentile(values, jnp.asarray(q, values.dtype))
 
 
 def _saturated(activation: ActivationLike, pre_activations: ArrayLike, level: float) -> Array:
+    level = number("saturation", "level", level)
     if not 0 <= level < 1:
         raise ValueError(refusal("saturation", "level", "lie in [0, 1), as a share of the largest slope", level))
     phi = activations.get(activation)
@@ -171,7 +174,7 @@ def _unless_nan(share: Array, values: Array) -> Array:
 
 
 def _by_unit(pre_activations: ArrayLike) -> Array:
-    h = jnp.asarray(pre_activations)
+    h = real_array("saturation", "pre_activations", pre_activations)
     if h.ndim == 0:
         came = Shown("a single number")
         raise ValueError(refusal("saturation", "pre_activations", "have units as their last axis", came))
@@ -183,7 +186,8 @@ def _binned(activation: ActivationLike, pre_activations: ArrayLike, bins: int) -
     if phi.left_limit is None or phi.right_limit is None:
         remedy = "It has no finite limit on one side. Use saturated_fraction, which needs no range."
         raise ValueError(refusal("saturation", "activation", "be bounded for this measure", phi.name, remedy))
-    bins = integer("saturation", "bins", bins)
+    bins = size("saturation", "bins", bins)
     low, high = float(phi.left_limit), float(phi.right_limit)
-    scaled = jnp.ravel((phi(pre_activations) - low) * (2 / (high - low)) - 1)
+    h = real_array("saturation", "pre_activations", pre_activations)
+    scaled = jnp.ravel((phi(h) - low) * (2 / (high - low)) - 1)
     return scaled, jnp.clip(jnp.floor((scaled + 1) * (bins / 2)).astype(int), 0, bins - 1)

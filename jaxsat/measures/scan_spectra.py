@@ -141,7 +141,7 @@ def leading_log_singular_values_of_scan(
     length = checked_length(where, step, carry, xs, length)
     size = sum(jnp.size(leaf) for leaf in jax.tree.leaves(carry))
     k = checks.integer(where, "k", k, 1, size, f"The carry has {size} numbers.")
-    passes = checks.integer(where, "passes", passes)
+    passes = checks.size(where, "passes", passes)
     return _leading(as_static(step), carry, xs, k, passes, length)
 
 
@@ -151,9 +151,10 @@ def _leading(step: ScanStep, carry: Any, xs: Any, k: int, passes: int, length: i
     n, dtype = scan.state.size, scan.state.dtype
     start = jax.random.normal(addresses.root(0), (min(k + krylov.OVERSAMPLING, n), n), dtype)
     closed = ClosedStep.of(scan)
+    moves = closed.moves(scan, start)  # out here: inside, the examples would be closed over, which vmap does not allow
 
     def work(constants, start, state, xs):
-        push, pull = (functools.partial(move, constants) for move in closed.moves(scan, start))
+        push, pull = (functools.partial(move, constants) for move in moves)
         states = jax.lax.scan(lambda s, x: (closed.step(constants, s, x), s), state, xs, length=length)[1]
 
         def both_ways(frame, _):

@@ -182,6 +182,10 @@ def checked_length(where: str, step: ScanStep, carry: Any, xs: Any, length: int 
         raise TypeError(refusal(where, "step", "be a function (carry, x) -> carry", Shown(type(step).__name__)))
     _refuse_modules(where, step)
     check_floating(where, "carry", carry, "Integers have no gradient: make them floats, or give them in `xs`.")
+    for leaf in jax.tree.leaves(xs):
+        dtype = getattr(leaf, "dtype", type(leaf))
+        if not any(jnp.issubdtype(dtype, kind) for kind in (jnp.number, jnp.bool_, jax.dtypes.prng_key)):
+            raise TypeError(refusal(where, "xs", "be arrays of numbers", Shown(f"dtype {dtype}")))
     length = _length(where, xs, length)
     _check_step(where, step, carry, xs)
     return length
@@ -232,7 +236,11 @@ def _length(where: str, xs: Any, length: int | None) -> int:
 
 def _check_step(where: str, step: ScanStep, carry: Any, xs: Any) -> None:
     def shapes(carry: Any, xs: Any) -> Any:
-        return carry, step(carry, jax.tree.map(lambda a: a[0], xs))
+        new = step(carry, jax.tree.map(lambda a: a[0], xs))
+        for leaf in jax.tree.leaves(new):
+            if not isinstance(leaf, (jax.Array, np.ndarray, int, float, complex)):
+                raise TypeError(refusal(where, "step", "return arrays", Shown(type(leaf).__name__)))
+        return carry, new
 
     given, back = jax.eval_shape(shapes, carry, xs)
     if jax.tree.structure(given) != jax.tree.structure(back):

@@ -159,7 +159,7 @@ def long_name_of(name: str) -> str:
 def _check_numbers(where: str, argument: str, net: Any, name: str, values: list[Any], own: bool) -> None:
     """Raise unless all are numbers that a swept field can have; `own`: the network's class checks them too."""
     if not own:
-        return check_scale(where, argument, np.asarray(values))
+        return check_scale(where, argument, values)
     for value in values:
         remedy = "A name goes into the network itself: sweep it apart." if isinstance(value, str) else ""
         checks.number(where, argument, value, remedy=remedy)
@@ -169,7 +169,7 @@ def _check_numbers(where: str, argument: str, net: Any, name: str, values: list[
 
 def _values(where: str, argument: str, given: Any) -> list[Any]:
     """Return the values of one swept field."""
-    if isinstance(given, str) or (np.ndim(given) == 0 and not isinstance(given, Sequence)):
+    if isinstance(given, (str, bytes)) or (not isinstance(given, Sequence) and np.ndim(given) == 0):
         raise TypeError(checks.refusal(where, argument, "be a sequence of values", given, "Wrap it in a list."))
     values = list(given)
     if not values:

@@ -31,7 +31,7 @@ from jaxsat.linalg import ensembles
 from jaxsat.networks import normalization
 from jaxsat.networks.appearance import network_line, network_table
 from jaxsat.networks.parameters import DrawChoices, Params, Trace, draw_parameters, params_of_layers
-from jaxsat.networks.protocol import check_network, wrong_params
+from jaxsat.networks.protocol import check_held, check_leaves, check_network, wrong_params
 from jaxsat.networks.registration import register_network
 
 Fan = Literal["in", "average"]
@@ -92,7 +92,7 @@ class MLP:
             optional = name in ("inputs", "outputs")
             size = getattr(self, name)
             if size is not None or not optional:
-                object.__setattr__(self, name, checks.integer("MLP", name, size))
+                object.__setattr__(self, name, checks.size("MLP", name, size))
         object.__setattr__(self, "activation", activations.get(self.activation))
         ensembles.get(self.ensemble)
         checks.one_of("MLP", "fan", self.fan, get_args(Fan))
@@ -153,7 +153,8 @@ class MLP:
             dtype: of the parameters. They are drawn in the default float dtype and then cast, so that the same network
                 can be studied in several precisions.
         """
-        params = self.with_scales(draw_parameters(self.draw_choices, key))
+        check_held("MLP", self.weights)
+        params = self.with_scales(draw_parameters(self.draw_choices, checks.random_key("MLP", "key", key)))
         return params if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
     @property
@@ -180,7 +181,7 @@ class MLP:
             shifts: numbers that are added to what phi sees, or None. The derivative of a loss with respect to them is
                 dE/dh_l.
         """
-        (last, _), _ = self._layers(params, self._checked(params, x), shifts)
+        (last, _), _ = self._layers(params, self.checked(params, x), shifts)
         return self.read_out(params, last)
 
     def read_out(self, params: Params, carry: Float[Array, " width"]) -> Float[Array, " outputs"]:
@@ -196,7 +197,7 @@ class MLP:
         The first x is the input, if that is as wide as a layer. Otherwise it is x_1, and the loop begins with layer 2.
         The read-out is not part of the loop: ``apply`` is ``read_out(params, last x)``.
         """
-        x = self._checked(params, x)
+        x = self.checked(params, x)
         hidden = jnp.stack(params.hidden) if isinstance(params.hidden, tuple) and params.hidden else params.hidden
         layers = hidden, params.biases[1:]
         if self.input_width == self.width:
@@ -233,22 +234,31 @@ class MLP:
 
     def trace(self, params: Params, x: Float[ArrayLike, " inputs"]) -> Trace:
         """Return the pre-activations and activations of each layer for one input."""
-        (_, first), rest = self._layers(params, self._checked(params, x), None)
+        (_, first), rest = self._layers(params, self.checked(params, x), None)
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
 
-    def _checked(self, params: Params, x: ArrayLike) -> Array:
-        """Return the input in the dtype of the parameters; raise unless shapes fit."""
+    def check_parameters(self, params: Params) -> None:
+        """Raise unless these are parameters of this network."""
         check_params("MLP", params)
         if (params.residual_scale is None) != (self.residual_scale is None):
             rule = "have a residual scale where the network has one, and none where it has none"
             came = checks.Shown(f"{params.residual_scale} for a network with {self.residual_scale}")
             remedy = "Use params._replace(residual_scale=...)."
             raise ValueError(checks.refusal("MLP", "params", rule, came, remedy))
-        if jnp.shape(x) != (self.input_width,):
+        n, between = self.width, self.depth - 1
+        shapes = {"first": (n, self.input_width), "hidden": (between, n, n), "biases": (self.depth, n)}
+        shapes |= {} if self.outputs is None else {"readout": (self.outputs, n), "readout_bias": (self.outputs,)}
+        check_leaves("MLP", params, shapes)
+
+    def checked(self, params: Params, x: ArrayLike) -> Array:
+        """Return the input in the dtype of the parameters; raise unless both belong to the network."""
+        self.check_parameters(params)
+        given = checks.real_array("MLP", "x", x)
+        if given.shape != (self.input_width,):
             rule = f"be one input of shape ({self.input_width},)"
             remedy = "Use jax.vmap for a batch, or set `inputs`."
-            raise ValueError(checks.refusal("MLP", "x", rule, checks.Shown(jnp.shape(x)), remedy))
-        return jnp.asarray(x, params.first.dtype)
+            raise ValueError(checks.refusal("MLP", "x", rule, checks.Shown(given.shape), remedy))
+        return given.astype(params.first.dtype)
 
     @jax.jit
     def _layers(self, params: Params, x: Array, shifts: Array | None) -> tuple[tuple[Array, Trace], Trace]:
@@ -314,9 +324,6 @@ def check_scale(where: str, name: str, value: Any) -> None:
     """Raise unless a scale is finite and >= 0; tracers pass."""
     if isinstance(value, Tracer):
         return
-    try:
-        numbers = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        raise TypeError(checks.refusal(where, name, "be a number", value)) from None
+    numbers = checks.real_numbers(where, name, value)
     if not (np.isfinite(numbers).all() and (numbers >= 0).all()):
         raise ValueError(checks.refusal(where, name, "be finite and at least 0", checks.Shown(value)))

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -100,6 +101,40 @@ def wrong_params(where: str, params: Any, rule: str, remedy: str = "") -> TypeEr
     return TypeError(checks.refusal(where, "params", rule, came, remedy))
 
 
+def check_leaves(where: str, params: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise unless arrays of parameters are floating-point and have the shapes of the network. What is no array passes in
+    a tuple: weights that are trained layer by layer."""
+    for name, shape in shapes.items():
+        leaf = getattr(params, name)
+        if isinstance(leaf, tuple):
+            continue
+        dtype, own = getattr(leaf, "dtype", None), getattr(leaf, "shape", None)
+        if own != shape or not jnp.issubdtype(dtype, jnp.floating):
+            rule = f"have floating-point numbers of shape {shape} as `{name}`"
+            came = checks.Shown(type(leaf).__name__ if dtype is None else f"dtype {dtype} and shape {own}")
+            raise ValueError(
+                checks.refusal(where, "params", rule, came, "Parameters are those of the network that drew them.")
+            )
+
+
+def checked_input(net: Any, params: Any, x: Any) -> Any:
+    """Return the input of a network in the dtype of its parameters; raise where the network knows that they do not fit."""
+    return net.checked(params, x) if hasattr(net, "checked") else x
+
+
+def check_held(where: str, weights: int) -> None:
+    """Raise unless the memory of this machine can hold this number of weights.
+
+    Raises:
+        ValueError: more; JAX would end the process.
+    """
+    size = weights * jnp.dtype(jnp.result_type(float)).itemsize
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        rule = f"have weights that the memory of {memory / 2**30:.0f} GiB can hold"
+        raise ValueError(checks.refusal(where, "", rule, checks.Shown(f"{size / 2**30:.3g} GiB")))
+
+
 def swept_fields(net: Any) -> tuple[str, ...]:
     """Return the names of the fields that are arrays to a compiled program, in their order.
 
@@ -165,8 +200,9 @@ def gaussian_input(net: Any, key: Key[Array, ""]) -> Float[Array, ...]:
     A sequence, of shape (steps, inputs), has this mean square at each step. Each step draws from its own address, so the
     first steps of a long sequence are the short sequence.
     """
+    check_network("gaussian_input", net)
     shape = shape_of_input("gaussian_input", net)
-    key = jax.random.fold_in(key, addresses.INPUT)
+    key = jax.random.fold_in(checks.random_key("gaussian_input", "key", key), addresses.INPUT)
 
     def drawn(key: Array, shape: tuple[int, ...]) -> Array:
         z = jax.random.normal(key, shape)

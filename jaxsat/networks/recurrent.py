@@ -23,7 +23,7 @@ from jaxsat.linalg import ensembles
 from jaxsat.linalg.lapack import after
 from jaxsat.networks.appearance import network_line, network_table
 from jaxsat.networks.cells import CELLS, Cell, RecurrentParams, RecurrentTrace
-from jaxsat.networks.protocol import applied, wrong_params
+from jaxsat.networks.protocol import applied, check_held, check_leaves, wrong_params
 from jaxsat.networks.registration import check_field, register_network
 
 RECURRENT_ENSEMBLES = ("gaussian", "uniform", "orthogonal", "identity")
@@ -84,7 +84,7 @@ class Recurrent:
         for name in ("steps", "width", "inputs", "outputs"):
             value = getattr(self, name)
             if value is not None or name in ("steps", "width"):
-                object.__setattr__(self, name, checks.integer("Recurrent", name, value))
+                object.__setattr__(self, name, checks.size("Recurrent", name, value))
         checks.one_of("Recurrent", "cell", self.cell, CELLS)
         object.__setattr__(self, "activation", activations.get(self.activation))
         checks.one_of("Recurrent", "ensemble", self.ensemble, RECURRENT_ENSEMBLES)
@@ -133,7 +133,8 @@ class Recurrent:
             key: address of the network.
             dtype: of the parameters. They are drawn in the default float dtype and then cast.
         """
-        params = self._drawn(key)
+        check_held("Recurrent", len(self.parts.rows) * self.width * (self.width + self.input_shape[1]))
+        params = self._drawn(checks.random_key("Recurrent", "key", key))
         return params if dtype is None else jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
     @jax.jit  # outside jit each draw would be a program of its own
@@ -183,7 +184,7 @@ class Recurrent:
 
         The carry is h of shape (width,), or (h, c) for an lstm.
         """
-        xs = self._checked(params, x)
+        xs = self.checked(params, x)
         look = self.parts.look(self.phi, params)
         zero = jnp.zeros(self.width, params.recurrent.dtype)
         carry = zero if self.parts.carries == 1 else (zero,) * self.parts.carries
@@ -202,11 +203,11 @@ class Recurrent:
 
     def apply(self, params: RecurrentParams, x: Float[ArrayLike, "steps inputs"]) -> Float[Array, " outputs"]:
         """Return the output after the last step, for one sequence. A batch goes through ``jax.vmap``."""
-        return applied(self, params, self._checked(params, x))
+        return applied(self, params, self.checked(params, x))
 
     def trace(self, params: RecurrentParams, x: Float[ArrayLike, "steps inputs"]) -> RecurrentTrace:
         """Return what each step computed for one sequence: arguments of phi and of the gates, and states."""
-        return self._looked_at(params, self._checked(params, x))
+        return self._looked_at(params, self.checked(params, x))
 
     @jax.jit
     def _looked_at(self, params: RecurrentParams, x: Array) -> RecurrentTrace:
@@ -230,15 +231,20 @@ class Recurrent:
         """Return the same network with all scales multiplied into the weights: what training starts from."""
         return params.scaled(self.parts)
 
-    def _checked(self, params: RecurrentParams, x: ArrayLike) -> Array:
+    def checked(self, params: RecurrentParams, x: ArrayLike) -> Array:
         """Return the inputs in the dtype of the parameters; raise unless both belong to the network."""
         if not isinstance(params, RecurrentParams):
             raise wrong_params("Recurrent", params, "be made by init")
-        if jnp.shape(x) != self.input_shape:
+        n, rows, fed = self.width, len(self.parts.rows), len(self.parts.fed)
+        shapes = {"recurrent": (rows, n, n), "inputs": (fed, n, self.input_shape[1]), "biases": (rows, n)}
+        shapes |= {} if self.outputs is None else {"readout": (self.outputs, n), "readout_bias": (self.outputs,)}
+        check_leaves("Recurrent", params, shapes)
+        given = checks.real_array("Recurrent", "x", x)
+        if given.shape != self.input_shape:
             rule = f"be one sequence of shape {self.input_shape}"
             remedy = "Use jax.vmap for a batch, or set `steps` and `inputs`."
-            raise ValueError(checks.refusal("Recurrent", "x", rule, checks.Shown(jnp.shape(x)), remedy))
-        return jnp.asarray(x, params.recurrent.dtype)
+            raise ValueError(checks.refusal("Recurrent", "x", rule, checks.Shown(given.shape), remedy))
+        return given.astype(params.recurrent.dtype)
 
 
 def _leaf(value: Any) -> Array | None:

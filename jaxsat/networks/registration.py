@@ -49,7 +49,7 @@ def as_network(*, swept: Sequence[str] = ()) -> Callable[[Class], Class]:
     ((2,), [0.5])
     """
 
-    if isinstance(swept, str) or not isinstance(swept, Sequence):
+    if not isinstance(swept, (list, tuple)) or not all(isinstance(name, str) for name in swept):
         raise TypeError(checks.refusal("as_network", "swept", "be a list of names of fields", swept))
 
     def decorated(cls: Class) -> Class:

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int
 
-from jaxsat.checks import integer
+from jaxsat.checks import Shown, function, integer, refusal
 from jaxsat.linalg.magnitudes import magnitude, wide
 from jaxsat.probing.noise import GradientNoise, NoiseMeter, noise_of_parts, square_norm
 from jaxsat.probing.prober import probe
@@ -151,6 +151,9 @@ def scalars(state: Any) -> dict[str, float]:
                 for path, value in jax.tree_util.tree_flatten_with_path(getattr(one, name))[0]:
                     found[f"{jax.tree_util.keystr(path)}/{name.removesuffix('s')}"] = float(value)
             found |= {name: float(value) for name, value in one.noise._asdict().items() if not jnp.isnan(value)}
+    if not found:
+        came = Shown(type(state).__name__)
+        raise TypeError(refusal("scalars", "state", "hold the state of jaxsat.monitor, and parameters", came))
     return found
 
 
@@ -188,6 +191,7 @@ class PeriodicProbe:
         examples: Sequence[int | str] = (),
         parts: int = 8,
     ) -> None:
+        function("PeriodicProbe", "fn", fn)
         self._fn, self._loss = fn, loss
         self._every = integer("PeriodicProbe", "every", every, remedy="It counts steps.")
         parts = integer("PeriodicProbe", "parts", parts, least=2)

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, DTypeLike
 
-from jaxsat.checks import one_of
+from jaxsat.checks import one_of, refusal
 
 BLOCK = 32  # numbers along the last axis that share a power of two
 _INFINITY = 0x7F800000  # the bits of float32's infinity
@@ -60,8 +60,12 @@ def format_of(dtype: DTypeLike) -> NarrowFormat:
     >>> format_of(jnp.bfloat16).name, format_of("mxfp8").block
     ('bfloat16', 32)
     """
-    name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    return FORMATS[one_of("precision_report", "dtypes", ALSO.get(name, name), FORMATS, "be names of number formats")]
+    rule = "be names of number formats"
+    try:
+        name = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    except TypeError:
+        raise TypeError(refusal("precision_report", "dtypes", rule, dtype)) from None
+    return FORMATS[one_of("precision_report", "dtypes", ALSO.get(name, name), FORMATS, rule)]
 
 
 # --- thresholds, as bits of float32 -----------------------------------------------------------------------------------

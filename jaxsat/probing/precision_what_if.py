@@ -145,6 +145,8 @@ def precision_report(
     >>> round(report.sites[0].activation_at_limit, 3)  # tanh(4) = 0.9993 is 1 in bfloat16
     0.222
     """
+    if isinstance(dtypes, (str, bytes)) or not isinstance(dtypes, Sequence):
+        raise TypeError(refusal("precision_report", "dtypes", "be a list of number formats", dtypes))
     formats = [format_of(dtype) for dtype in dtypes]
     if not formats:
         raise ValueError(refusal("precision_report", "dtypes", "name at least one number format", tuple(dtypes)))

@@ -51,13 +51,14 @@ def growth_rates(log_norms: Float[np.ndarray, "*shape layer"], margin: float = 0
     >>> growth_rates(np.array([[-3.0, -2.0, -1.0, 0.0]]), margin=0.0).tolist()  # a factor 1/e per layer
     [-1.0]
     """
-    depth = log_norms.shape[-1]
-    skip = min(int(margin * depth), (depth - 2) // 2)
+    log_norms, _ = _along("growth_rates", "log_norms", log_norms, -1)
+    depth, margin = log_norms.shape[-1], checks.number("growth_rates", "margin", margin, least=0.0)
+    skip = min(int(min(margin, 1.0) * depth), (depth - 2) // 2)
     if depth < 2:
         raise ValueError(checks.refusal("growth_rates", "log_norms", "have at least 2 layers", depth))
     back = -np.arange(depth, dtype=float)[skip : depth - skip]
     back -= back.mean()
-    values = np.asarray(log_norms, float)[..., skip : depth - skip]
+    values = log_norms[..., skip : depth - skip]
     finite = np.isfinite(values).all(-1)
     slopes = np.where(np.isfinite(values), values, 0) @ back / (back @ back)
     return np.where(finite, slopes, np.nan)
@@ -83,6 +84,7 @@ def mean_interval(values: Values, axis: int = -1) -> Interval:
     >>> found.estimate.item(), found.count.item(), round(found.high.item(), 1)  # 2 + 12.7, from Student's t
     (2.0, 2, 14.7)
     """
+    values, axis = _along("mean_interval", "values", values, axis)
     finite = np.isfinite(values)
     count = finite.sum(axis)
     kept = np.where(finite, values, 0.0)
@@ -108,6 +110,7 @@ def std_interval(values: Values, axis: int = -1) -> Interval:
     >>> round(found.estimate.item(), 4), found.count.item()
     (1.005, 100)
     """
+    values, axis = _along("std_interval", "values", values, axis)
     kept = np.where(np.isfinite(values), values, np.nan)
     count = np.isfinite(kept).sum(axis)
     n = np.expand_dims(count, axis)
@@ -139,10 +142,16 @@ def share_interval(successes: ArrayLike, count: ArrayLike) -> Interval:
     >>> found.estimate.item(), found.low.item(), round(found.high.item(), 4)
     (0.0, 0.0, 0.1611)
     """
-    successes, count = np.broadcast_arrays(np.asarray(successes, float), np.asarray(count, float))
-    if not np.all((successes >= 0) & (successes <= count) & (count > 0)):
+    given = {"successes": successes, "count": count}
+    numbers = [checks.real_numbers("share_interval", name, value) for name, value in given.items()]
+    if np.shape(numbers[0]) != np.shape(numbers[1]) and numbers[0].ndim and numbers[1].ndim:
+        came = checks.Shown(f"shapes {numbers[0].shape} and {numbers[1].shape}")
+        raise ValueError(checks.refusal("share_interval", "successes", "have the shape of `count`", came))
+    successes, count = np.broadcast_arrays(*numbers)
+    whole = np.all(np.round(successes) == successes) and np.all(np.round(count) == count)
+    if not whole or not np.all((successes >= 0) & (successes <= count) & (count > 0)):
         came = checks.Shown(f"{successes} of {count}")
-        raise ValueError(checks.refusal("share_interval", "successes", "be from 0 to `count`", came))
+        raise ValueError(checks.refusal("share_interval", "successes", "be whole numbers from 0 to `count`", came))
     z2 = NORMAL**2
     share = successes / count
     centre = (share + z2 / (2 * count)) / (1 + z2 / count)
@@ -169,7 +178,8 @@ def mean_share_interval(shares: Values, of: int, axis: int = -1) -> Interval:
     >>> found.estimate.item(), found.low.item(), round(found.high.item(), 3)
     (0.0, 0.0, 0.043)
     """
-    moved = np.moveaxis(np.asarray(shares, float), axis, 0)
+    shares, axis = _along("mean_share_interval", "shares", shares, axis)
+    moved, of = np.moveaxis(shares, axis, 0), checks.size("mean_share_interval", "of", of)
     rounding = 1e-6  # of means in float32
     if np.any((moved < -rounding) | (moved > 1 + rounding)):
         raise ValueError(checks.refusal("mean_share_interval", "shares", "be from 0 to 1", moved))
@@ -185,10 +195,11 @@ def band(values: Values, axis: int = -1, levels: tuple[float, float, float] = (0
     >>> band(np.array([-np.inf, 0.0, 1.0, np.nan])).tolist()
     [-inf, 0.0, 1.0]
     """
-    if np.shape(values)[axis] == 0:
+    values, axis = _along("band", "values", values, axis)
+    if values.shape[axis] == 0:
         came = checks.Shown(f"shape {np.shape(values)}")
         raise ValueError(checks.refusal("band", "values", "have at least one network", came))
-    ordered = np.sort(np.moveaxis(np.asarray(values, float), axis, -1), axis=-1)  # NaN goes last
+    ordered = np.sort(np.moveaxis(values, axis, -1), axis=-1)  # NaN goes last
     count = (~np.isnan(ordered)).sum(-1)
     index = [np.clip(np.rint(level * (count - 1)).astype(int), 0, None) for level in levels]
     return np.stack([np.take_along_axis(ordered, i[..., None], axis=-1)[..., 0] for i in index])
@@ -214,7 +225,12 @@ def zero_crossings(scales: Float[np.ndarray, " scale"], rates: Float[np.ndarray,
     >>> round(zero_crossings(np.array([1.0, np.e]), rates)[0].at, 3)
     1.69
     """
-    if not (np.all(scales > 0) and np.all(np.diff(scales) > 0)):
+    scales = _of_dimensions("zero_crossings", "scales", scales, 1)
+    rates = _of_dimensions("zero_crossings", "rates", rates, 2)
+    if len(rates) != len(scales):
+        came = checks.Shown(f"{len(rates)} for {len(scales)} scales")
+        raise ValueError(checks.refusal("zero_crossings", "rates", "have a row for each scale", came))
+    if not (np.all((scales > 0) & np.isfinite(scales)) and np.all(np.diff(scales) > 0)):
         raise ValueError(checks.refusal("zero_crossings", "scales", "be positive and ascending", scales))
     known = np.isfinite(rates).all(0)
     if not known.any():
@@ -276,11 +292,12 @@ def density(values: Float[np.ndarray, "seed k"], edges: Float[np.ndarray, " edge
     >>> density(np.array([[0.5, 1.5], [0.5, -np.inf]]), np.array([0.0, 1.0, 2.0])).estimate.tolist()
     [0.5, 0.25]
     """
+    edges = _of_dimensions("density", "edges", edges, 1)
     if not (len(edges) > 1 and np.all(np.diff(edges) > 0)):
         raise ValueError(checks.refusal("density", "edges", "be at least two, ascending", edges))
     kept = _without_nan("density", values)
     counts = np.stack([np.histogram(row[np.isfinite(row)], edges)[0] for row in kept])
-    pooled, width = _pooled_shares(counts, values.shape[1]), np.diff(edges)
+    pooled, width = _pooled_shares(counts, kept.shape[1]), np.diff(edges)
     return Interval(pooled.estimate / width, pooled.low / width, pooled.high / width, pooled.count)
 
 
@@ -293,10 +310,30 @@ def distribution(values: Float[np.ndarray, "seed k"], points: Float[np.ndarray, 
     [0.25, 0.75, 1.0]
     """
     kept = np.sort(_without_nan("distribution", values), axis=1)
-    return _pooled_shares(np.stack([np.searchsorted(row, points, side="right") for row in kept]), values.shape[1])
+    points = _of_dimensions("distribution", "points", points, 1)
+    if np.isnan(points).any():
+        raise ValueError(checks.refusal("distribution", "points", "be numbers", checks.Shown("NaN")))
+    return _pooled_shares(np.stack([np.searchsorted(row, points, side="right") for row in kept]), kept.shape[1])
+
+
+def _along(where: str, name: str, values: object, axis: object) -> tuple[np.ndarray, int]:
+    """Return values as float64, and the axis of the networks."""
+    numbers = checks.real_numbers(where, name, values)
+    if numbers.ndim == 0:
+        raise ValueError(checks.refusal(where, name, "have an axis", checks.Shown("a single number")))
+    return numbers, checks.integer(where, "axis", axis, least=-numbers.ndim, most=numbers.ndim - 1)
+
+
+def _of_dimensions(where: str, name: str, values: object, ndim: int) -> np.ndarray:
+    numbers = checks.real_numbers(where, name, values)
+    if numbers.ndim != ndim or not numbers.size:
+        rule = f"have {ndim} dimension{'s'[: ndim - 1]}, none of them empty"
+        raise ValueError(checks.refusal(where, name, rule, checks.Shown(f"shape {numbers.shape}")))
+    return numbers
 
 
 def _without_nan(where: str, values: np.ndarray) -> np.ndarray:
+    values = _of_dimensions(where, "values", values, 2)
     kept = values[~np.isnan(values).any(1)]
     if not len(kept):
         raise ValueError(checks.refusal(where, "values", "have at least one network without NaN", checks.Shown("none")))

@@ -57,7 +57,7 @@ class SweepRequest:
         """Check the arguments of ``jaxsat.sweep``; raise its errors."""
         check_network("sweep", net)
         root_seed = checks.integer("sweep", "root_seed", root_seed, least=0, most=2**32 - 1)
-        seeds = checks.integer("sweep", "seeds", seeds)
+        seeds = checks.size("sweep", "seeds", seeds)
         registry.get(measure, every_depth)  # raises for unknown names before anything else is looked at
         grid = Grid.of(net, over)
         chosen = registry.get(measure, every_depth, grid.networks()[0])
@@ -186,10 +186,7 @@ def _inputs(grid: Grid, x: ArrayLike | None) -> Array | None:
         for net in networks:
             shape_of_input("sweep", net)
         return None
-    array = np.asarray(x)
-    if array.dtype.kind not in "iuf":
-        kind = checks.Shown(f"dtype {array.dtype}")
-        raise TypeError(checks.refusal("sweep", "x", "hold real numbers", kind))
+    array = checks.real_numbers("sweep", "x", x)
     shapes = {net.input_shape for net in networks if hasattr(net, "input_shape")}
     if array.size == 0 or any(shape not in (array.shape, array.shape[1:]) for shape in shapes):
         came = checks.Shown(str(array.shape))

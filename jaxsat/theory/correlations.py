@@ -78,7 +78,7 @@ def correlation_trajectory(
     """
     where = "correlation_trajectory"
     phi = checked(where, activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
-    layers = checks.integer(where, "depth", depth)
+    layers = checks.size(where, "depth", depth)
     check_correlation(where, c)
 
     def correlations(phi: Activation, c: Array, w: Array, b: Array, start: Array) -> Array:

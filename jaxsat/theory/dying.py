@@ -35,7 +35,6 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import activations, checks
 from jaxsat.activations import Activation, ActivationLike
-from jaxsat.jax_compat import Tracer
 from jaxsat.theory.inputs import Widths, check_number, widths_of_layers
 
 # Where slopes are looked at for saturation: finely where units are, and on to where slopes like x^-2 have died.
@@ -130,13 +129,14 @@ def saturated_probability(activation: ActivationLike, q: ArrayLike, level: float
     (0.0294, 0.5)
     """
     where = "saturated_probability"
-    if isinstance(level, Tracer) or not 0 <= level < 1:
+    level = checks.number(where, "level", level)
+    if not 0 <= level < 1:
         raise ValueError(checks.refusal(where, "level", "lie in [0, 1), as a share of the largest slope", level))
     check_number(where, "q", q)
     low, high, at_zero = _saturated_set(activations.get(activation), float(level))
     dtype = jnp.result_type(float)
     with jax.enable_x64(True):
-        q = jnp.asarray(q).astype(jnp.float64)
+        q = jnp.asarray(float(q) if isinstance(q, np.longdouble) else q).astype(jnp.float64)
         s = jnp.sqrt(jnp.where(q > 0, q, 1.0))
         # Infinite ends stay as they are: their derivative in q is 0, not inf * 0.
         u, v = (jnp.where(np.isinf(ends), ends, np.where(np.isinf(ends), 0, ends) / s) for ends in (low, high))

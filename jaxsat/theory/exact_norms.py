@@ -176,7 +176,7 @@ def exact_log_norm_distribution(
     t, transform = _transform(steps.gate, steps.widths, of, std)
     with jax.enable_x64(True):
         shift = steps.mean.sum() / 2 + steps.scales.sum() * jnp.log(jnp.asarray(weight_scale, jnp.float64))
-        x = 2 * (jnp.asarray(values).astype(jnp.float64) - shift)
+        x = 2 * (checks.real_array(where, "values", values).astype(jnp.float64) - shift)
         phases = jnp.tensordot(x, t, 0)
         cos, sin = jnp.cos(phases), jnp.sin(phases)
         step = 2 * t[0] / np.pi
@@ -186,7 +186,8 @@ def exact_log_norm_distribution(
         near = jnp.abs(x) < SPAN / 2 * std  # the integral is periodic beyond
         density = jnp.where(near, jnp.maximum(density, 0.0), 0.0)
         cumulative = jnp.where(near, jnp.clip(cumulative, 0.0, 1.0), (x > 0).astype(jnp.float64))
-        return Distribution(density.astype(dtype), cumulative.astype(dtype))
+        unknown = jnp.where(jnp.isnan(x), jnp.nan, 0.0)
+        return Distribution((density + unknown).astype(dtype), (cumulative + unknown).astype(dtype))
 
 
 def gaussian_lyapunov_exponents(width: int, weight_scale: ArrayLike) -> Float[Array, " width"]:

@@ -129,7 +129,7 @@ def spectrum_density(
     0.2757
     """
     where = "spectrum_density"
-    values = jnp.asarray(squared_singular_values)
+    values = checks.real_array("spectrum_density", "squared_singular_values", squared_singular_values)
     if not isinstance(values, Tracer) and not np.all(np.asarray(values) >= 0):
         least = float(np.min(np.asarray(values)))
         raise ValueError(checks.refusal(where, "squared_singular_values", "be at least 0", least))
@@ -158,7 +158,7 @@ def log_spectrum_density(
         remedy = "A single layer has the singular values sigma_w |phi'(sqrt(q) z)|, z normal: take their distribution."
         raise ValueError(checks.refusal(where, "depth", "be at least 2 for orthogonal weights", depth, remedy))
     q = mean_field(phi, weight_scale, bias_scale).q if q is None else q
-    values = jnp.asarray(log_singular_values)
+    values = checks.real_array("log_spectrum_density", "log_singular_values", log_singular_values)
 
     def densities(phi, logs, w, q):
         found = _log_density(phi, 2 * logs.ravel(), w, q, depth=int(depth), orthogonal=orthogonal)
@@ -312,6 +312,6 @@ def _checked(
 ) -> tuple[Activation, bool]:
     given = {"weight_scale": weight_scale, "bias_scale": bias_scale} | ({} if q is None else {"q": q})
     phi = checked(where, activation, **given)
-    checks.integer(where, "depth", depth)
+    checks.size(where, "depth", depth)
     checks.one_of(where, "ensemble", ensemble, ENSEMBLES)
     return phi, ensemble == "orthogonal"

@@ -57,6 +57,7 @@ def critical_initializer(
     """
     where = "critical_initializer"
     checks.one_of(where, "ensemble", ensemble, get_args(CriticalEnsemble))
+    bias_scale = checks.number(where, "bias_scale", bias_scale, least=0.0)
     scale = float(critical_weight_scale(activation, bias_scale))
     draw = ensembles.get(ensemble)
 

@@ -27,15 +27,13 @@ def checked(where: str, activation: ActivationLike, **numbers: Any) -> Activatio
 
 def check_number(where: str, name: str, number: Any, positive: bool = False, signed: bool = False) -> None:
     """Raise unless this is a single real number, finite and >= 0 (or > 0, or of any sign). Tracers pass."""
-    if isinstance(number, Tracer):
-        return
-    remedy = "Batches go through jax.vmap." if np.ndim(number) else ""
+    remedy = "Batches go through jax.vmap." if isinstance(number, (list, tuple)) or getattr(number, "ndim", 0) else ""
     if signed:
-        checks.number(where, name, number, remedy=remedy)
+        checks.scalar(where, name, number, remedy=remedy)
     elif positive:
-        checks.number(where, name, number, above=0.0, remedy=remedy)
+        checks.scalar(where, name, number, above=0.0, remedy=remedy)
     else:
-        checks.number(where, name, number, least=0.0, remedy=remedy)
+        checks.scalar(where, name, number, least=0.0, remedy=remedy)
 
 
 def input_slack(*numbers: ArrayLike) -> float:
@@ -49,22 +47,24 @@ def in_double(fn: Callable[..., Result], phi: Activation, *numbers: ArrayLike) -
     """Return fn of an activation and of the numbers in float64; floating-point results have the default float dtype."""
     default = jnp.result_type(float)
     with jax.enable_x64(True):
-        found = fn(phi, *(jnp.asarray(n).astype(jnp.float64) for n in numbers))
+        plain = (float(n) if isinstance(n, np.longdouble) else n for n in numbers)
+        found = fn(phi, *(jnp.asarray(n).astype(jnp.float64) for n in plain))
         return jax.tree.map(lambda a: a.astype(default) if jnp.issubdtype(a.dtype, jnp.floating) else a, found)
 
 
 def check_correlation(where: str, c: Any, name: str = "c") -> None:
-    """Raise unless all numbers lie in [-1, 1]. Tracers pass."""
-    if not isinstance(c, Tracer) and not np.all(np.abs(np.asarray(c, float)) <= 1):
+    """Raise unless this is a number in [-1, 1]. Tracers pass."""
+    check_number(where, name, c, signed=True)
+    if not isinstance(c, Tracer) and not abs(float(c)) <= 1:
         raise ValueError(checks.refusal(where, name, "be a correlation, from -1 to 1", c))
 
 
 def widths_of_layers(where: str, depth: Any, width: Any, name: str = "width") -> tuple[int, ...]:
     """Return the width of each layer, from a number or from a sequence. Raise unless all are integers >= 1."""
-    layers = checks.integer(where, "depth", depth)
+    layers = checks.size(where, "depth", depth)
     if not isinstance(width, (Sequence, np.ndarray)) or isinstance(width, str) or np.ndim(width) == 0:
-        return (checks.integer(where, name, width),) * layers
-    widths = tuple(checks.integer(where, name, n) for n in width)
+        return (checks.size(where, name, width),) * layers
+    widths = tuple(checks.size(where, name, n) for n in width)
     if len(widths) != layers:
         came = checks.Shown(f"{len(widths)}")
         raise ValueError(checks.refusal(where, name, f"be one number or one for each of {layers} layers", came))

@@ -72,7 +72,7 @@ def length_trajectory(
     """
     where = "length_trajectory"
     phi = checked(where, activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
-    layers = checks.integer(where, "depth", depth)
+    layers = checks.size(where, "depth", depth)
 
     def lengths(phi: Activation, w: Array, b: Array, start: Array) -> Array:
         first = w * w * start + b * b

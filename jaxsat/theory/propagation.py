@@ -143,7 +143,7 @@ def log_gradient_norms(
     """
     where = "log_gradient_norms"
     phi = checked(where, activation, weight_scale=weight_scale, bias_scale=bias_scale, mean_square=mean_square)
-    layers = checks.integer(where, "depth", depth)
+    layers = checks.size(where, "depth", depth)
 
     def norms(phi: Activation, w: Array, b: Array, start: Array) -> Array:
         def layer(q: Array, _: None) -> tuple[Array, Array]:

@@ -152,7 +152,7 @@ def recurrent_trajectory(
     checks.one_of(where, "cell", cell, STATE_MAPS)
     _check_settings(where, weight_scale, bias_scale, input_scale, gate_bias, mean_square, input_correlation, start)
     check_correlation(where, start_correlation, "start_correlation")
-    solve = functools.partial(_trajectory, cell, checks.integer(where, "steps", steps))
+    solve = functools.partial(_trajectory, cell, checks.size(where, "steps", steps))
     numbers = weight_scale, bias_scale, input_scale, gate_bias, mean_square, input_correlation, start, start_correlation
     return in_double(solve, activations.get(activation), *numbers)
 

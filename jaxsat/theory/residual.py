@@ -59,7 +59,7 @@ def residual_field(
         "residual_field", activation, weight_scale=weight_scale, bias_scale=bias_scale, residual_scale=residual_scale,
         mean_square=mean_square,
     )  # fmt: skip
-    depth = checks.integer("residual_field", "depth", depth)
+    depth = checks.size("residual_field", "depth", depth)
 
     def field(phi, w, b, a, start):
         def layer(carry, _):

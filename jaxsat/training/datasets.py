@@ -72,8 +72,8 @@ def shapes(count: int = 4000, test: int = 1000, seed: int = 0, size: int = 32) -
     >>> x.shape, sorted(set(y.tolist()))
     ((90, 1024), [0, 1, 2, 3, 4, 5, 6, 7, 8])
     """
-    count, test = checks.integer("shapes", "count", count), checks.integer("shapes", "test", test)
-    size = checks.integer("shapes", "size", size)
+    count, test = checks.size("shapes", "count", count), checks.size("shapes", "test", test)
+    size = checks.size("shapes", "size", size)
     rng = _rng("shapes", seed)
     pairs = [(first, second) for first in range(3) for second in range(first, 3)]
     images, classes = [], np.arange(count + test) % 9
@@ -126,7 +126,7 @@ def copying(
     ((2000, 9, 10), (2000, 2), True)
     """
     sizes = {"lag": lag, "recalled": recalled, "symbols": symbols, "count": count, "test": test}
-    lag, recalled, symbols, count, test = (checks.integer("copying", name, size) for name, size in sizes.items())
+    lag, recalled, symbols, count, test = (checks.size("copying", name, size) for name, size in sizes.items())
     y = _rng("copying", seed).integers(symbols, size=(count + test, recalled))
     said = np.full((count + test, lag + 2 * recalled), symbols)  # blanks
     said[:, :recalled], said[:, recalled + lag - 1] = y, symbols + 1
@@ -151,8 +151,8 @@ def adding(steps: int, *, count: int = 2000, test: int = 500, seed: int = 0) -> 
     >>> x.shape, bool(np.allclose((x[..., 0] * x[..., 1]).sum(1), y[:, 0]))
     ((2000, 6, 2), True)
     """
-    steps = checks.integer("adding", "steps", steps, least=2)
-    count, test = checks.integer("adding", "count", count), checks.integer("adding", "test", test)
+    steps = checks.size("adding", "steps", steps, least=2)
+    count, test = checks.size("adding", "count", count), checks.size("adding", "test", test)
     rng = _rng("adding", seed)
     numbers, marks = rng.uniform(size=(count + test, steps)), np.zeros((count + test, steps))
     for begin, end in ((0, steps // 2), (steps // 2, steps)):

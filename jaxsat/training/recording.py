@@ -88,6 +88,8 @@ def get(
         if len({tuple(label_of_ratio(one).coordinates.get("parameter", ())) for one in networks}) > 1:
             chosen.remove("update_ratio")  # cells of different kinds have different parameters
         return {n: _record(n, net, real) for n in chosen if n not in QUANTITIES or _is_had(QUANTITIES[n], net)}
+    if not isinstance(record, (str, Sequence)) or isinstance(record, bytes):
+        raise TypeError(checks.refusal("train", "record", "be known names", record))
     asked = [record] if isinstance(record, str) else list(record)
     if not asked:
         rule = f"name at least one of {', '.join(names())}"

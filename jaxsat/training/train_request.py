@@ -23,6 +23,8 @@ from jaxsat.training.targets import Examples, examples
 from jaxsat.training.training_program import ChoiceRun, network_tiles
 from jaxsat.training.weights import check_weights
 
+MOST_LOOKS = 10**7
+
 
 @dataclasses.dataclass(frozen=True)
 class Lengths:
@@ -36,7 +38,7 @@ class Lengths:
     @classmethod
     def of(cls, **given: Any) -> Lengths:
         """Return them checked: integers of at least 1."""
-        return cls(**{name: checks.integer("train", name, value) for name, value in given.items()})
+        return cls(**{name: checks.size("train", name, value) for name, value in given.items()})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,11 +173,17 @@ def grid_of(net: Network, over: Mapping[str, Any]) -> Grid:
 def recorded_steps(record_every: Any, steps: int) -> list[int]:
     """Return the steps at which networks are looked at: after that many updates."""
     if isinstance(record_every, (bool, int, np.integer)):
-        return sorted({*range(0, steps, checks.integer("train", "record_every", record_every)), steps})
+        every = checks.integer("train", "record_every", record_every)
+        if steps // every > MOST_LOOKS:
+            rule = f"give at most {MOST_LOOKS} looks in {steps} steps"
+            raise ValueError(
+                checks.refusal("train", "record_every", rule, every, "Look less often, or train for fewer epochs.")
+            )
+        return sorted({*range(0, steps, every), steps})
     rule = f"be an interval in steps, or ascending steps from 0 to {steps}"
     try:
         given = np.asarray(record_every)
-    except ValueError:
+    except (TypeError, ValueError):
         raise TypeError(checks.refusal("train", "record_every", rule, record_every)) from None
     if given.ndim != 1 or given.dtype.kind not in "iu" or not given.size:
         raise TypeError(checks.refusal("train", "record_every", rule, record_every))
