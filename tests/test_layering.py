@@ -17,7 +17,7 @@ MEASURED = MATRICES | {"networks", "measures"}
 
 BELOW: dict[str, set[str]] = {
     "checks": {"jax_compat"},
-    "addresses": set(),
+    "addresses": {"checks", "jax_compat"},
     "jax_compat": set(),
     "activations": GROUND,
     "linalg": GROUND,
@@ -36,6 +36,7 @@ BELOW: dict[str, set[str]] = {
 WITHOUT_JAX = {
     "estimates",
     "student",
+    "sample_arrays",
     "drawing",
     "tidy",
     "zarr_files",

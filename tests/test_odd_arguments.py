@@ -1,6 +1,6 @@
 """Odd arguments to the whole public API: every answer is right, or it is one line that says where and what came.
 
-They are tried in a process of its own (`tests/odd_arguments.py`), without the type checks of the other tests.
+They are tried in a process of its own (`tests/odd_arguments`), without the type checks of the other tests.
 """
 
 import os

@@ -109,7 +109,7 @@ def check_leaves(where: str, params: Any, shapes: Mapping[str, tuple[int, ...]])
         if isinstance(leaf, tuple):
             continue
         dtype, own = getattr(leaf, "dtype", None), getattr(leaf, "shape", None)
-        if own != shape or not jnp.issubdtype(dtype, jnp.floating):
+        if own != shape or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
             rule = f"have floating-point numbers of shape {shape} as `{name}`"
             came = checks.Shown(type(leaf).__name__ if dtype is None else f"dtype {dtype} and shape {own}")
             raise ValueError(

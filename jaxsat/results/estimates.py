@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from jaxsat import checks
+from jaxsat.results.sample_arrays import along_axis, of_dimensions
 from jaxsat.results.student import NORMAL, reach_of_mean
 
 Values = Float[np.ndarray, "..."]
@@ -51,7 +52,7 @@ def growth_rates(log_norms: Float[np.ndarray, "*shape layer"], margin: float = 0
     >>> growth_rates(np.array([[-3.0, -2.0, -1.0, 0.0]]), margin=0.0).tolist()  # a factor 1/e per layer
     [-1.0]
     """
-    log_norms, _ = _along("growth_rates", "log_norms", log_norms, -1)
+    log_norms, _ = along_axis("growth_rates", "log_norms", log_norms, -1)
     depth, margin = log_norms.shape[-1], checks.number("growth_rates", "margin", margin, least=0.0)
     skip = min(int(min(margin, 1.0) * depth), (depth - 2) // 2)
     if depth < 2:
@@ -84,7 +85,7 @@ def mean_interval(values: Values, axis: int = -1) -> Interval:
     >>> found.estimate.item(), found.count.item(), round(found.high.item(), 1)  # 2 + 12.7, from Student's t
     (2.0, 2, 14.7)
     """
-    values, axis = _along("mean_interval", "values", values, axis)
+    values, axis = along_axis("mean_interval", "values", values, axis)
     finite = np.isfinite(values)
     count = finite.sum(axis)
     kept = np.where(finite, values, 0.0)
@@ -110,7 +111,7 @@ def std_interval(values: Values, axis: int = -1) -> Interval:
     >>> round(found.estimate.item(), 4), found.count.item()
     (1.005, 100)
     """
-    values, axis = _along("std_interval", "values", values, axis)
+    values, axis = along_axis("std_interval", "values", values, axis)
     kept = np.where(np.isfinite(values), values, np.nan)
     count = np.isfinite(kept).sum(axis)
     n = np.expand_dims(count, axis)
@@ -142,14 +143,15 @@ def share_interval(successes: ArrayLike, count: ArrayLike) -> Interval:
     >>> found.estimate.item(), found.low.item(), round(found.high.item(), 4)
     (0.0, 0.0, 0.1611)
     """
-    given = {"successes": successes, "count": count}
-    numbers = [checks.real_numbers("share_interval", name, value) for name, value in given.items()]
-    if np.shape(numbers[0]) != np.shape(numbers[1]) and numbers[0].ndim and numbers[1].ndim:
-        came = checks.Shown(f"shapes {numbers[0].shape} and {numbers[1].shape}")
+    given = (("successes", successes), ("count", count))
+    numbers = [checks.real_numbers("share_interval", name, value) for name, value in given]
+    shapes = [one.shape for one in numbers]
+    if all(shapes) and shapes[0] != shapes[1]:
+        came = checks.Shown(f"shapes {shapes[0]} and {shapes[1]}")
         raise ValueError(checks.refusal("share_interval", "successes", "have the shape of `count`", came))
     successes, count = np.broadcast_arrays(*numbers)
-    whole = np.all(np.round(successes) == successes) and np.all(np.round(count) == count)
-    if not whole or not np.all((successes >= 0) & (successes <= count) & (count > 0)):
+    whole = (np.round(successes) == successes) & (np.round(count) == count)
+    if not np.all(whole & (successes >= 0) & (successes <= count) & (count > 0)):
         came = checks.Shown(f"{successes} of {count}")
         raise ValueError(checks.refusal("share_interval", "successes", "be whole numbers from 0 to `count`", came))
     z2 = NORMAL**2
@@ -178,7 +180,7 @@ def mean_share_interval(shares: Values, of: int, axis: int = -1) -> Interval:
     >>> found.estimate.item(), found.low.item(), round(found.high.item(), 3)
     (0.0, 0.0, 0.043)
     """
-    shares, axis = _along("mean_share_interval", "shares", shares, axis)
+    shares, axis = along_axis("mean_share_interval", "shares", shares, axis)
     moved, of = np.moveaxis(shares, axis, 0), checks.size("mean_share_interval", "of", of)
     rounding = 1e-6  # of means in float32
     if np.any((moved < -rounding) | (moved > 1 + rounding)):
@@ -195,10 +197,9 @@ def band(values: Values, axis: int = -1, levels: tuple[float, float, float] = (0
     >>> band(np.array([-np.inf, 0.0, 1.0, np.nan])).tolist()
     [-inf, 0.0, 1.0]
     """
-    values, axis = _along("band", "values", values, axis)
+    values, axis = along_axis("band", "values", values, axis)
     if values.shape[axis] == 0:
-        came = checks.Shown(f"shape {np.shape(values)}")
-        raise ValueError(checks.refusal("band", "values", "have at least one network", came))
+        raise ValueError(checks.refusal("band", "values", "have at least one network", checks.Shown("none")))
     ordered = np.sort(np.moveaxis(values, axis, -1), axis=-1)  # NaN goes last
     count = (~np.isnan(ordered)).sum(-1)
     index = [np.clip(np.rint(level * (count - 1)).astype(int), 0, None) for level in levels]
@@ -225,11 +226,10 @@ def zero_crossings(scales: Float[np.ndarray, " scale"], rates: Float[np.ndarray,
     >>> round(zero_crossings(np.array([1.0, np.e]), rates)[0].at, 3)
     1.69
     """
-    scales = _of_dimensions("zero_crossings", "scales", scales, 1)
-    rates = _of_dimensions("zero_crossings", "rates", rates, 2)
+    scales = of_dimensions("zero_crossings", "scales", scales, 1)
+    rates = of_dimensions("zero_crossings", "rates", rates, 2)
     if len(rates) != len(scales):
-        came = checks.Shown(f"{len(rates)} for {len(scales)} scales")
-        raise ValueError(checks.refusal("zero_crossings", "rates", "have a row for each scale", came))
+        raise ValueError(checks.refusal("zero_crossings", "rates", "have a row for each scale", len(rates)))
     if not (np.all((scales > 0) & np.isfinite(scales)) and np.all(np.diff(scales) > 0)):
         raise ValueError(checks.refusal("zero_crossings", "scales", "be positive and ascending", scales))
     known = np.isfinite(rates).all(0)
@@ -292,7 +292,7 @@ def density(values: Float[np.ndarray, "seed k"], edges: Float[np.ndarray, " edge
     >>> density(np.array([[0.5, 1.5], [0.5, -np.inf]]), np.array([0.0, 1.0, 2.0])).estimate.tolist()
     [0.5, 0.25]
     """
-    edges = _of_dimensions("density", "edges", edges, 1)
+    edges = of_dimensions("density", "edges", edges, 1)
     if not (len(edges) > 1 and np.all(np.diff(edges) > 0)):
         raise ValueError(checks.refusal("density", "edges", "be at least two, ascending", edges))
     kept = _without_nan("density", values)
@@ -310,30 +310,14 @@ def distribution(values: Float[np.ndarray, "seed k"], points: Float[np.ndarray, 
     [0.25, 0.75, 1.0]
     """
     kept = np.sort(_without_nan("distribution", values), axis=1)
-    points = _of_dimensions("distribution", "points", points, 1)
+    points = of_dimensions("distribution", "points", points, 1)
     if np.isnan(points).any():
         raise ValueError(checks.refusal("distribution", "points", "be numbers", checks.Shown("NaN")))
     return _pooled_shares(np.stack([np.searchsorted(row, points, side="right") for row in kept]), kept.shape[1])
 
 
-def _along(where: str, name: str, values: object, axis: object) -> tuple[np.ndarray, int]:
-    """Return values as float64, and the axis of the networks."""
-    numbers = checks.real_numbers(where, name, values)
-    if numbers.ndim == 0:
-        raise ValueError(checks.refusal(where, name, "have an axis", checks.Shown("a single number")))
-    return numbers, checks.integer(where, "axis", axis, least=-numbers.ndim, most=numbers.ndim - 1)
-
-
-def _of_dimensions(where: str, name: str, values: object, ndim: int) -> np.ndarray:
-    numbers = checks.real_numbers(where, name, values)
-    if numbers.ndim != ndim or not numbers.size:
-        rule = f"have {ndim} dimension{'s'[: ndim - 1]}, none of them empty"
-        raise ValueError(checks.refusal(where, name, rule, checks.Shown(f"shape {numbers.shape}")))
-    return numbers
-
-
 def _without_nan(where: str, values: np.ndarray) -> np.ndarray:
-    values = _of_dimensions(where, "values", values, 2)
+    values = of_dimensions(where, "values", values, 2)
     kept = values[~np.isnan(values).any(1)]
     if not len(kept):
         raise ValueError(checks.refusal(where, "values", "have at least one network without NaN", checks.Shown("none")))

@@ -136,7 +136,7 @@ def saturated_probability(activation: ActivationLike, q: ArrayLike, level: float
     low, high, at_zero = _saturated_set(activations.get(activation), float(level))
     dtype = jnp.result_type(float)
     with jax.enable_x64(True):
-        q = jnp.asarray(float(q) if isinstance(q, np.longdouble) else q).astype(jnp.float64)
+        q = jnp.asarray(float(q) if isinstance(q, np.floating) else q).astype(jnp.float64)
         s = jnp.sqrt(jnp.where(q > 0, q, 1.0))
         # Infinite ends stay as they are: their derivative in q is 0, not inf * 0.
         u, v = (jnp.where(np.isinf(ends), ends, np.where(np.isinf(ends), 0, ends) / s) for ends in (low, high))

@@ -47,7 +47,7 @@ def in_double(fn: Callable[..., Result], phi: Activation, *numbers: ArrayLike) -
     """Return fn of an activation and of the numbers in float64; floating-point results have the default float dtype."""
     default = jnp.result_type(float)
     with jax.enable_x64(True):
-        plain = (float(n) if isinstance(n, np.longdouble) else n for n in numbers)
+        plain = (float(n) if isinstance(n, np.floating) else n for n in numbers)
         found = fn(phi, *(jnp.asarray(n).astype(jnp.float64) for n in plain))
         return jax.tree.map(lambda a: a.astype(default) if jnp.issubdtype(a.dtype, jnp.floating) else a, found)
 

@@ -221,5 +221,5 @@ def test_share_interval_is_wilsons():
         gap, error = np.abs(found.estimate - end), 1.959963984540054 * np.sqrt(end * (1 - end) / 20)
         np.testing.assert_allclose(gap[inside], error[inside], rtol=1e-12)
     assert (found.low[0], found.high[-1]) == (0.0, 1.0)
-    with pytest.raises(ValueError, match="`successes` must be from 0 to `count`"):
+    with pytest.raises(ValueError, match="`successes` must be whole numbers from 0 to `count`"):
         estimates.share_interval(3, 2)

@@ -1,0 +1,1 @@
+"""Odd arguments to the whole public API: run ``python -m tests.odd_arguments``."""
