@@ -143,12 +143,11 @@ def share_interval(successes: ArrayLike, count: ArrayLike) -> Interval:
     >>> found.estimate.item(), found.low.item(), round(found.high.item(), 4)
     (0.0, 0.0, 0.1611)
     """
-    given = (("successes", successes), ("count", count))
-    numbers = [checks.real_numbers("share_interval", name, value) for name, value in given]
+    where, given = "share_interval", (("successes", successes), ("count", count))
+    numbers = [checks.real_numbers(where, name, value) for name, value in given]
     shapes = [one.shape for one in numbers]
     if all(shapes) and shapes[0] != shapes[1]:
-        came = checks.Shown(f"shapes {shapes[0]} and {shapes[1]}")
-        raise ValueError(checks.refusal("share_interval", "successes", "have the shape of `count`", came))
+        raise ValueError(checks.refusal(where, "successes", f"have the shape of `count`, {shapes[1]}", shapes[0]))
     successes, count = np.broadcast_arrays(*numbers)
     whole = (np.round(successes) == successes) & (np.round(count) == count)
     if not np.all(whole & (successes >= 0) & (successes <= count) & (count > 0)):
