@@ -191,8 +191,8 @@ def real_numbers(where: str, name: str, value: Any) -> np.ndarray:
     except (TypeError, ValueError, OverflowError):
         raise TypeError(refusal(where, name, "be real numbers", value)) from None
     if not (jnp.issubdtype(given.dtype, jnp.floating) or given.dtype.kind in "iu"):
-        came = Shown(type(value).__name__ if given.dtype == object else f"dtype {given.dtype}")
-        raise TypeError(refusal(where, name, "be real numbers", came))
+        named = Shown(type(value).__name__ if given.dtype == object else f"dtype {given.dtype}")
+        raise TypeError(refusal(where, name, "be real numbers", value if isinstance(value, str) else named))
     return given.astype(float)
 
 

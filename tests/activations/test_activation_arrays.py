@@ -55,7 +55,9 @@ def test_complex_is_refused(quantity):
     tanh = activations.get("tanh")
     # unwrapped: under the import hook the type checker speaks first
     method = inspect.unwrap(Activation.__call__ if quantity == "value" else getattr(Activation, quantity))
-    with pytest.raises(TypeError, match=r"activation: `x` must be real; got complex128\. Pass the real and imaginary"):
+    with pytest.raises(
+        TypeError, match=r"activation: `x` must be real numbers; got dtype complex128\. Pass the real and imaginary"
+    ):
         method(tanh, jnp.array([1j]))
 
 

@@ -142,7 +142,7 @@ def test_default_input_has_unit_mean_square():
         ({"weight_scale": float("nan")}, ValueError, "MLP: `weight_scale` must be finite and at least 0; got nan"),
         ({"weight_scale": -1.0}, ValueError, "`weight_scale` must be finite and at least 0"),
         ({"bias_scale": float("inf")}, ValueError, "`bias_scale` must be finite"),
-        ({"bias_scale": "large"}, TypeError, "`bias_scale` must be a number; got 'large'"),
+        ({"bias_scale": "large"}, TypeError, "`bias_scale` must be real numbers; got 'large'"),
         ({"weight_scale": "xavier"}, ValueError, "must be a number or a known name"),
         ({"activation": "rellu"}, ValueError, "Did you mean 'relu'"),
         ({"ensemble": "ortogonal"}, ValueError, "Did you mean 'orthogonal'"),
@@ -168,7 +168,7 @@ def test_swapped_parameters_and_input():
     with pytest.raises(TypeError, match=swapped):
         mlp.check_params("MLP", jnp.ones(3))  # below the type checker of the test run
     with pytest.raises(TypeError, match=swapped):
-        inspect.unwrap(jaxsat.Recurrent._checked)(jaxsat.Recurrent(2, 3), jnp.ones(3), net.init(KEY))
+        inspect.unwrap(jaxsat.Recurrent.checked)(jaxsat.Recurrent(2, 3), jnp.ones(3), net.init(KEY))
 
 
 def test_wrong_input_width():
