@@ -64,7 +64,7 @@ def monitor(optimizer: optax.GradientTransformation | None = None, every: int = 
         batch: from them comes the noise scale, in units of one part (multiply by its examples).
 
     Cost: four sums over each array at each look. Measured once, on two busy CPU cores (six tanh layers of width 512, 256
-        examples, Adam): 19 % of a step with every=1, 13 % with every=10, since a branch costs something where it is not taken.
+        examples, Adam): 19 % of a step with every=1, 13 % with every=10.
 
     Accuracy: as :func:`jaxsat.linalg.magnitudes.magnitude`: norms do not underflow. ``optax.tree.norm`` of gradients near
         1e-25 is 0 in float32.
