@@ -234,7 +234,7 @@ def test_derivatives_in_the_residual_scale():
     ("fields", "error", "message"),
     [
         ({"residual_scale": -1.0}, ValueError, "`residual_scale` must be finite and at least 0; got -1"),
-        ({"residual_scale": "one"}, TypeError, "`residual_scale` must be a number; got 'one'"),
+        ({"residual_scale": "one"}, TypeError, "`residual_scale` must be real numbers; got 'one'"),
         ({"normalization": "batch"}, ValueError, "`normalization` must be None or 'layer'; got 'batch'"),
     ],
 )
