@@ -7,8 +7,6 @@ import pytest
 
 import jaxsat
 
-HOW = pytest.mark.usefixtures("how")  # see conftest.py
-
 DRAWS = np.random.default_rng(1)
 W, X = DRAWS.normal(size=(3, 6, 6)), DRAWS.normal(size=(9, 6))
 
@@ -22,7 +20,6 @@ def network(phi):
     return loss
 
 
-@HOW
 def test_the_same_sites_are_side_by_side_and_the_finding_that_went_is_named():
     before, after = (jaxsat.probe(network(jnp.tanh), list(scale * W), X) for scale in (8.0, 0.4))
     change = before.compare(after)
@@ -39,7 +36,6 @@ def test_the_same_sites_are_side_by_side_and_the_finding_that_went_is_named():
     assert frame.log_gradient_norm_after.tolist() == [site.log_gradient_norm for site in after.sites]
 
 
-@HOW
 def test_another_activation_at_the_same_place_is_the_same_site_and_an_added_one_is_alone():
     before = jaxsat.probe(network(jax.nn.sigmoid), list(W[:2]), X)
     after = jaxsat.probe(network(jnp.tanh), list(W), X)
@@ -52,7 +48,6 @@ def test_another_activation_at_the_same_place_is_the_same_site_and_an_added_one_
     assert f"Only before: {after.sites[2].path}." in str(after.compare(before))
 
 
-@HOW
 def test_only_reports_are_compared():
     report = jaxsat.probe(network(jnp.tanh), list(W), X)
     with pytest.raises(TypeError, match="compare: `other` must be a Report, as probe returns; got 3"):

@@ -9,8 +9,6 @@ import jaxsat
 from jaxsat.probing import prepare
 from jaxsat.probing.monitoring import PeriodicProbe
 
-HOW = pytest.mark.usefixtures("how")  # see conftest.py
-
 DRAWS = np.random.default_rng(0)
 W = DRAWS.normal(size=(6, 6)) / 6**0.5
 X = DRAWS.normal(size=(9, 6))
@@ -28,7 +26,6 @@ def layers(w, x):
     return jnp.sum(jax.nn.relu(jax.nn.relu(x @ w) @ w))
 
 
-@HOW
 def test_a_nan_in_an_argument_is_named_though_relu_hides_it():
     x = X.copy()
     x[3, 2] = np.nan
@@ -41,7 +38,6 @@ def test_a_nan_in_an_argument_is_named_though_relu_hides_it():
     assert found(layers, W, X) == []  # the same program
 
 
-@HOW
 def test_the_equation_that_makes_the_first_nan_is_named_with_its_line_and_iteration():
     def step(h, w):
         return jnp.tanh(jnp.log(h) @ w), None
@@ -62,7 +58,6 @@ def test_the_equation_that_makes_the_first_nan_is_named_with_its_line_and_iterat
     assert "The loss is nan" in finding.message
 
 
-@HOW
 def test_an_infinity_that_is_only_in_the_gradient_is_traced_to_its_derivative():
     def loss(w, x):
         h = jnp.tanh(x @ w)
@@ -86,7 +81,6 @@ def readout(w, out, x):
     return jnp.sum(jnp.tanh(jnp.tanh(x @ w) @ w) @ out)
 
 
-@HOW
 def test_a_read_out_of_zeros_is_a_note_and_no_finding():
     report = jaxsat.probe(readout, W, np.zeros((6, 1)), X)
     assert report.findings == ()
@@ -94,7 +88,6 @@ def test_a_read_out_of_zeros_is_a_note_and_no_finding():
     assert not jaxsat.probe(readout, W, np.ones((6, 1)), X).notes
 
 
-@HOW
 def test_a_loss_that_no_gradient_leaves_is_a_finding_with_its_cause():
     for stop in (jax.lax.stop_gradient, jnp.round):
         report = jaxsat.probe(lambda w, x, stop=stop: jnp.sum(stop(jnp.tanh(x @ w))), W, X)
@@ -105,7 +98,6 @@ def test_a_loss_that_no_gradient_leaves_is_a_finding_with_its_cause():
     assert times_0.findings[0].message.startswith("Every gradient is exactly 0")
 
 
-@HOW
 def test_a_stopped_branch_has_the_slopes_of_its_activation_and_is_a_note():
     def loss(w, x):
         h = jax.nn.relu(x @ w)
@@ -118,7 +110,6 @@ def test_a_stopped_branch_has_the_slopes_of_its_activation_and_is_a_note():
     assert any("no gradient reaches" in note and "relu" in note for note in report.notes)
 
 
-@HOW
 def test_a_straight_through_estimator_is_no_site():
     def loss(w, x):
         h = x @ w
@@ -130,7 +121,6 @@ def test_a_straight_through_estimator_is_no_site():
 # --- what units are -------------------------------------------------------------------------------------------------
 
 
-@HOW
 def test_one_number_for_each_example_is_one_unit():
     h = X @ W[0]
     for fn in (
@@ -142,7 +132,6 @@ def test_one_number_for_each_example_is_one_unit():
         assert site.saturated_fraction == pytest.approx((h <= 0).mean())
 
 
-@HOW
 def test_units_are_not_dead_because_all_inputs_are_one_and_are_where_a_part_of_a_layer_is():
     def loss(w, b, x):
         return jnp.sum(jax.nn.relu(x @ w + b[None]))
@@ -168,7 +157,6 @@ def attention(w, x, scale):
     return jnp.sum(jax.nn.softmax(jnp.where(MASK, scores, -jnp.inf)) @ x)
 
 
-@HOW
 @pytest.mark.parametrize(("scale", "codes"), [(0.1, []), (200.0, ["collapsed"])])
 def test_attention_has_an_entropy_and_scores_without_the_mask(scale, codes):
     report = jaxsat.probe(attention, W, X, np.asarray(scale))
@@ -186,7 +174,6 @@ def test_attention_has_an_entropy_and_scores_without_the_mask(scale, codes):
     assert site.entropy == pytest.approx(np.mean(entropies), rel=1e-9, abs=1e-12)
 
 
-@HOW
 def test_a_confident_classifier_is_not_collapsed_attention():
     loss = lambda w, x: jnp.sum(jax.nn.softmax(300 * (jnp.tanh(x @ w) @ w)))  # noqa: E731
     report = jaxsat.probe(loss, W, X)
@@ -197,7 +184,6 @@ def test_a_confident_classifier_is_not_collapsed_attention():
 # --- how it is called -----------------------------------------------------------------------------------------------
 
 
-@HOW
 def test_a_value_that_is_used_twice_in_products_is_one_site():
     def loss(w, x):
         z = jnp.clip(x @ w, -1, 1)
@@ -209,7 +195,6 @@ def test_a_value_that_is_used_twice_in_products_is_one_site():
     assert site.log_gradient_norm == pytest.approx(np.log(np.sqrt((np.abs(X @ W) < 1).sum())), rel=1e-12)
 
 
-@HOW
 def test_several_scalar_outputs_are_named_and_keywords_are_passed_on():
     fn = lambda w, x: (jnp.sum(jnp.tanh(x @ w)), {"size": jnp.mean(x)})  # noqa: E731
     report = jaxsat.probe(fn, W, x=X)
@@ -225,7 +210,6 @@ def test_several_scalar_outputs_are_named_and_keywords_are_passed_on():
     assert ready(w=W, x={"a": X}).sites[0].weight == "w"
 
 
-@HOW
 def test_inside_jit_the_error_is_one_line_about_tracers():
     message = (
         r"probe: `args\[0\]` must be an array with values; got a tracer of float64\[6, 6\]. Call probe outside jit"
@@ -237,7 +221,6 @@ def test_inside_jit_the_error_is_one_line_about_tracers():
         jax.jit(lambda w: jaxsat.probe(lambda x: layers(w, x), X))(W)
 
 
-@HOW
 def test_a_step_counter_may_change(compilations):
     def loss(state, x):
         return jnp.sum(jnp.tanh(x @ state["w"]))

@@ -13,8 +13,6 @@ from jaxsat.probing import gradient_rules, host_theory
 from jaxsat.probing.flow_graph import FlowGraph, Node, among, chains_of
 from tests.quick_cases import quick_first
 
-HOW = pytest.mark.usefixtures("how")  # see conftest.py
-
 DRAWS = np.random.default_rng(0)
 N = 24
 WS = DRAWS.normal(size=(40, N, N)) / N**0.5
@@ -80,7 +78,6 @@ def codes(report):
     return [finding.code for finding in report.findings]
 
 
-@HOW
 @pytest.mark.parametrize(("layers", "scale", "expected"), [(20, 1.0, ["vanishing"]), (8, 1.0, []), (20, 2**0.5, [])])
 def test_a_slow_fall_is_a_finding_where_small_weights_explain_it(layers, scale, expected):
     """Relu layers with weights of scale 1, as many libraries draw them, lose a factor sqrt 2 each: hundreds in 20 layers."""
@@ -109,7 +106,6 @@ def u_net(ws, x, inner):
     return jnp.sum(jnp.concatenate([d, a], axis=1) ** 2)
 
 
-@HOW
 def test_what_vanishes_in_the_middle_is_seen_though_both_ends_are_alive():
     report = jaxsat.probe(lambda ws, x: u_net(ws, x, 8), list(WS[:12]), X)
     (finding,) = report.findings
@@ -137,7 +133,6 @@ def test_small_branches_are_not_vanishing_beside_their_stream():
         assert codes(jaxsat.probe(residual, list(WS[:3]), np.asarray(scale), X)) == []
 
 
-@HOW
 def test_branches_that_start_at_0_are_a_note():
     report = jaxsat.probe(residual, list(WS[:3]), np.zeros(()), X)
     assert codes(report) == []
@@ -158,7 +153,6 @@ def test_a_stream_that_explodes_is_seen_between_the_activations():
     assert codes(jaxsat.probe(loss, 1.4 * WS[:24], np.asarray(24**-0.5), X)) == []
 
 
-@HOW
 def test_two_towers_are_not_compared_with_each_other():
     def loss(ws, x):
         actor = jnp.tanh(jnp.tanh(x @ ws[0]) @ ws[1])

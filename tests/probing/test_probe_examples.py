@@ -8,8 +8,6 @@ import pytest
 import jaxsat
 from examples import equinox_transformer, linen_cnn, nnx_mlp, plain_rnn, training_log
 
-HOW = pytest.mark.usefixtures("how")  # see conftest.py
-
 EXAMPLES = {one.__name__.removeprefix("examples."): one for one in (nnx_mlp, linen_cnn, equinox_transformer, plain_rnn)}
 SLOW = ("linen_cnn", "equinox_transformer")  # they compile for long
 CASES = [
@@ -26,7 +24,6 @@ def _as_frameworks_expect():
 
 
 @pytest.mark.parametrize(("name", "fault"), CASES)
-@HOW
 def test_the_findings_name_the_planted_fault_and_nothing_else(name, fault):
     example = EXAMPLES[name]
     fn, args = example.build(fault)

@@ -14,8 +14,6 @@ import jaxsat
 from jaxsat import addresses
 from jaxsat.probing.survey import survey_of
 
-HOW = pytest.mark.usefixtures("how")  # see conftest.py
-
 KEY = addresses.root(2)
 W = np.asarray(jax.random.normal(KEY, (8, 8), jnp.float32))
 X = np.asarray(jax.random.normal(KEY, (5, 8), jnp.float32))
@@ -66,7 +64,6 @@ def test_every_record_of_the_catalogue_is_known_by_its_name(name):
     assert found(lambda x: phi(x @ W) @ W, X) == [("activation", name)]
 
 
-@HOW
 def test_what_the_catalogue_does_not_know_has_the_name_of_its_function_or_its_primitives():
     @jax.jit
     def wavelet(z):
@@ -181,7 +178,6 @@ def test_equinox_and_nnx_modules_are_taken_as_they_are_with_dropout_and_batch_no
     assert jax.tree.all(jax.tree.map(np.array_equal, before, jax.tree.map(np.asarray, nnx.state(net.norm))))
 
 
-@HOW
 def test_a_site_says_where_it_is():
     class Named(nn.Module):
         @nn.compact
@@ -199,7 +195,6 @@ def kinds_and_roles(fn, *args):
     return [(site.kind, site.role) for site in jaxsat.probe(fn, *args).sites]
 
 
-@HOW
 def test_normalisations_are_found_after_pooling_and_with_eps_as_an_array():
     draws = np.random.default_rng(0)
     w, images, eps = draws.normal(size=(6, 6)), draws.normal(size=(5, 4, 6)), np.asarray(1e-5)
@@ -217,7 +212,6 @@ def test_normalisations_are_found_after_pooling_and_with_eps_as_an_array():
     assert kinds_and_roles(lambda w, x: jnp.sum(jnp.tanh(normalised(x, eps) @ w)), w, images) == wanted
 
 
-@HOW
 def test_gates_that_are_broadcast_or_split_are_gates():
     draws = np.random.default_rng(0)
     w, x = draws.normal(size=(6, 6)), draws.normal(size=(5, 4, 6))
@@ -234,7 +228,6 @@ def test_gates_that_are_broadcast_or_split_are_gates():
         assert kinds_and_roles(fn, w, x) == [("sigmoid", "gate")]
 
 
-@HOW
 def test_the_modulus_and_the_identity_are_no_leaky_relu():
     draws = np.random.default_rng(0)
     w, x = draws.normal(size=(6, 6)), draws.normal(size=(5, 6))
@@ -245,7 +238,6 @@ def test_the_modulus_and_the_identity_are_no_leaky_relu():
     assert kinds_and_roles(lambda w, x: jnp.sum(leaky(x @ w)), w, x) == [("leaky_relu(0.3)", "activation")]
 
 
-@HOW
 def test_a_site_outside_of_modules_has_the_name_of_its_weights_module():
     draws = np.random.default_rng(0)
     params = {"layers": [{"dense": {"kernel": draws.normal(size=(6, 6))}}]}

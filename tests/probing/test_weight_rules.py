@@ -7,8 +7,6 @@ import pytest
 
 import jaxsat
 
-HOW = pytest.mark.usefixtures("how")  # see conftest.py
-
 DRAWS = np.random.default_rng(0)
 N = 6
 WS = {name: DRAWS.normal(size=(N, N)) / N**0.5 for name in "abcd"}
@@ -21,7 +19,6 @@ def network(ws, x, between=lambda h: h, weight=lambda w: w):
     return jnp.sum(jnp.tanh(h @ ws["c"]) @ ws["d"])
 
 
-@HOW
 def test_gradients_of_weights_are_those_of_autodiff():
     report = jaxsat.probe(network, WS, X)
     gradients = jax.grad(network)(WS, X)
@@ -32,7 +29,6 @@ def test_gradients_of_weights_are_those_of_autodiff():
     assert report.findings == ()
 
 
-@HOW
 @pytest.mark.parametrize("stop", [jax.lax.stop_gradient, pytest.param(jnp.round, marks=pytest.mark.slow)])
 def test_weights_before_something_without_a_derivative_are_disconnected(stop):
     report = jaxsat.probe(lambda ws, x: network(ws, x, between=stop), WS, X)
@@ -42,7 +38,6 @@ def test_weights_before_something_without_a_derivative_are_disconnected(stop):
     assert (finding.cause, finding.confidence) == ("no derivative on the way", "high")
 
 
-@HOW
 def test_what_may_be_meant_is_a_note():
     frozen = jaxsat.probe(lambda ws, x: network(ws, x, weight=jax.lax.stop_gradient), WS, X)
     assert frozen.findings == ()
@@ -60,7 +55,6 @@ def test_what_may_be_meant_is_a_note():
     assert any("the loss does not depend on args[1]" in note for note in unused.notes)
 
 
-@HOW
 def test_one_weight_far_from_the_others_is_imbalanced():
     def normalised(h):
         return h / jnp.sqrt(jnp.mean(h**2, axis=1, keepdims=True) + 1e-9)
