@@ -23,6 +23,8 @@ CACHE = pathlib.Path(__file__).parent.parent / ".venv" / "compiled"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
+collect_ignore = ["odd_arguments"]  # a program of its own, as users run jaxsat: in float32
+
 MAPS = pathlib.Path("/proc/self/maps")
 MOST_MAPS = 25_000  # of the 65,530 pieces of memory that Linux lets a process map
 

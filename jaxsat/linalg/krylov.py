@@ -231,7 +231,7 @@ def _operator(where: str, fn: Callable[[Any], Any], x: Any) -> _Operator:
     if not callable(fn):
         raise TypeError(checks.refusal(where, "fn", "be a function of `x`", checks.Shown(type(fn).__name__)))
     for leaf in jax.tree.leaves(x):
-        if not jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jnp.floating):
+        if not hasattr(leaf, "dtype") or not jnp.issubdtype(leaf.dtype, jnp.floating):
             came = checks.Shown(getattr(leaf, "dtype", type(leaf).__name__))
             raise TypeError(checks.refusal(where, "x", "be floating-point arrays", came))
     flat, unravel = ravel_pytree(x)

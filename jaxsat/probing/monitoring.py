@@ -140,7 +140,7 @@ def scalars(state: Any) -> dict[str, float]:
     >>> sorted(scalars(state))
     ["['w']/log_gradient_norm", "['w']/log_update_ratio", "['w']/subnormal_fraction", "['w']/zero_fraction"]
     >>> tx = monitor(optax.sgd(0.1))
-    >>> _, state = tx.update(params, tx.init(params), params, parts={"w": jnp.array([[0.5] * 4, [1.5] * 4])})
+    >>> _, state = tx.update(params, tx.init(params), params, parts={"w": jnp.array([[0.5] * 4, [1.5] * 4], "f")})
     >>> [round(scalars(state)[name], 3) for name in ("noise", "signal", "noise_scale")]  # signal: 4 - noise / 2
     [2.0, 3.0, 0.667]
     """

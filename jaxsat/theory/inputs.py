@@ -63,8 +63,8 @@ def widths_of_layers(where: str, depth: Any, width: Any, name: str = "width") ->
     """Return the width of each layer, from a number or from a sequence. Raise unless all are integers >= 1."""
     layers = checks.size(where, "depth", depth)
     if not isinstance(width, (Sequence, np.ndarray)) or isinstance(width, str) or np.ndim(width) == 0:
-        return (checks.size(where, name, width),) * layers
-    widths = tuple(checks.size(where, name, n) for n in width)
+        return (checks.integer(where, name, width),) * layers
+    widths = tuple(checks.integer(where, name, n) for n in width)
     if len(widths) != layers:
         came = checks.Shown(f"{len(widths)}")
         raise ValueError(checks.refusal(where, name, f"be one number or one for each of {layers} layers", came))

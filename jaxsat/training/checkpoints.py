@@ -69,7 +69,7 @@ class Folder:
             self._note_machine(self.path)
             return
         new = self.path.with_name(f"{self.path.name}-{os.getpid()}")  # renamed when it says whose it is
-        new.mkdir()
+        new.mkdir(exist_ok=True)  # an interrupted start may have left it
         write_whole(new / "request.json", lambda file: file.write(json.dumps(request).encode()))
         self._note_machine(new)
         new.rename(self.path)
