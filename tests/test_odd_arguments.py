@@ -16,7 +16,7 @@ WALKS = [
     ("500", ["refused"]),
     ("15", ["answer"]),
     pytest.param("6000", ["refused"], marks=pytest.mark.slow),
-    pytest.param("1000", ["answer", "same", "nan", "any"], marks=pytest.mark.slow),
+    pytest.param("300", ["answer", "same", "nan", "any"], marks=pytest.mark.slow),
 ]
 
 

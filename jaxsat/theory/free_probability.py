@@ -130,6 +130,12 @@ def spectrum_density(
     """
     where = "spectrum_density"
     values = checks.real_array("spectrum_density", "squared_singular_values", squared_singular_values)
+    if values.size == 0:
+        raise ValueError(
+            checks.refusal(
+                "spectrum_density", "squared_singular_values", "be at least one number", checks.Shown("none")
+            )
+        )
     if not isinstance(values, Tracer) and not np.all(np.asarray(values) >= 0):
         least = float(np.min(np.asarray(values)))
         raise ValueError(checks.refusal(where, "squared_singular_values", "be at least 0", least))
@@ -159,6 +165,12 @@ def log_spectrum_density(
         raise ValueError(checks.refusal(where, "depth", "be at least 2 for orthogonal weights", depth, remedy))
     q = mean_field(phi, weight_scale, bias_scale).q if q is None else q
     values = checks.real_array("log_spectrum_density", "log_singular_values", log_singular_values)
+    if values.size == 0:
+        raise ValueError(
+            checks.refusal(
+                "log_spectrum_density", "log_singular_values", "be at least one number", checks.Shown("none")
+            )
+        )
 
     def densities(phi, logs, w, q):
         found = _log_density(phi, 2 * logs.ravel(), w, q, depth=int(depth), orthogonal=orthogonal)

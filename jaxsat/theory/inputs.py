@@ -59,12 +59,16 @@ def check_correlation(where: str, c: Any, name: str = "c") -> None:
         raise ValueError(checks.refusal(where, name, "be a correlation, from -1 to 1", c))
 
 
-def widths_of_layers(where: str, depth: Any, width: Any, name: str = "width") -> tuple[int, ...]:
-    """Return the width of each layer, from a number or from a sequence. Raise unless all are integers >= 1."""
+def widths_of_layers(
+    where: str, depth: Any, width: Any, name: str = "width", any_size: bool = False
+) -> tuple[int, ...]:
+    """Return the width of each layer, from a number or from a sequence. Raise unless all are integers >= 1, and below 2^31 but for
+    `any_size`, where they are no sizes of arrays."""
+    integer = checks.integer if any_size else checks.size
     layers = checks.size(where, "depth", depth)
     if not isinstance(width, (Sequence, np.ndarray)) or isinstance(width, str) or np.ndim(width) == 0:
-        return (checks.integer(where, name, width),) * layers
-    widths = tuple(checks.integer(where, name, n) for n in width)
+        return (integer(where, name, width),) * layers
+    widths = tuple(integer(where, name, n) for n in width)
     if len(widths) != layers:
         came = checks.Shown(f"{len(widths)}")
         raise ValueError(checks.refusal(where, name, f"be one number or one for each of {layers} layers", came))

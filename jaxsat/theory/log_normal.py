@@ -70,13 +70,14 @@ def log_normal_law(
     """
     where = "log_normal_law"
     phi = activations.get(activation)
-    widths = widths_of_layers(where, depth, width)
+    widths = widths_of_layers(where, depth, width, any_size=True)
     check_number(where, "weight_scale", weight_scale, positive=True)
     check_number(where, "bias_scale", bias_scale)
     check_number(where, "mean_square", mean_square)
     dtype = jnp.result_type(float)
     with jax.enable_x64(True):
-        numbers = (jnp.asarray(a).astype(jnp.float64) for a in (weight_scale, bias_scale, mean_square))
+        plain = (float(a) if isinstance(a, np.floating) else a for a in (weight_scale, bias_scale, mean_square))
+        numbers = (jnp.asarray(a).astype(jnp.float64) for a in plain)
         depths = np.arange(1, len(widths) + 1) if every_depth else np.array([len(widths)])
         mean, variance = _first_order(phi, widths, depths, *numbers)
         known = depths[:, None] >= np.arange(1, len(widths) + 1)

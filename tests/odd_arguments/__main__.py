@@ -69,7 +69,7 @@ def wrong(name: str, argument: str, odd: Odd) -> str | None:
 def wrong_error(error: Exception) -> str | None:
     """Return what is wrong with an error: not one line of jaxsat's own."""
     text, frames = str(error), [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    if any(frame.endswith("public_calls.py") for frame in frames):
+    if any(frame.endswith("odd_arguments/given.py") for frame in frames):
         return None  # raised inside the user's own function
     raised = frames[-1]
     if "/jaxsat/" not in raised:

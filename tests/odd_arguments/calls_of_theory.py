@@ -55,7 +55,11 @@ def _theory() -> Iterator[tuple[str, Call]]:
         "theory.born_dead_bounds",
         Call(
             t.born_dead_bounds,
-            {"depth": integer(2), "width": given("sizes", 3), "inputs": integer(2, optional=True)},
+            {
+                "depth": integer(2),
+                "width": given("sizes", 3),
+                "inputs": integer(2, optional=True),
+            },
             pure=False,
         ),
     )
@@ -75,7 +79,10 @@ def _theory() -> Iterator[tuple[str, Call]]:
     yield "theory.length_map", Call(t.length_map, {"activation": ACTIVATION, "q": scalar(1.0, 0.0), **SCALES})
     yield "theory.length_trajectory", Call(t.length_trajectory, {**DEEP, **SCALES, **OF_INPUT})
     yield "theory.log_gradient_norms", Call(t.log_gradient_norms, {**DEEP, **SCALES, **OF_INPUT})
-    yield "theory.log_normal_law", Call(t.log_normal_law, {**DEEP, "width": given("sizes", 8), **SCALES, **OF_INPUT})
+    yield (
+        "theory.log_normal_law",
+        Call(t.log_normal_law, {**DEEP, "width": Given("sizes", 8, huge="any"), **SCALES, **OF_INPUT}),
+    )
     yield "theory.residual_field", Call(t.residual_field, {**DEEP, **SCALES, "residual_scale": scalar(0.5), **OF_INPUT})
     yield (
         "theory.saturated_probability",
