@@ -70,7 +70,7 @@ def log_singular_values_of_scan(
         length: T, where `xs` has no arrays.
 
     Returns: natural logarithms, in the carry's dtype (float32 for half precision); -inf for directions that are exactly
-        lost. NaN throughout where the carry became NaN or infinite.
+        lost. NaN throughout where a step's derivative has a NaN, as it has where a carry that became infinite enters it.
 
     Accuracy: that of ``spectrum.log_singular_values_of_product`` for the derivatives of the steps as they are computed, on
         the states as they are computed. Each derivative has eps beside the largest entry of a row: what a *single* step
