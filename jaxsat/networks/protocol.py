@@ -102,8 +102,10 @@ def wrong_params(where: str, params: Any, rule: str, remedy: str = "") -> TypeEr
 
 
 def check_leaves(where: str, params: Any, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise unless arrays of parameters are floating-point and have the shapes of the network. What is no array passes in
-    a tuple: weights that are trained layer by layer."""
+    """Raise unless arrays of parameters are floating-point and have the shapes of the network.
+
+    A tuple of arrays passes: weights that are trained layer by layer.
+    """
     for name, shape in shapes.items():
         leaf = getattr(params, name)
         if isinstance(leaf, tuple):

@@ -197,17 +197,21 @@ def _alike(h: Array, inputs: tuple[int, ...]) -> Array:
 def feature_participation(features: Float[Array, "*inputs units"], to: DTypeLike) -> Float[Array, ""]:
     """Return in how many directions features vary: (sum of the variances)^2 / sum of their squares, along principal axes.
 
-    It is between 1 and the number of units; NaN where nothing varies. At most RANKED inputs are looked at: evenly
-    spread, by the golden ratio, so that no period of positions in a batch counts.
+    It is between 1 and the number of units; NaN where nothing varies by more than rounding does: 10 eps times the largest
+    feature. At most RANKED inputs are looked at: evenly spread, by the golden ratio, so that no period of positions in a
+    batch counts.
     """
     rows = features.reshape(-1, features.shape[-1])
     if rows.shape[0] > RANKED:
         rows = rows[np.sort((rows.shape[0] * (np.arange(RANKED) * GOLDEN % 1)).astype(int))]
     rows = rows.astype(to)
+    largest = jnp.max(jnp.abs(rows))  # scaled to 1: fourth powers of small features underflow
+    rows = rows / jnp.where(largest > 0, largest, 1)
     rows = rows - jnp.mean(rows, axis=0, keepdims=True)
     smaller = rows.T @ rows if rows.shape[1] <= rows.shape[0] else rows @ rows.T  # the same sums of eigenvalues
     trace, squares = jnp.trace(smaller), jnp.sum(jnp.square(smaller))
-    return jnp.where(squares > 0, jnp.square(trace) / jnp.where(squares > 0, squares, 1), jnp.nan)
+    varies = trace > rows.size * (10 * jnp.finfo(to).eps) ** 2
+    return jnp.where(varies, jnp.square(trace) / jnp.where(varies, squares, 1), jnp.nan)
 
 
 def replayed_slope(root: Value, end: Value, x: Any) -> Array:

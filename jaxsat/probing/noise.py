@@ -28,6 +28,10 @@ class GradientNoise(NamedTuple):
         signal: squared norm of the gradient of all data, estimated without bias: it may come out below 0.
         noise_scale: noise / signal, a number of examples: the simple noise scale of McCandlish et al. (2018). Batches much
             smaller than this are mostly noise; much larger ones bring little. inf where the signal is not above 0.
+
+    Accuracy: some eps times the squared norm of a part's gradient, in noise and signal. NaN where squares of the gradient
+        leave the range of their dtype: for norms below 3e-16 in float32, exact zeros among them. Noise that is smaller than
+        eps times the squared norm is rounding, and may come out below 0.
     """
 
     noise: Array | float
@@ -44,6 +48,8 @@ def noise_of_parts(part_square: Array, whole_square: Array, parts: int, examples
         parts: their number, at least 2, all of one size.
         examples: in each part.
     """
+    known = part_square > jnp.finfo(part_square.dtype).tiny / jnp.finfo(part_square.dtype).eps
+    part_square = jnp.where(known, part_square, jnp.nan)
     of_part = (part_square - whole_square) * parts / (parts - 1)
     signal = whole_square - of_part / parts
     noise = examples * of_part

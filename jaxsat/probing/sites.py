@@ -58,8 +58,8 @@ class Site:
             alike, or if all units are shifted far by their biases.
         entropy: of a softmax: mean entropy of its rows, divided by the logarithm of the number of scores that are not
             masked. 1: all are equal; 0: one has all the weight.
-        participation_ratio: the effective rank of an activation's features: in how many directions its units vary over the inputs: the participation ratio of
-            the principal variances, (sum v)^2 / sum v^2, over at most 512 inputs. It is below both numbers.
+        participation_ratio: in how many directions the units of an activation vary over the inputs: (sum v)^2 / sum v^2 of the
+            principal variances v. At most 512 inputs are looked at. NaN where nothing varies.
     """
 
     path: str

@@ -33,6 +33,15 @@ def test_known_ranks():
     assert float(feature_participation(jnp.asarray(many.reshape(2, -1, 8)), jnp.float64)) == pytest.approx(2, abs=0.01)
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_features_of_any_size_have_their_rank_and_constant_ones_have_none(scale):
+    rows = DRAWS.normal(size=(40, 6)) * np.arange(1, 7)
+    found = feature_participation(jnp.asarray(rows * scale, jnp.float32), jnp.float32)
+    assert float(found) == pytest.approx(of_eigenvalues(rows), rel=1e-4)  # sums of 40 products in float32: some 40 eps
+    constant = np.full((40, 6), 0.1 * scale, np.float32)  # its mean is rounded, and differs from it
+    assert np.isnan(float(feature_participation(jnp.asarray(constant), jnp.float32)))
+
+
 def test_a_report_has_the_effective_rank_of_each_layer():
     w = np.diag([1.0, 1.0, 1e-6, 0.0])
     x = DRAWS.normal(size=(30, 4))

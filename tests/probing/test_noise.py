@@ -74,6 +74,15 @@ def test_without_a_signal_the_noise_scale_is_infinite_and_nan_stays():
     assert float(square_norm({"a": jnp.arange(3), "b": jnp.full(2, 3.0)})) == 18
 
 
+def test_gradients_whose_squares_underflow_are_not_called_pure_noise():
+    """Norms of 1e-17: a square of 1e-34 is above the smallest float32, but those of 1e4 entries of 1e-19 are not."""
+    small = jnp.full((2, 10_000), 1e-19, jnp.float32)
+    found = noise_of_parts(square_norm(small) / 2, square_norm(small[0]), 2)
+    assert np.isnan([float(number) for number in found]).all()
+    large = noise_of_parts(square_norm(small * 1e6) / 2, square_norm(small[0] * 1e6), 2)
+    assert float(large.signal) == pytest.approx(1e-22, rel=1e-5)  # rounding of sums of 10 000 numbers
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="PeriodicProbe: `parts` must be an integer of at least 2; got 1"):
         jaxsat.PeriodicProbe(loss, every=1, parts=1)
