@@ -69,7 +69,10 @@ def train(writer: Writer) -> jaxsat.PeriodicProbe:
 
 
 if __name__ == "__main__":
-    from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
+    try:
+        from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        sys.exit("training_log: it needs a writer. Install it: pip install tensorboardX")
 
     with SummaryWriter(sys.argv[1] if len(sys.argv) > 1 else "runs/first") as events:
         train(events)

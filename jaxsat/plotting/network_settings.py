@@ -47,6 +47,9 @@ def setting_of(
         ValueError: a dataset that no sweep made, or that has lost a swept value; a network that theory does not know; an
             activation that is neither of the catalogue nor in `own`; an input of unknown size.
     """
+    if isinstance(own, str) or not isinstance(own, Sequence) or not all(map(callable, own)):
+        remedy = "Pass activations=[f], a function of your own or several."
+        raise TypeError(checks.refusal(where, "activations", "be a list of functions", own, remedy))
     try:
         request = json.loads(ds.attrs["request"])
         network = request["network"]

@@ -118,9 +118,21 @@ def _look(updates: Any, after: Any, params: Any, parts: Any) -> tuple[Any, ...]:
     to = _widest(updates)
     if parts is None:
         return norms, ratios, zeros, subnormals, GradientNoise(*(jnp.full((), jnp.nan, to) for _ in range(3)))
-    count = jax.tree.leaves(parts)[0].shape[0]
+    count = _count_of(parts, updates)
     noise = noise_of_parts(square_norm(parts) / count, square_norm(updates), count)
     return norms, ratios, zeros, subnormals, GradientNoise(*(jnp.asarray(number, to) for number in noise))
+
+
+def _count_of(parts: Any, updates: Any) -> int:
+    """Return how many parts of a batch gradients are given of; raise unless they are those of the updates."""
+    shapes = [jax.tree.map(jnp.shape, tree, is_leaf=lambda leaf: leaf is None) for tree in (parts, updates)]
+    counts = {shape[:1] for shape in jax.tree.leaves(shapes[0], is_leaf=lambda node: isinstance(node, tuple))}
+    (count,) = counts.pop() if len(counts) == 1 and counts != {()} else (0,)
+    whole = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((count, *jnp.shape(leaf)), leaf.dtype), updates)
+    if count < 2 or jax.tree.map(jnp.shape, parts) != jax.tree.map(jnp.shape, whole):
+        rule = "have the gradients of at least 2 parts of a batch, along a new first axis of each array"
+        raise ValueError(refusal("monitor", "parts", rule, Shown(str(shapes[0])), f"Gradients are {shapes[1]}."))
+    return count
 
 
 def _widest(tree: Any) -> Any:

@@ -78,6 +78,9 @@ class NoiseMeter:
     def __init__(
         self, fn: Callable[..., Any], loss: Callable[[Any], Any] | None, examples: Sequence[int | str], parts: int
     ) -> None:
+        if isinstance(examples, str) or not isinstance(examples, Sequence):
+            rule = "be a list of places or names of arguments"
+            raise TypeError(refusal("PeriodicProbe", "examples", rule, examples, "For the second argument, pass (1,)."))
         self.fn, self.loss, self.examples, self.parts = fn, loss, tuple(examples), parts
         self._run: Any = None
 

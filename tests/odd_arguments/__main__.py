@@ -148,7 +148,9 @@ def walk(examples: int, musts: Sequence[str]) -> None:
 def main() -> None:
     """Walk: ``python -m tests.odd_arguments EXAMPLES MUST ..``; or all of some: ``.. all MUST .. NAME ..``."""
     warnings.simplefilter("error")
-    count, *words = sys.argv[1:]
+    count, *words = sys.argv[1:] or [""]
+    if count != "all" and not count.isdigit():
+        sys.exit(main.__doc__)
     musts = [word for word in words if word in MUSTS]
     if count != "all":
         return walk(int(count), musts)

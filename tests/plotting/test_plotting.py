@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from scipy import special
 
 from jaxsat import plotting
-from jaxsat.plotting import of_spectra
+from jaxsat.plotting import network_settings, of_spectra
 from jaxsat.results import drawing
 
 DEPTH, WIDTH = 6, 16
@@ -189,6 +189,13 @@ def test_theory_of_an_activation_of_ones_own_needs_the_function():
         ValueError, match=r"`activations` must have 'twice', which .* got none\. Pass activations=\[twice\]"
     ):
         plotting.gradient_norms(data, theory=True)
+
+
+@pytest.mark.parametrize("given", ["tanh", [3], twice])
+def test_activations_are_a_list_of_functions(given):
+    data = dataset("log_gradient_norms", norms()[1], "layer")
+    with pytest.raises(TypeError, match="`activations` must be a list of functions"):
+        inspect.unwrap(network_settings.setting_of)("plotting.gradient_norms", data, {}, None, given)
 
 
 def test_theory_of_a_part_is_that_of_the_selected_network():

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxsat
-from jaxsat.probing.noise import noise_of_parts, square_norm
+from jaxsat.probing.noise import NoiseMeter, noise_of_parts, square_norm
 
 DRAWS = np.random.default_rng(0)
 X = 1.5 + DRAWS.normal(size=(24, 5))  # the gradient of |w - x|^2 / 2 is w - x
@@ -90,5 +90,13 @@ def test_bad_input():
         jaxsat.PeriodicProbe(loss, every=1, examples=("data",))(0, {"w": W}, batch={"x": X})
     with pytest.raises(ValueError, match="a multiple of parts=7; got 24"):
         jaxsat.PeriodicProbe(loss, every=1, examples=("batch",), parts=7)(0, {"w": W}, batch={"x": X})
+    with pytest.raises(
+        TypeError, match="PeriodicProbe: `examples` must be a list of places or names of arguments; got 7"
+    ):
+        NoiseMeter.__init__.__wrapped__(object.__new__(NoiseMeter), loss, None, 7, 2)  # below the type checker
+    tx, gradient = jaxsat.monitor(optax.sgd(0.1)), {"w": jnp.ones(5)}
+    for parts in (3, {"v": jnp.ones((2, 5))}, {"w": jnp.ones((2, 4))}, {"w": jnp.ones((1, 5))}, {"w": jnp.ones(5)}):
+        with pytest.raises(ValueError, match="monitor: `parts` must have the gradients of at least 2 parts of a batch"):
+            tx.update(gradient, tx.init(gradient), gradient, parts=parts)
     with pytest.raises(ValueError, match="monitor: `every` must be an integer of at least 1; got 0"):
         jaxsat.monitor(every=0)
