@@ -61,7 +61,7 @@ def shares_of_units(dataset: xarray.Dataset) -> xarray.Dataset:
         "died": ((end & ~born).mean("unit"), width),
         "back": (back.sum("unit") / ever.sum("unit").where(ever.any("unit")), width),
         "end": (end.mean(("layer", "unit")), units), "course": (off.mean(("layer", "unit")), units),
-        "accuracy": (dataset.test_accuracy.isel(step=-1), len(datasets.digits().test[0])),
+        "accuracy": (dataset.test_accuracy.isel(step=-1), datasets.TEST_DIGITS),
     }  # fmt: skip
     found = xarray.Dataset({name: share.where(sound).assign_attrs(of=of) for name, (share, of) in shares.items()})
     found["blocked"] = end.all("unit").any("layer") & sound  # no gradient gets below a layer that is all dead

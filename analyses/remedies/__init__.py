@@ -52,7 +52,6 @@ class Options(command.Output):
     """Root of all randomness."""
 
 
-TESTED = 360  # digits
 QUICK = {
     "activations": ("relu",), "optimizers": ("adam",), "rates": (0.03, 0.1), "choosing": 1, "seeds": 4, "width": 32, "epochs": 8,
 }  # fmt: skip

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import xarray
 
-from analyses.remedies import TESTED, Options
+from analyses.remedies import Options
 from jaxsat.results import estimates
+from jaxsat.training import datasets
 
 CHANCE = 0.1
 RECOVERED = 0.9  # a network counts as trained from this share of the way from chance to the accuracy of the best remedy
@@ -43,7 +44,7 @@ class Case:
 
     @property
     def accuracy_interval(self) -> estimates.Interval:
-        return estimates.mean_share_interval(self.accuracies, TESTED)
+        return estimates.mean_share_interval(self.accuracies, datasets.TEST_DIGITS)
 
     def trains(self, bar: float) -> bool:
         """Return whether the 95 % interval of the mean accuracy lies above."""

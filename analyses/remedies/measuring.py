@@ -12,7 +12,7 @@ import optax
 import xarray
 
 import jaxsat
-from analyses.remedies import AILMENTS, NAME, OWN, TESTED, Options
+from analyses.remedies import AILMENTS, NAME, OWN, Options
 from analyses.shared import command
 from jaxsat import activations, addresses, theory
 from jaxsat.linalg import spectrum
@@ -64,7 +64,7 @@ def _optimizers(options: Options) -> dict[str, Callable[[Any], optax.GradientTra
 
 def measure(options: Options) -> xarray.Dataset:
     """Return every remedy, trained at every learning rate. Remedies that differ in the weight scale only are trained together."""
-    tried, data = remedies_tried(options), datasets.digits(TESTED)
+    tried, data = remedies_tried(options), datasets.digits()
     net = jaxsat.MLP(
         depth=options.depth, width=options.width, activation=options.ailing, inputs=data.train[0].shape[1], outputs=10
     )

@@ -60,7 +60,7 @@ QUICK = {
     "depths": (2, 4), "shown": (2, 4), "data": "digits", "sigmoid_epochs": 40, "epochs": 12, "seeds": 3, "start_seeds": 8,
 }  # fmt: skip
 INITIALISATIONS = {"standard": 3**-0.5, "normalised": 1.0}
-TESTED = {"digits": 360, "shapes": 500}  # examples
+TEST_SHAPES = 500
 PROBE = 300  # training examples on which layers are looked at
 RECORD = ("pre_activation_percentiles", "activation_histogram", "log_gradient_norms",
           "log_weight_gradient_norms")  # fmt: skip

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from analyses.saturation_during_training import PROBE, TESTED, Options, fates
+from analyses.saturation_during_training import PROBE, TEST_SHAPES, Options, fates
 from analyses.saturation_during_training.figure import KINDS, shown_fates
 from analyses.shared import words
 from analyses.shared.captions import Caption, Number
 from jaxsat.results import estimates
+from jaxsat.training import datasets
 
 PAPER = (
     "Glorot & Bengio (2010), figures {figures}. Their networks have 1000 units and see an endless stream of Shapeset-3x2. Here networks are small; "
@@ -104,10 +105,11 @@ def of_end(options: Options, dataset) -> Caption:
             if kind == KINDS[0]:
                 told.append(f"{100 * float(found.estimate):.0f} % of the activations of {name}")
     right = dataset.test_accuracy.isel(step=-1)
+    tested = datasets.TEST_DIGITS if options.data == "digits" else TEST_SHAPES
     for name in names:
         for kind in KINDS:
             accuracies = right.sel(activation=name, initialisation=kind).values
-            found = estimates.mean_share_interval(accuracies, TESTED[options.data])
+            found = estimates.mean_share_interval(accuracies, tested)
             numbers.append(Number(f"test accuracy at the end, {name}, {kind}", *map(float, found[:3])))
     return Caption(
         f"At the end of training {words.enumerated(told)} lie in the outer tenth of the range (standard initialisation).",

@@ -7,7 +7,7 @@ import optax
 import xarray
 
 import jaxsat
-from analyses.saturation_during_training import INITIALISATIONS, NAME, PROBE, RECORD, TESTED, Options, start
+from analyses.saturation_during_training import INITIALISATIONS, NAME, PROBE, RECORD, TEST_SHAPES, Options, start
 from analyses.shared import command
 from jaxsat import activations
 from jaxsat.training import datasets
@@ -32,8 +32,7 @@ def measure(options: Options) -> xarray.Dataset:
 
 def _of_names(name: str) -> datasets.TrainTestSplit:
     """Return training and test examples."""
-    test = TESTED[name]
-    return datasets.digits(test) if name == "digits" else datasets.shapes(count=2000, test=test, size=16)
+    return datasets.digits() if name == "digits" else datasets.shapes(count=2000, test=TEST_SHAPES, size=16)
 
 
 def _network(options: Options, data: datasets.TrainTestSplit, depth: int, activation: str) -> jaxsat.MLP:

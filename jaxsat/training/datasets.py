@@ -16,6 +16,7 @@ from jaxsat import checks
 
 Pair = tuple[np.ndarray, np.ndarray]
 
+TEST_DIGITS = 360  # of the 1797
 SHAPES = ("triangle", "parallelogram", "ellipse")
 
 
@@ -26,7 +27,7 @@ class TrainTestSplit(NamedTuple):
     test: Pair
 
 
-def digits(test: int = 360, seed: int = 0) -> TrainTestSplit:
+def digits(test: int = TEST_DIGITS, seed: int = 0) -> TrainTestSplit:
     """Return scikit-learn's 1797 handwritten digits of 8 x 8 pixels, 10 classes (Alpaydin & Kaynak 1998).
 
     Args:
@@ -83,7 +84,7 @@ def shapes(count: int = 4000, test: int = 1000, seed: int = 0, size: int = 32) -
     return _split(np.stack(images).reshape(count + test, -1), classes, test, seed)
 
 
-def digit_rows(test: int = 360, seed: int = 0) -> TrainTestSplit:
+def digit_rows(test: int = TEST_DIGITS, seed: int = 0) -> TrainTestSplit:
     """Return the images of :func:`digits` as sequences of 8 rows of 8 pixels.
 
     Args:
