@@ -176,30 +176,39 @@ def assert_growth(net, log_growth, seeds, layers):
 
 
 @pytest.mark.parametrize(
-    ("activation", "weight_scale", "a"), [("tanh", 1.5, 0.5), pytest.param("relu", 1.0, 0.3, marks=pytest.mark.slow)]
+    ("activation", "weight_scale", "a", "width", "seeds"),
+    [
+        ("tanh", 1.5, 0.5, 100, 600),
+        pytest.param("tanh", 1.5, 0.5, 300, 1500, marks=pytest.mark.slow),
+        pytest.param("relu", 1.0, 0.3, 300, 1500, marks=pytest.mark.slow),
+    ],
 )
-def test_residual_growth_is_the_mean_field(activation, weight_scale, a):
+def test_residual_growth_is_the_mean_field(activation, weight_scale, a, width, seeds):
     """Of delta_l = a D_l dE/dx_l: its square is a^2 E[phi'^2] times that of dE/dx_l."""
     depth = 6
     net = jaxsat.MLP(
-        depth=depth, width=300, activation=activation, weight_scale=weight_scale, bias_scale=0.2, residual_scale=a
+        depth=depth, width=width, activation=activation, weight_scale=weight_scale, bias_scale=0.2, residual_scale=a
     )
     field = theory.residual_field(activation, depth, weight_scale, 0.2, a)
     slopes = np.log(np.asarray(field.chi) / weight_scale**2) / 2
     expected = float(field.log_growth[1:].sum() + slopes[0] - slopes[-1])
-    assert_growth(net, expected, 1500, (0, depth - 1))
+    assert_growth(net, expected, seeds, (0, depth - 1))
 
 
 @pytest.mark.parametrize(
-    ("activation", "weight_scale", "bias_scale"),
-    [("tanh", 3.0, 0.0), pytest.param("relu", 0.7, 0.5, marks=pytest.mark.slow)],
+    ("activation", "weight_scale", "bias_scale", "width", "seeds"),
+    [
+        ("tanh", 3.0, 0.0, 100, 600),
+        pytest.param("tanh", 3.0, 0.0, 300, 1500, marks=pytest.mark.slow),
+        pytest.param("relu", 0.7, 0.5, 300, 1500, marks=pytest.mark.slow),
+    ],
 )
-def test_normalised_growth_is_the_mean_field(activation, weight_scale, bias_scale):
+def test_normalised_growth_is_the_mean_field(activation, weight_scale, bias_scale, width, seeds):
     depth = 5
-    net = jaxsat.MLP(depth=depth, width=300, activation=activation, weight_scale=weight_scale, bias_scale=bias_scale,
+    net = jaxsat.MLP(depth=depth, width=width, activation=activation, weight_scale=weight_scale, bias_scale=bias_scale,
                      normalization="layer")  # fmt: skip
     chi = float(theory.layer_norm_chi(activation, weight_scale, bias_scale))
-    assert_growth(net, (depth - 1) * np.log(chi) / 2, 1500, (0, depth - 1))
+    assert_growth(net, (depth - 1) * np.log(chi) / 2, seeds, (0, depth - 1))
 
 
 # --- sweeps, transformations and input ---------------------------------------------------------------------------------
