@@ -49,6 +49,7 @@ def projected(v: Float[Array, "*batch n"], h: Float[Array, " n"]) -> Float[Array
     return rest - jnp.mean(rest * h, axis=-1, keepdims=True) * h
 
 
+@jax.jit
 def lost_directions_first(h: Float[Array, " n"]) -> Float[Array, "n n"]:
     """Return an orthogonal matrix whose first two columns lie along (1, .., 1) and h: what the derivative takes away.
 

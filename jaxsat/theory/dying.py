@@ -137,11 +137,7 @@ def saturated_probability(activation: ActivationLike, q: ArrayLike, level: float
     dtype = jnp.result_type(float)
     with jax.enable_x64(True):
         q = jnp.asarray(float(q) if isinstance(q, np.floating) else q).astype(jnp.float64)
-        s = jnp.sqrt(jnp.where(q > 0, q, 1.0))
-        # Infinite ends stay as they are: their derivative in q is 0, not inf * 0.
-        u, v = (jnp.where(np.isinf(ends), ends, np.where(np.isinf(ends), 0, ends) / s) for ends in (low, high))
-        mass = jnp.where(low > 0, ndtr(-u) - ndtr(-v), ndtr(v) - ndtr(u))
-        return jnp.where(q > 0, jnp.sum(mass), float(at_zero)).astype(dtype)
+        return _mass_between(low, high, q, at_zero).astype(dtype)
 
 
 # --- death of layers -----------------------------------------------------------------------------------------------
@@ -179,6 +175,16 @@ def _positive_inputs(before: int, n: int) -> np.ndarray:
 
 
 # --- saturation of units -------------------------------------------------------------------------------------------
+
+
+@jax.jit
+def _mass_between(low: Array, high: Array, q: Array, at_zero: ArrayLike) -> Array:
+    """Return the probability of intervals under N(0, q); `at_zero` for q = 0."""
+    s = jnp.sqrt(jnp.where(q > 0, q, 1.0))
+    # Infinite ends stay as they are: their derivative in q is 0, not inf * 0.
+    u, v = (jnp.where(jnp.isinf(ends), ends, jnp.where(jnp.isinf(ends), 0, ends) / s) for ends in (low, high))
+    mass = jnp.where(low > 0, ndtr(-u) - ndtr(-v), ndtr(v) - ndtr(u))
+    return jnp.where(q > 0, jnp.sum(mass), jnp.asarray(at_zero, q.dtype))
 
 
 @functools.lru_cache(maxsize=256)

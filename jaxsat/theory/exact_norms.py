@@ -17,13 +17,14 @@ network is dead, every delta_l is 0, and J_l u is from that layer on; the laws a
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import digamma, gammaln, ndtri, polygamma
+from jax.scipy.special import digamma, ndtri, polygamma
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import activations, checks
@@ -176,18 +177,9 @@ def exact_log_norm_distribution(
     t, transform = _transform(steps.gate, steps.widths, of, std)
     with jax.enable_x64(True):
         shift = steps.mean.sum() / 2 + steps.scales.sum() * jnp.log(jnp.asarray(weight_scale, jnp.float64))
-        x = 2 * (checks.real_array(where, "values", values).astype(jnp.float64) - shift)
-        phases = jnp.tensordot(x, t, 0)
-        cos, sin = jnp.cos(phases), jnp.sin(phases)
-        step = 2 * t[0] / np.pi
-        real, imag = np.real(transform), np.imag(transform)
-        density = 2 * step * (cos @ real + sin @ imag)
-        cumulative = 0.5 - step * (cos @ (imag / t) - sin @ (real / t))
-        near = jnp.abs(x) < SPAN / 2 * std  # the integral is periodic beyond
-        density = jnp.where(near, jnp.maximum(density, 0.0), 0.0)
-        cumulative = jnp.where(near, jnp.clip(cumulative, 0.0, 1.0), (x > 0).astype(jnp.float64))
-        unknown = jnp.where(jnp.isnan(x), jnp.nan, 0.0)
-        return Distribution((density + unknown).astype(dtype), (cumulative + unknown).astype(dtype))
+        x = checks.real_array(where, "values", values).astype(jnp.float64)
+        found = _inverted(x, shift, t, np.real(transform), np.imag(transform), std)
+        return Distribution(*(a.astype(dtype) for a in found))
 
 
 def gaussian_lyapunov_exponents(width: int, weight_scale: ArrayLike) -> Float[Array, " width"]:
@@ -270,10 +262,17 @@ def _passing(n: int, gate: float) -> tuple[np.ndarray, np.ndarray, float]:
     if gate == 1:
         return np.array([n]), np.ones(1), 0.0
     count = np.arange(1.0, n + 1)
-    log = np.asarray(gammaln(n + 1.0) - gammaln(count + 1) - gammaln(n - count + 1) + count * np.log(gate))
+    factorials = np.array([math.lgamma(k + 1.0) for k in range(n + 1)])
+    log = factorials[n] - factorials[1:] - factorials[n - 1 :: -1] + count * np.log(gate)
     weights = np.exp(log + (n - count) * np.log1p(-gate))
     kept = weights > 1e-20 * weights.max()
     return count[kept], weights[kept] / weights[kept].sum(), float(np.log1p(-((1 - gate) ** n)))
+
+
+@jax.jit
+def _moments_of_log_gamma(shape: Float[Array, " n"]) -> tuple[Array, Array]:
+    """Return the mean and variance of the logarithm of gamma variables."""
+    return digamma(shape), polygamma(1, shape)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -281,10 +280,28 @@ def _log_chi_square(n: int, gate: float) -> tuple[float, float, float]:
     """Mean and variance of ln chi^2_B given B >= 1, B ~ Binomial(n, gate), and ln P(B >= 1)."""
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         count, weights, log_alive = _passing(n, gate)
-        means = np.asarray(digamma(jnp.asarray(count / 2)))
+        padded = np.ones(max(64, 1 << (len(count) - 1).bit_length()))  # few shapes: few compilations
+        padded[: len(count)] = count / 2
+        means, variances = (np.asarray(a)[: len(count)] for a in _moments_of_log_gamma(padded))
         mean = weights @ means
-        variance = weights @ (np.asarray(polygamma(1, jnp.asarray(count / 2))) + (means - mean) ** 2)
+        variance = weights @ (variances + (means - mean) ** 2)
     return float(mean + np.log(2)), float(variance), log_alive
+
+
+@jax.jit
+def _inverted(values: Array, shift: Array, t: Array, real: Array, imag: Array, std: ArrayLike) -> Distribution:
+    """Return the law at `values` from the transform of twice the values less `shift`, at frequencies t, by Fourier inversion."""
+    x = 2 * (values - shift)
+    phases = jnp.tensordot(x, t, 0)
+    cos, sin = jnp.cos(phases), jnp.sin(phases)
+    step = 2 * t[0] / np.pi
+    density = 2 * step * (cos @ real + sin @ imag)
+    cumulative = 0.5 - step * (cos @ (imag / t) - sin @ (real / t))
+    near = jnp.abs(x) < SPAN / 2 * std  # the integral is periodic beyond
+    density = jnp.where(near, jnp.maximum(density, 0.0), 0.0)
+    cumulative = jnp.where(near, jnp.clip(cumulative, 0.0, 1.0), (x > 0).astype(jnp.float64))
+    unknown = jnp.where(jnp.isnan(x), jnp.nan, 0.0)
+    return Distribution(density + unknown, cumulative + unknown)
 
 
 @functools.lru_cache(maxsize=64)
@@ -302,8 +319,7 @@ def _transform(gate: float, widths: tuple[int, ...], of: str, std: float) -> tup
 
 def _transform_of_layer(n: int, gate: float, t: np.ndarray) -> np.ndarray:
     """E exp(i t (X - E X)) of X = ln chi^2_B."""
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        count, weights, _ = _passing(n, gate)
+    count, weights, _ = _passing(n, gate)
     total = np.zeros(len(t), complex)
     shift = 1j * t * (_log_chi_square(n, gate)[0] - np.log(2))
     for b, weight in zip(count, weights, strict=True):

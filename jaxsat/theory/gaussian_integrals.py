@@ -33,6 +33,7 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 _COEFFICIENTS = (np.polynomial.legendre.legvander(NODES, 15) * (np.arange(16) + 0.5)).T * WEIGHTS
 REACH = 12.0  # standard deviations; beyond lie 4e-33 of the mass
 DENSITY_CUTS = np.linspace(-REACH, REACH, 17)
+FEWEST_PANELS = 32  # that a function is evaluated on at once
 FURTHEST = 2048.0  # functions are looked at up to here, which covers q = 1e4
 _SMALL = 1e-8  # below this q, derivatives go through f itself: those of the density cancel to eps / q
 _LOST = 1e-11  # of an integral, in its outermost panels: it does not converge, or not within REACH
@@ -71,7 +72,9 @@ def expectation(f: ActivationLike, q: ArrayLike, *, kinks: Sequence[float] = ())
     fn, mesh = _resolved("expectation", "f", f, kinks)
     dtype = _dtype_of(q)
     with jax.enable_x64(True):
-        value = _or_infinite(*_integral(fn, mesh, jnp.asarray(q, jnp.float64)))
+        catalogued = isinstance(fn, Activation) and not fn.derived
+        program = _compiled_integral(fn) if catalogued else functools.partial(_integral, fn, mesh)
+        value = _or_infinite(*program(jnp.asarray(q, jnp.float64)))
     if not isinstance(value, Tracer) and np.isinf(value):
         raise ValueError(
             f"expectation: E[f(sqrt(q) z)] does not exist at q = {q}, or f grows so fast that it comes from more than "
@@ -140,7 +143,10 @@ def centred_sum(values: Array, w: Array) -> Array:
 @functools.lru_cache(maxsize=256)
 def mesh_of(activation: Activation) -> Mesh:
     """Return cuts that resolve an activation and its slope together."""
-    return _mesh((activation, activation.slope), activation.kinks)
+    both: tuple[Function, ...] = (activation, activation.slope)
+    if not activation.derived:
+        both = tuple(map(jax.jit, both))
+    return _mesh(both, activation.kinks)
 
 
 # --- quadrature --------------------------------------------------------------------------------------------------
@@ -153,6 +159,12 @@ def _integral(f: Function, mesh: Mesh, q: Array) -> tuple[Array, Array, Array]:
     sizes = jax.lax.stop_gradient(jnp.abs(values) * w)
     far = jnp.abs(x) > DENSITY_CUTS[-2] * jax.lax.stop_gradient(jnp.sqrt(q))
     return centred_sum(values, w), jnp.sum(sizes), jnp.sum(jnp.where(far, sizes, 0.0))
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled_integral(activation: Activation) -> Callable[[Array], tuple[Array, Array, Array]]:
+    """Return `_integral` of an activation as one program. It is of the catalogue: others may close over traced values."""
+    return jax.jit(functools.partial(_integral, activation, mesh_of(activation)))
 
 
 def _or_infinite(value: Array, size: Array, outermost: Array) -> Array:
@@ -260,7 +272,9 @@ def _refined(f: Function, cuts: np.ndarray, where: str, name: str) -> np.ndarray
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         for _ in range(12):
             x = (high + low)[:, None] / 2 + (high - low)[:, None] / 2 * NODES[None, :]
-            padded = np.zeros((1 << int(len(x) - 1).bit_length(), 16))  # few shapes: few compilations
+            padded = np.zeros(
+                (max(FEWEST_PANELS, 1 << int(len(x) - 1).bit_length()), 16)
+            )  # few shapes: few compilations
             padded[: len(x)] = x
             values = f(jnp.asarray(padded))
             if getattr(values, "shape", None) != padded.shape:
