@@ -13,7 +13,7 @@ from tests.conftest import CACHE
 
 WALKS = [
     # Most are refused before anything is compiled, so that they cost a millisecond. All others compile.
-    ("500", ["refused"]),
+    ("250", ["refused"]),
     ("15", ["answer"]),
     pytest.param("6000", ["refused"], marks=pytest.mark.slow),
     pytest.param("300", ["answer", "same", "nan", "any"], marks=pytest.mark.slow),
