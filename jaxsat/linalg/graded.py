@@ -105,7 +105,8 @@ def _values_of_every_layer(stacks: Sequence[Factor], steps: Steps) -> tuple[list
         return (after(values, xt), d), (values, sound)
 
     def two(carry, pair):
-        state, sound, between = graded_steps.times_pair(Graded(*carry, jnp.eye(carry[1].size)), pair)
+        before = graded_steps.ordered(Graded(*carry, jnp.eye(carry[1].size)))
+        state, sound, between = graded_steps.times_pair(before, pair)
         new = graded_steps.absorbed(state)
         xt, d = graded_svd.by_size(*new)
         both = jax.tree.map(lambda *a: jnp.stack(a), between[:3], (xt, d, graded_svd.rank_of(d)))
