@@ -13,6 +13,8 @@ GALLERY := activations_saturate jacobian_spectra_with_depth lyapunov_exponents p
 
 # The site has an environment of its own, without JAX: what `make test` needs stays quick to install.
 DOCS := .venv-docs
+# So have the benchmarks, with what jaxsat is compared with.
+BENCH := .venv-bench
 SOURCES := $(shell find jaxsat -name '*.py')
 TUTORIALS := $(patsubst docs/tutorials/%.py,build/tutorials/%.json,$(wildcard docs/tutorials/*.py))
 
@@ -38,8 +40,8 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-bench: $(VENV)/ready  ## speed beside named alternatives, written to docs/benchmarks.md
-	$(BIN)/python -m benchmarks
+bench: $(BENCH)/ready  ## speed beside named alternatives, written to docs/benchmarks.md; leave the machine alone meanwhile
+	$(BENCH)/bin/python -m benchmarks
 
 docs: $(DOCS)/ready $(TUTORIALS) build/catalogues/measures.md  ## the site, into build/site: open build/site/index.html, with or without a network
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
@@ -51,7 +53,7 @@ build/tutorials/%.json: docs/tutorials/%.py website/run_tutorial.py $(SOURCES) |
 	JAX_COMPILATION_CACHE_DIR=$(VENV)/compiled $(BIN)/python -m website.run_tutorial $< $@
 
 clean:
-	rm -rf $(VENV) $(DOCS) $(OUTPUT) build
+	rm -rf $(VENV) $(DOCS) $(BENCH) $(OUTPUT) build
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jaxsat needs Python 3.11 or newer; set PYTHON=")'
@@ -63,4 +65,10 @@ $(DOCS)/ready: pyproject.toml
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
 	$(DOCS)/bin/python -m pip install --quiet --group docs
+	@touch $@
+
+$(BENCH)/ready: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(BENCH)/bin/python -m pip install --quiet --editable . --group bench
 	@touch $@

@@ -15,7 +15,7 @@ from jaxsat import checks
 
 NAMES = ("gradient_sweep", "jacobian_spectra", "stored_sweep", "training", "compilation", "imports", "probe", "scans")
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "benchmarks.md"
-PACKAGES = ("jax", "jaxlib", "numpy", "optax", "zarr", "torch")
+PACKAGES = ("jax", "jaxlib", "numpy", "optax", "zarr", "torch", "chaotax")
 
 
 def main(names: list[str]) -> None:
