@@ -74,7 +74,10 @@ def keeps_sign(phi: Activation) -> bool:
 def minimum_by_distance(fn: Callable[[Array], Array]) -> Array:
     """Return the minimum of a function of ln(distance): the best of a grid, then golden sections around it."""
     grid = np.linspace(-30.0, 6.0, 289)
-    best = jnp.clip(jnp.nanargmin(jax.lax.map(fn, jnp.asarray(grid), batch_size=16)), 1, grid.size - 2)
+    values = jax.lax.map(fn, jnp.asarray(grid), batch_size=16)
+    # Not argmin: of 64 bits, it cannot be lowered where the caller's numbers have 32.
+    index = np.arange(grid.size, dtype=np.int32)
+    best = jnp.clip(jnp.min(jnp.where(values == jnp.nanmin(values), index, grid.size)), 1, grid.size - 2)
     ratio = (np.sqrt(5) - 1) / 2
 
     def section(carry, _):
