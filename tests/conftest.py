@@ -5,13 +5,11 @@ import pathlib
 
 # Compiling takes most of the time. Measured on two files, CPU s: as users compile 68, without optimization 47, without
 # fusion emitters and costly passes too 23.
-QUICK_TO_COMPILE = (
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_use_fusion_emitters=false",
-    "--xla_llvm_disable_expensive_passes=true",
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_parallel_codegen_split_count=1",
 )
-os.environ.setdefault("XLA_FLAGS", " ".join(QUICK_TO_COMPILE))
 
 import jax
 import matplotlib
