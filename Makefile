@@ -70,5 +70,5 @@ $(DOCS)/ready: pyproject.toml
 $(BENCH)/ready: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check "pip>=25.1"
-	$(BENCH)/bin/python -m pip install --quiet --editable . --group bench
+	$(BENCH)/bin/python -m pip install --quiet --editable ".[analyses]" --group bench
 	@touch $@

@@ -1,0 +1,108 @@
+"""Sweeps on a Dask cluster: the same bits, also where a worker dies and another comes late."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import distributed
+import pytest
+
+import jaxsat
+from jaxsat.sweeps.engines import executor_of
+from tests.sweeps.small_sweeps import same
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own: threads and sockets that it closes late
+
+NET = jaxsat.MLP(depth=4, width=6)
+OVER = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0]}
+
+
+MANY = OVER | {"activation": ["tanh", "relu", "sigmoid", "gelu", "erf", "elu", "sin", "silu"]}  # a task each
+
+
+def run(over=OVER, **options):
+    return jaxsat.sweep(NET, "log_gradient_norms", over, seeds=9, progress=False, **options)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_cluster_within_the_process_gives_the_same_bits(tmp_path):
+    expected = run(store=tmp_path / "here").load()
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.Client(**options) as client:
+        same(run(store=tmp_path / "there", executor=client.get_executor()), expected)
+
+
+class Cluster:
+    """A scheduler and workers, each a process of its own, which can be killed."""
+
+    def __init__(self):
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = found.getsockname()[1]
+        self.scheduler = self._scheduler()
+        self.workers = []
+
+    @property
+    def engine(self):
+        return f"dask://127.0.0.1:{self.port}"
+
+    def _scheduler(self):
+        return started("scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
+
+    def add_worker(self):
+        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--death-timeout", "60")
+        self.workers.append(started("worker", f"tcp://127.0.0.1:{self.port}", *options))
+
+    def close(self):
+        for process in (*self.workers, self.scheduler):
+            kill(process)
+
+
+def started(*arguments):
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, "-m", "dask", *arguments], stdout=quiet, stderr=quiet)
+
+
+def kill(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextlib.contextmanager
+def cluster(workers):
+    made = Cluster()
+    try:
+        for _ in range(workers):
+            made.add_worker()
+        yield made
+    finally:
+        made.close()
+
+
+def chunks_done(path):
+    return len(list(path.glob("chunk_counts/c/*/*/*/*"))) if path.exists() else 0
+
+
+@pytest.mark.slow
+def test_a_worker_dies_and_another_comes_late(tmp_path):
+    there = tmp_path / "there"
+    expected = run(MANY, store=tmp_path / "here").load()
+    with cluster(3) as made:
+
+        def disturb():
+            while chunks_done(there) < 1:
+                time.sleep(0.05)
+            kill(made.workers[0])
+            made.add_worker()
+
+        disturber = threading.Thread(target=disturb, daemon=True)
+        disturber.start()
+        with executor_of(made.engine) as executor:
+            same(run(MANY, store=there, executor=executor), expected)
+        disturber.join(60)
