@@ -77,7 +77,8 @@ def minimum_by_distance(fn: Callable[[Array], Array]) -> Array:
     values = jax.lax.map(fn, jnp.asarray(grid), batch_size=16)
     # Not argmin: of 64 bits, it cannot be lowered where the caller's numbers have 32.
     index = np.arange(grid.size, dtype=np.int32)
-    best = jnp.clip(jnp.min(jnp.where(values == jnp.nanmin(values), index, grid.size)), 1, grid.size - 2)
+    least = values == jnp.nanmin(values)
+    best = jnp.clip(jnp.min(jnp.where(least, index, grid.size)), 1, grid.size - 2)
     ratio = (np.sqrt(5) - 1) / 2
 
     def section(carry, _):
