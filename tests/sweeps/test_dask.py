@@ -1,4 +1,4 @@
-"""Sweeps on a Dask cluster: the same bits, also where a worker dies and another comes late."""
+"""Sweeps on a Dask cluster: the same bits, also where a worker dies, another comes late, and the scheduler is restarted."""
 
 import contextlib
 import os
@@ -58,6 +58,12 @@ class Cluster:
         options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--death-timeout", "60")
         self.workers.append(started("worker", f"tcp://127.0.0.1:{self.port}", *options))
 
+    def restart(self):
+        """A scheduler at the same port that knows nothing of what was asked, and one worker."""
+        self.close()
+        self.scheduler, self.workers = self._scheduler(), []
+        self.add_worker()
+
     def close(self):
         for process in (*self.workers, self.scheduler):
             kill(process)
@@ -90,19 +96,29 @@ def chunks_done(path):
 
 
 @pytest.mark.slow
-def test_a_worker_dies_and_another_comes_late(tmp_path):
-    there = tmp_path / "there"
+def test_a_worker_dies_and_another_comes_late_and_the_scheduler_is_restarted(tmp_path):
     expected = run(MANY, store=tmp_path / "here").load()
     with cluster(3) as made:
 
-        def disturb():
-            while chunks_done(there) < 1:
-                time.sleep(0.05)
+        def replace_a_worker():
             kill(made.workers[0])
             made.add_worker()
 
-        disturber = threading.Thread(target=disturb, daemon=True)
-        disturber.start()
-        with executor_of(made.engine) as executor:
-            same(run(MANY, store=there, executor=executor), expected)
-        disturber.join(60)
+        same(disturbed(made, tmp_path / "there", replace_a_worker), expected)
+        same(disturbed(made, tmp_path / "half", made.restart), expected)
+
+
+def disturbed(made, store, disturb):
+    """Return a sweep that is disturbed when its first chunk is there."""
+
+    def wait():
+        while chunks_done(store) < 1:
+            time.sleep(0.05)
+        disturb()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    with executor_of(made.engine) as executor:
+        found = run(MANY, store=store, executor=executor)
+    thread.join(60)
+    return found
