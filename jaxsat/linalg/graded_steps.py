@@ -82,7 +82,7 @@ def relative_slopes(factor: Factor) -> tuple[Array, Array, Array]:
 def times_pair(state: Graded, pair: Factor) -> tuple[Graded, Bool[Array, ""], Between]:
     """Return D_2 W_2 D_1 W_1 (X diag(exp d) T) by one decomposition, whether it is sound, and D_1 W_1 X diag(exp d).
 
-    The rank of the latter means something where d descends.
+    The latter has its columns in the order of d; the caller puts d in order where they must descend.
 
     The dense product W_2 D_1 W_1 X mixes what D_1 has graded. The result is sound if no pivot is tiny beside the largest
     entry, D_2 set aside: elimination respects D_2.

@@ -272,9 +272,8 @@ def _refined(f: Function, cuts: np.ndarray, where: str, name: str) -> np.ndarray
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         for _ in range(12):
             x = (high + low)[:, None] / 2 + (high - low)[:, None] / 2 * NODES[None, :]
-            padded = np.zeros(
-                (max(FEWEST_PANELS, 1 << int(len(x) - 1).bit_length()), 16)
-            )  # few shapes: few compilations
+            rows = max(FEWEST_PANELS, 1 << int(len(x) - 1).bit_length())  # few shapes: few compilations
+            padded = np.zeros((rows, 16))
             padded[: len(x)] = x
             values = f(jnp.asarray(padded))
             if getattr(values, "shape", None) != padded.shape:
