@@ -65,7 +65,7 @@ def monitor(optimizer: optax.GradientTransformation | None = None, every: int = 
 
     Cost: four sums over each array at each look; and at every step, the updates must be written to memory as an array,
         which XLA otherwise avoids. Measured on two CPU cores (six tanh layers of width 512, 256 examples, Adam): 12 to 14 %
-        of a step with every=1, 7 % with every=10; without the updates and the weights it would be 1 %.
+        of a step with every=1, 7 % with every=10; without the updates and the weights it would be 1 to 2 %.
 
     Accuracy: as :func:`jaxsat.linalg.magnitudes.magnitude`: norms do not underflow. ``optax.tree.norm`` of gradients near
         1e-25 is 0 in float32.

@@ -10,15 +10,14 @@ import inspect
 import jax
 import jax.numpy as jnp
 import pytest
-from jax import export
 
 import jaxsat
 from jaxsat import krylov, saturation, spectrum
 from jaxsat.linalg import ensembles, graded, magnitudes
 from jaxsat.measures import gradients, jacobians, scan_exponents, scan_gradients, scan_spectra
+from tests.lowering import lower
 
 SCANS = (scan_exponents, scan_gradients, scan_spectra)
-PLATFORMS = ["cuda", "rocm", "tpu"]
 KEY = jax.eval_shape(lambda: jaxsat.addresses.root(0))
 NET = jaxsat.MLP(depth=3, width=4, inputs=3, outputs=2, bias_scale=0.1)
 LSTM = jaxsat.Recurrent(steps=4, width=2, cell="lstm", inputs=3, outputs=2)
@@ -138,7 +137,7 @@ CASES = {
 def test_lowers_for_accelerators_in_single_precision(name):
     with jax.enable_x64(False):
         function, *arguments = CASES[name]
-        export.export(jax.jit(function), platforms=PLATFORMS)(*arguments)
+        lower(function, *arguments)
 
 
 def test_no_public_function_is_left_out():

@@ -1,12 +1,12 @@
 """Sweeps on a Dask cluster: the same bits, also where a worker dies, another comes late, and the scheduler is restarted."""
 
+import concurrent.futures
 import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import distributed
@@ -20,8 +20,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of Dask's own: threads and 
 
 NET = jaxsat.MLP(depth=4, width=6)
 OVER = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0]}
-
-
 MANY = OVER | {"activation": ["tanh", "relu", "sigmoid", "gelu", "erf", "elu", "sin", "silu"]}  # a task each
 
 
@@ -114,11 +112,12 @@ def disturbed(made, store, disturb):
     def wait():
         while chunks_done(store) < 1:
             time.sleep(0.05)
+        done = chunks_done(store)
         disturb()
+        return done
 
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    with executor_of(made.engine) as executor:
+    with concurrent.futures.ThreadPoolExecutor(1) as thread, executor_of(made.engine) as executor:
+        disturbance = thread.submit(wait)
         found = run(MANY, store=store, executor=executor)
-    thread.join(60)
+        assert disturbance.result(60) < len(MANY["activation"]), "it came while there was work"
     return found

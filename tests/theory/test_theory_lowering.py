@@ -3,12 +3,10 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from jax import export
 
 from jaxsat import theory
-from tests.quick_cases import quick_first
+from tests.lowering import lower
 
-PLATFORMS = ["cuda", "rocm", "tpu"]
 NUMBER = jax.ShapeDtypeStruct((), jnp.float32)
 
 CASES = {
@@ -35,14 +33,15 @@ CASES = {
     "recurrent_mean_field": (lambda w: theory.recurrent_mean_field("tanh", w), 1),
     "recurrent_trajectory": (lambda w: theory.recurrent_trajectory("tanh", 4, w), 1),
 }
+QUICK = {"mean_field", "spectrum_moments"}
 ON_THE_HOST = {"born_dead_probability", "born_dead_bounds"}  # of sizes alone
 
 
-@pytest.mark.parametrize("name", quick_first(CASES))
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
 def test_lowers_for_accelerators_in_single_precision(name):
     with jax.enable_x64(False):
         function, count = CASES[name]
-        export.export(jax.jit(function), platforms=PLATFORMS)(*[NUMBER] * count)
+        lower(function, *[NUMBER] * count)
 
 
 def test_no_public_function_is_left_out():

@@ -4,13 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import export
 
 import jaxsat
 from jaxsat.training import training_program
 from jaxsat.training.steps import Span
-
-PLATFORMS = ["cuda", "rocm", "tpu"]
+from tests.lowering import lower
 
 
 def test_training_lowers_for_accelerators_in_single_precision(monkeypatch):
@@ -29,5 +27,5 @@ def test_training_lowers_for_accelerators_in_single_precision(monkeypatch):
         ((trainer, networks, data),) = made
         state = jax.eval_shape(trainer.start, networks)
         index, ends = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((), (4,)))
-        export.export(jax.jit(trainer.start), platforms=PLATFORMS)(networks)
-        export.export(jax.jit(trainer.advance), platforms=PLATFORMS)(state, networks, data, Span(index, ends, index))
+        lower(trainer.start, networks)
+        lower(trainer.advance, state, networks, data, Span(index, ends, index))
