@@ -91,8 +91,8 @@ class ClosedStep(NamedTuple):
     Attributes:
         constants: what the step closes over.
         step: (constants, state, x) -> state.
-        push: (constants, state, x, xt) -> the next state, and xt J^T in float64, with directions as rows. In single
-            precision J is made first, and then multiplied in float64.
+        push: (constants, state, x, xt) -> the next state, and xt J^T in float64, with directions as rows. J is made first:
+            in the caller's precision, and of constants where the step begins with a matrix, which is then multiplied once.
     """
 
     constants: list[Any]
@@ -113,15 +113,11 @@ class ClosedStep(NamedTuple):
 
         both = _traced(derivative, list(constants), scan.state, first)
 
-        def by_derivative(constants, state, x, xt):
+        def push(constants, state, x, xt):
             state, jacobian = both(constants, state, x)
             return state, jnp.einsum("rn,mn->rm", xt, jacobian.astype(jnp.float64))
 
-        def directly(constants, state, x, xt):
-            new, push = jax.linearize(lambda state: step(constants, state, x), state)
-            return new, jax.vmap(push)(xt)
-
-        return cls(list(constants), step, directly if scan.state.dtype == jnp.float64 else by_derivative)
+        return cls(list(constants), step, push)
 
     def moves(self, scan: VectorScan, directions: Float[Array, "r n"]) -> tuple[Callable, Callable]:
         """Return (constants, state, x, xt) -> (state, xt J^T) and (constants, (), (state, x), xt) -> ((), xt J).
