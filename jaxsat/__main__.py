@@ -24,6 +24,7 @@ from typing import Any
 import jax
 
 from jaxsat import checks
+from jaxsat.results import zarr_files
 from jaxsat.results.store import Store, unit_name
 from jaxsat.results.verify import damages, repair
 from jaxsat.sweeps import cost, engines, job_file
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     run = commands.add_parser("run", help="compute a sweep into a store, or continue it", description=_run.__doc__)
     run.add_argument("config", type=pathlib.Path, help="TOML file with the names of jaxsat.sweep")
-    run.add_argument("--store", type=pathlib.Path, help="folder of the store; needed unless --dry-run")
+    run.add_argument("--store", help="folder of the store; needed unless --dry-run")
     run.add_argument("--dry-run", action="store_true", help="say what it would cost, and compute nothing")
     run.add_argument(
         "--distributed", action="store_true",
@@ -176,13 +177,26 @@ def _in_words(found: Mapping[str, Any]) -> str:
 
 
 def _verify(chosen: argparse.Namespace) -> None:
-    """Read every chunk of a store and say what is damaged; exit code 1 if something is."""
+    """Read every chunk of a store, of a sweep or of a training, and say what is damaged; exit code 1 if something is."""
+    from jaxsat.training import checkpoints
+
+    if checkpoints.is_result(chosen.store):
+        _verify_training(chosen.store)
+        return
     found = damages(Store(chosen.store))
     for damage in found:
         print(damage.what)
     if found:
         raise RuntimeError(f"{len(found)} damages in {chosen.store}. `jaxsat repair` marks them to be computed again.")
     print(f"{chosen.store} is sound")
+
+
+def _verify_training(store: pathlib.Path) -> None:
+    try:
+        zarr_files.read_whole(store)
+    except ValueError as error:
+        raise RuntimeError(f"{error}. Move it away: the same call of `train` makes it anew.") from error
+    print(f"{store} is sound")
 
 
 def _repair(chosen: argparse.Namespace) -> None:

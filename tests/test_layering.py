@@ -30,7 +30,7 @@ BELOW: dict[str, set[str]] = {
     "probing": MATRICES | {"theory", "networks"},
     "plotting": GROUND | {"activations", "results", "theory"},
     "__init__": MEASURED | {"theory", "sweeps", "training", "probing", "plotting"},
-    "__main__": MEASURED | {"sweeps", "plotting"},
+    "__main__": MEASURED | {"sweeps", "training", "plotting"},
 }
 # Files that no library may reach: NumPy-only code, so that results open where JAX is not installed.
 WITHOUT_JAX = {

@@ -247,14 +247,13 @@ def _read(options: str) -> dict[str, Any]:
 
 
 def _written(path: pathlib.Path, name: str) -> xarray.Dataset:
-    import xarray
-
     from jaxsat import checks
+    from jaxsat.results import zarr_files
 
     rule, remedy = "find a dataset of this analysis", "Run the analysis once without --draw-only."
     if not path.exists():
         raise ValueError(checks.refusal("--draw-only", "", rule, checks.Shown(f"no {path}"), remedy))
-    dataset = xarray.open_zarr(path, chunks=None).load()
+    dataset = zarr_files.read_whole(path)
     if dataset.attrs.get("analysis") != name or "options" not in dataset.attrs:
         came = checks.Shown(f"{path}, which was not written by this version")
         raise ValueError(checks.refusal("--draw-only", "", rule, came, remedy))

@@ -60,28 +60,37 @@ def call_all(
 ) -> dict[Key, BaseException]:
     """Make all calls and return the errors of those that failed: three times, or when the executor took no more.
 
+    An interrupt, or an error of `ended`, cancels the calls that have not begun.
+
     Args:
         executor: makes them, side by side.
         function: is called; the executor must be able to send it.
         calls: their arguments.
         ended: takes a call's key and what it returned, as soon as it ends, and says whether the work is done.
     """
-    under_way = {key: executor.submit(function, *arguments) for key, arguments in calls.items()}
-    attempts, failed = dict.fromkeys(under_way, 1), {}
-    while under_way:
-        over = [key for key, errand in under_way.items() if errand.done()]
-        if not over:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-        for key in over:
-            error = _error_of(under_way.pop(key), key, ended)
-            if error is None:
-                continue
-            again = _again(executor, function, calls[key]) if attempts[key] < ATTEMPTS else None
-            if again is None:
-                failed[key] = error
-            else:
-                attempts[key] += 1
-                under_way[key] = again
+    under_way: dict[Key, Errand] = {}
+    attempts, failed = dict.fromkeys(calls, 1), {}
+    try:
+        for key, arguments in calls.items():
+            under_way[key] = executor.submit(function, *arguments)
+        while under_way:
+            over = [key for key, errand in under_way.items() if errand.done()]
+            if not over:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+            for key in over:
+                error = _error_of(under_way.pop(key), key, ended)
+                if error is None:
+                    continue
+                again = _again(executor, function, calls[key]) if attempts[key] < ATTEMPTS else None
+                if again is None:
+                    failed[key] = error
+                else:
+                    attempts[key] += 1
+                    under_way[key] = again
+    finally:
+        for errand in under_way.values():
+            if callable(cancel := getattr(errand, "cancel", None)):  # jobs of a batch system have it, too
+                cancel()
     return failed
 
 

@@ -46,7 +46,8 @@ class Leases:
         self._stop.set()
         self._heart.join()
         for name in tuple(self._held):
-            self.give_back(name)
+            with contextlib.suppress(OSError):  # it is free when this process is gone; what ended the work matters more
+                self.give_back(name)
 
     def take(self, name: str) -> bool:
         """Take the lease on a name; return False if a living process has it."""
@@ -100,7 +101,7 @@ class Leases:
             with self._changing:
                 held = tuple(self._held)
             for name in held:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # the next beat may succeed: a lease is stale after two minutes
                     os.utime(self.folder / name)
 
 

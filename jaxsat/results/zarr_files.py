@@ -22,14 +22,41 @@ def write(dataset: xarray.Dataset, path: pathlib.Path, mode: Literal["w", "w-"] 
         path: the store's folder.
         mode: 'w-' refuses an existing store, 'w' replaces it.
     """
+    import zarr
+
     # Fixed-width strings have no zarr v3 specification; variable-width strings do.
     text = {n: v.astype(np.dtypes.StringDType()) for n, v in dataset.variables.items() if v.dtype.kind == "U"}
-    with warnings.catch_warnings():
+    # Chunks that hold the fill value alone are written, too: a file that is not there is a hole.
+    with warnings.catch_warnings(), zarr.config.set({"array.write_empty_chunks": True}):
         # Consolidated metadata is not in the v3 specification yet, but without it every reader is warned and slow.
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         whole = dataset.assign(text)
         encoding = {name: {"compressors": (checked_compressor(),)} for name in whole.variables}
         whole.to_zarr(str(path), mode=mode, zarr_format=3, consolidated=True, encoding=encoding)
+
+
+def read_whole(path: pathlib.Path) -> xarray.Dataset:
+    """Return a dataset that :func:`write` wrote, in memory.
+
+    Raises:
+        ValueError: a chunk is not there or cannot be read; zarr alone would return the fill value for the former.
+    """
+    import xarray
+    import zarr
+
+    try:
+        holes = [
+            name
+            for name, array in zarr.open_group(str(path), mode="r").arrays()
+            if array.nchunks_initialized < array.nchunks
+        ]
+        dataset = xarray.open_zarr(str(path)).load()
+    except Exception as error:  # whatever zarr and its codecs raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{path} is damaged: {first}") from error
+    if holes:
+        raise ValueError(f"{path} is damaged: chunks of {', '.join(sorted(holes))} are not there")
+    return dataset
 
 
 def checked_compressor() -> BytesBytesCodec:

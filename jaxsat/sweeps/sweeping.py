@@ -108,15 +108,16 @@ def sweep(
     request = SweepRequest.of(net, measure, over, seeds=seeds, root_seed=root_seed, x=x, every_depth=every_depth)
     memory_budget = checks.integer("sweep", "memory_budget", memory_budget)
     request.check_size(memory_budget)
+    path = None if store is None else checks.store_path("sweep", store)
     if executor is not None:
         executors.check_executor("sweep", executor, store)
-    if store is not None:
+    if path is not None:
         arguments = {"net": net, "measure": measure, "over": over, "seeds": seeds, "root_seed": root_seed, "x": x}
         arguments["every_depth"] = every_depth
         finish = None
         if executor is not None:
             finish = functools.partial(handing_out.hand_out, executor, arguments, memory_budget, allow_mixed)
-        return worker.sweep_into_store(request, pathlib.Path(store), progress, memory_budget, allow_mixed, finish)
+        return worker.sweep_into_store(request, path, progress, memory_budget, allow_mixed, finish)
     plan = Plan.of(request)
     dataset = _in_memory(plan, progress, memory_budget)
     tiles = [programs.tile for programs in plan.programs.values()]

@@ -3,17 +3,19 @@
 While a run is under way, ``<store>.partial`` holds ``request.json`` and, for each tile, the state of its networks and
 what was recorded of them. Files are written under another name, flushed and renamed, so that each is whole at any
 moment. At the end the dataset is written in the folder, renamed to ``<store>``, and the folder removed. Several processes
-may train different tiles (see ``elsewhere``); only one of them finishes.
+may train different tiles (see ``elsewhere``), or all of them: whoever ends first makes the store, and the others find it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+import uuid
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -34,17 +36,15 @@ def finished(store: pathlib.Path, request: Mapping[str, Any]) -> xarray.Dataset 
     """Return the dataset of an earlier run of this request, read into memory; None if there is no such run.
 
     Raises:
-        ValueError: something else is there, or the result of another request.
+        ValueError: something else is there, the result of another request, or one that is damaged.
     """
     if not store.exists():
         return None
-    import xarray
-
-    attributes: dict[str, Any] = {}
-    if (store / "zarr.json").is_file():
-        attributes = json.loads((store / "zarr.json").read_text()).get("attributes", {})
-    _compare(store, attributes.get(KIND), request, but_for=("platform", "jaxlib"))
-    dataset = xarray.open_zarr(str(store)).load()
+    _check_result(store, request)
+    try:
+        dataset = zarr_files.read_whole(store)
+    except ValueError as error:
+        raise ValueError(f"train: `store`: {error}. Move it away, and the training is done anew.") from error
     if Folder.beside(store).exists():  # killed between renaming and removing
         Folder(store, request, allow_mixed=True).remove()
     return dataset
@@ -59,20 +59,28 @@ class Folder:
     """
 
     def __init__(self, store: pathlib.Path, request: Mapping[str, Any], allow_mixed: bool = False):
-        self.store, self.path = store, self.beside(store)
+        self.store, self.path, self.request = store, self.beside(store), request
         zarr_files.check_folder(store.absolute().parent, "train: `store`")
-        if self.path.exists():
-            about = self.path / "request.json"
-            _compare(self.path, about.read_text() if about.is_file() else None, request)
-            if not allow_mixed:
-                check_known(f"train: `store`: {self.path}", this_machine(), self.machines())
-            self._note_machine(self.path)
-            return
-        new = self.path.with_name(f"{self.path.name}-{os.getpid()}")  # renamed when it says whose it is
-        new.mkdir(exist_ok=True)  # an interrupted start may have left it
-        write_whole(new / "request.json", lambda file: file.write(json.dumps(request).encode()))
-        self._note_machine(new)
-        new.rename(self.path)
+        if not self.path.exists():
+            self._make(request)
+        _compare(self.path, self.path / "request.json", lambda kept: kept, request)
+        if not allow_mixed:
+            check_known(f"train: `store`: {self.path}", this_machine(), self.machines())
+        self._note_machine(self.path)
+
+    def _make(self, request: Mapping[str, Any]) -> None:
+        """Make the folder, unless another process does so at the same time."""
+        new = self.path.with_name(f"{self.path.name}-{uuid.uuid4().hex}")
+        new.mkdir()
+        try:
+            write_whole(new / "request.json", lambda file: file.write(json.dumps(request).encode()))
+            self._note_machine(new)
+            new.rename(self.path)  # now that it says whose it is
+        except OSError:
+            if not self.path.exists():
+                raise
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
 
     @staticmethod
     def beside(store: pathlib.Path) -> pathlib.Path:
@@ -91,38 +99,99 @@ class Folder:
             write_whole(file, lambda opened: opened.write(text.encode()))
 
     def save(self, name: str, tree: Any, done: int) -> None:
-        """Put the leaves of a tree, and how many records it has, into the file of that name."""
+        """Put the leaves of a tree, and how many records it has, into the file of that name.
+
+        Nothing is saved any more once another process has made the store of this request, and removed the folder.
+        """
         leaves: dict[str, Any] = {"done": np.asarray(done)}
         leaves |= {f"leaf{i}": np.asarray(_raw(leaf)) for i, leaf in enumerate(jax.tree.leaves(tree))}
-        write_whole(self.path / f"{name}.npz", lambda file: np.savez(file, **leaves))
+        try:
+            write_whole(self.path / f"{name}.npz", lambda file: np.savez(file, **leaves))
+        except FileNotFoundError:
+            if not self._is_finished():
+                raise
 
     def load(self, name: str, template: Any) -> tuple[Any, int] | None:
-        """Return what was saved under that name, in the shape of a tree of arrays; None if nothing was saved."""
+        """Return what was saved under that name, in the shape of a tree of arrays.
+
+        None if nothing was saved or, with a warning, if the file is damaged: then it is as if nothing had been saved.
+        """
         path = self.path / f"{name}.npz"
         if not path.exists():
             return None
         leaves, structure = jax.tree.flatten(template)
-        with np.load(path) as kept:
-            restored = [_restored(kept[f"leaf{i}"], leaf) for i, leaf in enumerate(leaves)]
-            return jax.tree.unflatten(structure, restored), int(kept["done"])
+        content = io.BytesIO(path.read_bytes())
+        try:
+            with np.load(content) as kept:
+                restored = [_restored(kept[f"leaf{i}"], leaf) for i, leaf in enumerate(leaves)]
+                return jax.tree.unflatten(structure, restored), int(kept["done"])
+        except Exception as error:  # zipfile, zlib and NumPy raise a dozen kinds for bytes that are wrong
+            what = f"train: `store`: {path} is damaged ({error}); its networks are trained from their start"
+            warnings.warn(what, stacklevel=2)
+            return None
 
     def finish(self, dataset: xarray.Dataset) -> None:
-        """Write the dataset to the path of the store, and remove the folder."""
-        whole = self.path / "result.zarr"
-        zarr_files.write(dataset, whole, mode="w")
-        if self.store.exists():
-            raise ValueError(f"train: `store`: {self.store} appeared during the run; the result is kept in {whole}.")
-        whole.rename(self.store)
+        """Write the dataset to the path of the store, unless another process has done so, and remove the folder."""
+        whole = self.path / f"result-{uuid.uuid4().hex}.zarr"
+        try:
+            zarr_files.write(dataset, whole)
+            if self.store.exists():  # an empty folder would be replaced
+                raise FileExistsError
+            whole.rename(self.store)
+        except OSError:
+            if not self.store.exists():
+                raise
+            if not self._is_finished():
+                rule = f"{self.store} appeared during the run; the result is kept in {whole}"
+                raise ValueError(f"train: `store`: {rule}.") from None
         self.remove()
 
+    def _is_finished(self) -> bool:
+        """Return whether another process has made the store of this request."""
+        try:
+            _check_result(self.store, self.request)
+        except (ValueError, OSError):
+            return False
+        return True
+
     def remove(self) -> None:
-        shutil.rmtree(self.path)
+        # Another process that has ended, too, may be removing it.
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _compare(path: pathlib.Path, text: str | None, request: Mapping[str, Any], but_for: Sequence[str] = ()) -> None:
-    """Raise unless `text` is this request, but for some entries."""
-    there = json.loads(text) if text else {}
-    if there.get("kind") != KIND:
+def is_result(store: pathlib.Path) -> bool:
+    """Return whether a folder is a store that ``train`` has written."""
+    try:
+        return KIND in json.loads((store / "zarr.json").read_text())["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _check_result(store: pathlib.Path, request: Mapping[str, Any]) -> None:
+    """Raise unless a finished store is of this request."""
+
+    def request_in(kept: Any) -> Any:
+        return json.loads(kept["attributes"][KIND])
+
+    _compare(store, store / "zarr.json", request_in, request, but_for=("platform", "jaxlib"))
+
+
+def _compare(
+    path: pathlib.Path, file: pathlib.Path, request_in: Callable[[Any], Any], request: Mapping[str, Any],
+    but_for: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Raise unless the JSON in a file holds this request, but for some entries."""
+    there: Any = None
+    try:
+        there = request_in(json.loads(file.read_text()))
+        own = there.get("kind") == KIND
+    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, AttributeError):
+        own = False
+    except ValueError as error:  # no JSON, or no text
+        raise ValueError(
+            f"train: `store`: {file} is damaged ({error}). Move {path.name} away, or choose another path."
+        ) from None
+    if not own:
         raise ValueError(f"train: `store`: {path} exists and was not written by jaxsat.train. Choose another path.")
     asked = json.loads(json.dumps(request))
     names = [name for name in {**there, **asked} if name not in but_for]

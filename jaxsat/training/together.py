@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import ArrayLike
 
+from jaxsat import checks
 from jaxsat.networks.protocol import Network
 from jaxsat.results import provenance
 from jaxsat.results.executors import Executor, check_executor
@@ -117,14 +118,15 @@ def train(
         "root_seed": root_seed, "record": record, "record_every": record_every,
     }  # fmt: skip
     request = TrainingRequest.of(**arguments)
+    path = None if store is None else checks.store_path("train", store)
     if executor is not None:
         check_executor("train", executor, store)
     runs = request.runs()
     asked, folder = request.as_kept(runs), None
-    if store is not None:
-        if (done := checkpoints.finished(pathlib.Path(store), asked)) is not None:
+    if path is not None:
+        if (done := checkpoints.finished(path, asked)) is not None:
             return done
-        folder = checkpoints.Folder(pathlib.Path(store), asked, allow_mixed)
+        folder = checkpoints.Folder(path, asked, allow_mixed)
     with reported(sum(run.networks for run in runs) * request.at[-1], "steps", progress) as advance:
         if executor is not None and folder is not None:
             results = train_elsewhere(executor, arguments, runs, folder, allow_mixed, advance)

@@ -1,6 +1,7 @@
 """Calls through an executor: made again when they fail, and named when they fail for good."""
 
 import concurrent.futures
+import time
 
 import pytest
 
@@ -34,3 +35,19 @@ def test_an_executor_that_was_shut_down_takes_no_more():
     assert executors._again(pool, pow, (2, 3)) is None
     with pytest.raises(RuntimeError, match="after shutdown"):
         executors.call_all(pool, pow, {"a": (2, 3)}, lambda key, result: True)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_interrupt_cancels_what_has_not_begun(error):
+    made = []
+
+    def slow(number):
+        time.sleep(0.05)
+        made.append(number)
+
+    def ended(key, result):
+        raise error
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, pytest.raises(error):
+        executors.call_all(pool, slow, {number: (number,) for number in range(100)}, ended)
+    assert len(made) < 10

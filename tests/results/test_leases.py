@@ -2,9 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
+
+import pytest
 
 from jaxsat.results.leases import Leases
 
@@ -43,3 +46,20 @@ def test_the_heartbeat_keeps_a_lease(tmp_path, monkeypatch):
         while (tmp_path / "a").stat().st_mtime == 0 and time.time() < deadline:
             time.sleep(0.01)
         assert (tmp_path / "a").stat().st_mtime > 0
+
+
+def test_an_error_while_leaving_does_not_hide_what_ended_the_work(tmp_path, monkeypatch):
+    """The folder is a file now: leases can neither be touched nor given back."""
+    monkeypatch.setattr("jaxsat.results.leases.HEARTBEAT", 0.01)
+
+    def work():
+        with Leases(tmp_path / "leases") as mine:
+            mine.take("a")
+            shutil.rmtree(tmp_path / "leases")
+            (tmp_path / "leases").write_text("")
+            time.sleep(0.05)
+            assert mine._heart.is_alive()
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        work()

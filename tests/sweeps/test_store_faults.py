@@ -1,5 +1,7 @@
 """Whatever interrupts or damages a stored sweep, what is there is right, and what is missing is made good."""
 
+import errno
+
 import jax
 import numpy as np
 import pytest
@@ -77,6 +79,19 @@ def test_a_chunk_that_fails_is_recorded_and_the_others_are_done(tmp_path, small,
         patch.setattr(ChoicePrograms, "start", failing)
         with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
             run()
+
+
+def test_a_failure_that_cannot_be_noted_is_told_all_the_same(tmp_path, small, monkeypatch):
+    def failing(self, corners, *rest):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    def full(self, unit, error):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(ChoicePrograms, "start", failing)
+    monkeypatch.setattr(Store, "fail", full)
+    with pytest.raises(RuntimeError, match=r"20 of 20 chunks could not be computed; .*RESOURCE_EXHAUSTED"):
+        run(store=tmp_path / "s")
 
 
 def test_flipped_bits_are_noticed(tmp_path, small):

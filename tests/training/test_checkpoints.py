@@ -130,9 +130,9 @@ def test_a_store_that_appears_during_the_run_is_not_written_over(tmp_path, monke
     store = tmp_path / "run.zarr"
     write = checkpoints.zarr_files.write
 
-    def meanwhile(dataset, path, mode):
+    def meanwhile(dataset, path):
         store.mkdir()
-        write(dataset, path, mode=mode)
+        write(dataset, path)
 
     monkeypatch.setattr(checkpoints.zarr_files, "write", meanwhile)
     with pytest.raises(ValueError, match="appeared during the run; the result is kept in"):
