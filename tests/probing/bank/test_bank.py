@@ -8,10 +8,10 @@ import optax
 import pytest
 
 import jaxsat
-from tests.probing.bank import layers, learning, libraries, plain, science, sequences
+from tests.probing.bank import layers, learning, libraries, plain, science, sequences, unseen, unseen_layers
 from tests.probing.bank.case import MODELS
 
-FILES = (layers, learning, libraries, plain, science, sequences)
+FILES = (layers, learning, libraries, plain, science, sequences, unseen, unseen_layers)
 QUICK = ("cnn",)
 # What a report does not name rightly: (model, fault). A case that comes out right must leave this list.
 MISSED: set[tuple[str, str]] = set()
