@@ -47,6 +47,7 @@ def run(path: pathlib.Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     names: dict[str, Any] = {"__name__": path.stem}
     shown = []
     text, place = path.read_text(encoding="utf-8"), 0
+    plt.close("all")  # a figure that somebody left open is of no cell
     for kind, source in cells_of(text):
         cell: dict[str, Any] = {"kind": kind, "source": source}
         place = text.index(source, place) if kind == "code" else place

@@ -26,11 +26,13 @@ class GradientPaths(NamedTuple):
             scan, or of sites with one weight, each leading to the next.
         residual: whether there is a residual stream.
         normalized: whether there are normalisations.
+        settling: paths of what lies in searches for a fixed point; see ``Loop``.
     """
 
     chains: Sequence[Chain]
     residual: bool
     normalized: bool
+    settling: frozenset[str] = frozenset()
 
 
 def in_order(sites: Sequence[Site]) -> GradientPaths:
@@ -62,7 +64,8 @@ def paths_of(
     chains = [[at[node] for node in chain] for chain in chains_of(small) if len(chain) > 1]
     again = [[at[node] for node in chain] for chain in _repeated(small, at, weights) if len(chain) > 1]
     residual = any(isinstance(place, FlowPoint) and place.kind == "stream" for place in at.values())
-    return GradientPaths([*chains, *again], residual, any(site.role == "normalization" for site in sites))
+    settling = frozenset(one.path for one in (*descriptions, *places) if any(loop.settling for loop in one.loops))
+    return GradientPaths([*chains, *again], residual, any(site.role == "normalization" for site in sites), settling)
 
 
 def with_streams(places: Sequence[FlowPlace], graph: FlowGraph, maps: frozenset[Address]) -> tuple[FlowPlace, ...]:

@@ -87,7 +87,12 @@ def gradient(sites: Sequence[Site], explained: bool, paths: GradientPaths) -> li
 
 
 def _counts(sites: Sequence[Site], paths: GradientPaths, fall: Fall) -> bool:
-    """Return whether a change is a finding: it is large, or weights below the critical scale explain that it shrinks."""
+    """Return whether a change is a finding: it is large, or weights below the critical scale explain that it shrinks.
+
+    On the way back through the search for a fixed point it shrinks because the search ends.
+    """
+    if fall.change < 0 and {fall.first.path, fall.last.path} <= paths.settling:
+        return False
     if fall.typical * np.sign(fall.change) >= GROWTH:
         return True
     plain = fall.form == "plain" and not paths.residual and not paths.normalized

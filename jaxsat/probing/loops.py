@@ -38,7 +38,7 @@ def scan(reader: Reader, step: Step) -> list[Value]:
     constants, carried = scan_counts(step.equation)
     changing = range(constants, constants + carried)
     arrays = [value.array for value in step.inputs]
-    loop = Loop(len(step.address), params["length"], params["reverse"])
+    loop = Loop(len(step.address), params["length"], params["reverse"], _is_settling(step, constants, carried))
 
     def body(carry, x):
         x, sinks = x
@@ -53,6 +53,13 @@ def scan(reader: Reader, step: Step) -> list[Value]:
     carry, (ys, results) = lax.scan(body, start, xs, **options)
     reader.results |= results
     return reader.leaving([*carry, *ys], step)
+
+
+def _is_settling(step: Step, constants: int, carried: int) -> bool:
+    """Return whether a scan begins with constants and gets the same in each iteration. A counter may look up what differs."""
+    state, differing = step.inputs[constants : constants + carried], step.inputs[constants + carried :]
+    floating = all(jnp.issubdtype(jnp.result_type(value.array), jnp.floating) for value in state)
+    return not differing and floating and not any(value.facts.alive for value in state)
 
 
 def _like(arrays: list[Any], carry: list[Any]) -> list[Any]:

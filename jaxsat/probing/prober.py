@@ -172,15 +172,23 @@ class Prepared:
         return found
 
     def _nonfinite(self, measured: Measured, found: Sequence[Site], arrays: Sequence[Any]) -> Finding:
-        """Return the finding that something is not finite. Arguments that hold a NaN explain everything."""
+        """Return the finding that something is not finite.
+
+        Arguments that hold a NaN explain everything. Those that hold +inf explain a NaN that is made before any other
+        infinity; -inf is what masks are made of.
+        """
         sizes = list(zip(self._names, measured.arguments, strict=True))
         bad = [name for name, size in sizes if math.isnan(size)]
         if bad:
             return nonfinite(found, bad, [], measured.loss)
         made = self._program
         first = origins_of(made.jaxpr, self._constants, arrays, made.loss)
-        bad = [] if first else [name for name, size in sizes if math.isinf(size)]
-        return nonfinite(found, bad, first, measured.loss)
+        infinite = [(name, array) for (name, size), array in zip(sizes, arrays, strict=True) if math.isinf(size)]
+        if first and first[0].what == "NaN" and not first[0].backward:
+            infinite = [(name, array) for name, array in infinite if bool(jnp.any(jnp.isposinf(array)))]
+        elif first:
+            infinite = []
+        return nonfinite(found, [name for name, _ in infinite], first, measured.loss)
 
     def _zero_weights(self, measured: Measured, found: Sequence[Site]) -> list[str]:
         """Return the names of the weights of linear maps that are all zeros, if a gradient is exactly 0."""

@@ -27,6 +27,7 @@ from jaxsat.probing.values import Address, Arrays, InsideLoops, Loop, Value, dis
 
 Role = Literal["activation", "gate", "softmax", "normalization"]
 GATES = ("sigmoid", "hard_sigmoid")
+LOSSES = ("log_sigmoid",)  # flat where a loss is near 0: after the last linear map it is the loss's own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +133,8 @@ def with_parts(jaxpr: Jaxpr, sites: Sequence[SiteDescription], marks: Landmarks)
         softmax = site.role == "softmax"
         is_activation = site.role == "normalization" or (site.activation is not None and site.unit_axis is not None)
         mapped = bool(site.maps) and not softmax
+        if site.kind in LOSSES:
+            is_activation = mapped = False
         return part_of(around.get(site.address), is_activation, mapped)
 
     return [dataclasses.replace(site, part=part(site)) for site in sites]

@@ -1,4 +1,4 @@
-"""Rules for units: saturated, dead, and attention that has collapsed."""
+"""Rules for units: saturated, dead, and softmaxes that have collapsed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ DEAD_OVER_FEW = 0.9
 FEW = 8
 UNLIKELY = 1e-3
 COLLAPSED = 0.1  # entropy of attention, relative to equal weights
+ROUTED = 0.02  # the same of another softmax inside the network: a router or a weighting may choose, but not for good
 POSITIVE = ("softplus", "squareplus")  # often make scales or step sizes, whose small values are meant
 
 
@@ -141,7 +142,8 @@ def _is_dead(site: Site) -> bool:
         return False  # round and the like have no slope by nature
     if site.inputs < FEW:
         return site.dead_fraction >= DEAD_OVER_FEW
-    chance = dead_by_chance(site.inputs, site.input_correlation)
+    # Biases that shift all units make inputs look alike. That is the fault, and no excuse for it.
+    chance = dead_by_chance(site.inputs, 0.0 if shifted_biases([site]) else site.input_correlation)
     if site.dead_fraction == 1 and chance**site.units < UNLIKELY:
         return True
     error = math.sqrt(chance * (1 - chance) / site.units)
@@ -167,17 +169,26 @@ def dead_by_chance(inputs: int, correlation: float) -> float:
 
 
 def collapsed(sites: Sequence[Site]) -> list[Finding]:
-    """Return a finding for attention that gives nearly all weight to one key."""
-    where = [site for site in sites if site.attention and site.entropy <= COLLAPSED]
-    if not where:
-        return []
+    """Return a finding for attention that gives nearly all weight to one key, and one for other softmaxes that do so.
+
+    Args:
+        sites: of the network; the softmax of a loss is none.
+    """
+    softmaxes = [site for site in sites if site.role == "softmax"]
+    keys = [site for site in softmaxes if site.attention and site.entropy <= COLLAPSED]
+    entries = [site for site in softmaxes if not site.attention and site.entropy <= ROUTED]
+    queries = "divide them by the square root of the head's width, normalise queries and keys, or initialise their weights smaller"
+    weights = "normalise what they are made from, or initialise their weights smaller"
+    found = [("attention has collapsed onto one key each", keys, queries)]
+    found += [("the softmax gives all weight to one entry each", entries, weights)]
+    return [_collapsed(*one) for one in found if one[1]]
+
+
+def _collapsed(what: str, where: Sequence[Site], remedy: str) -> Finding:
     largest = max(site.pre_activation_max for site in where)
     message = (
-        f"{where_of(where)}: attention has collapsed onto one key each: mean entropy {mean_of(where, 'entropy'):.2g} of "
-        f"that of equal weights; largest score that is not masked {largest:.3g}."
+        f"{where_of(where)}: {what}: mean entropy {mean_of(where, 'entropy'):.2g} of that of equal weights; largest score "
+        f"that is not masked {largest:.3g}."
     )
-    advice = (
-        "Scores this large leave no gradient to the others: divide them by the square root of the head's width, normalise "
-        "queries and keys, or initialise their weights smaller."
-    )
-    return [Finding("collapsed", tuple(where), message, advice, "scores too large", "high")]
+    advice = f"Scores this large leave no gradient to the others: {remedy}."
+    return Finding("collapsed", tuple(where), message, advice, "scores too large", "high")

@@ -32,11 +32,14 @@ class Loop(NamedTuple):
         depth: length of the loop's own address.
         length: number of iterations; None if it is not known.
         backwards: whether it runs from the last slice to the first.
+        settling: whether it begins with constants and gets the same in each iteration, as the search for a fixed point does.
+            What its first iterations see, the last see too: they have nothing of their own to learn from.
     """
 
     depth: int
     length: int | None
     backwards: bool
+    settling: bool = False
 
 
 class InsideLoops:

@@ -163,7 +163,7 @@ def test_gradients_that_are_exactly_0_are_not_said_to_shrink_by_a_little():
     assert "exactly 0" in both.message
 
 
-def test_attention_collapses_at_its_threshold_and_other_softmaxes_never():
+def test_attention_collapses_at_its_threshold_and_other_softmaxes_at_theirs():
     softmax = {"role": "softmax", "kind": "softmax", "activation": None, "pre_activation_max": 70.0}
     row = healthy_site(**softmax, attention=True, entropy=unit_rules.COLLAPSED)
     (finding,) = diagnose([row])
@@ -171,4 +171,6 @@ def test_attention_collapses_at_its_threshold_and_other_softmaxes_never():
     assert "mean entropy 0.1" in finding.message
     assert "largest score that is not masked 70" in finding.message
     assert codes(healthy_site(**softmax, attention=True, entropy=1.01 * unit_rules.COLLAPSED)) == []
-    assert codes(healthy_site(**softmax, attention=False, entropy=0.0)) == []
+    assert codes(healthy_site(**softmax, attention=False, entropy=unit_rules.ROUTED)) == ["collapsed"]
+    assert codes(healthy_site(**softmax, attention=False, entropy=1.01 * unit_rules.ROUTED)) == []
+    assert codes(healthy_site(**softmax, attention=False, entropy=0.0, part="loss")) == []

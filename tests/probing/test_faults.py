@@ -237,3 +237,58 @@ def test_a_step_counter_may_change(compilations):
     assert scaled(W, 3.0).sites[0].pre_activation_rms == pytest.approx(3 * np.sqrt((W**2).mean()), rel=1e-12)
     with pytest.raises(ValueError, match="must have the structure that it was prepared for"):
         ready({"w": W, "step": "one"}, X)
+
+
+# --- what a second bank of models showed ----------------------------------------------------------------------------
+
+
+def test_infinity_in_an_argument_is_named_where_it_makes_a_nan_and_a_mask_is_not():
+    x = X.copy()
+    x[3, 2] = np.inf
+    (finding,) = jaxsat.probe(lambda w, x: jnp.sum(jnp.tanh(x @ w - x @ w[::-1]) @ w), W, x).findings
+    assert finding.message.startswith("Not finite on the way in: args[1].")
+    closed = np.where(np.arange(9)[:, None] == 4, -np.inf, np.where(MASK, 0.0, -np.inf))
+    attend = lambda w, x, mask: jnp.sum(jax.nn.softmax(x @ w @ x.T + mask) @ x)  # noqa: E731
+    (finding,) = jaxsat.probe(attend, W, X, closed).findings
+    assert "comes from sub" in finding.message
+
+
+def test_units_that_biases_shut_are_dead_however_alike_they_make_the_inputs():
+    def loss(w, b, x):
+        return jnp.sum(jax.nn.relu(x @ w + b[None]) @ w[:2])
+
+    assert "dead" in found(loss, W[:, :2], np.full(2, -20.0), X)
+    assert found(loss, W[:, :2], np.zeros(2), X) == []
+
+
+def test_a_softmax_that_weighs_is_told_when_it_has_one_entry_left():
+    def loss(score, out, x):
+        return jnp.sum(jnp.einsum("bn,bnd->bd", jax.nn.softmax(x @ score), jnp.sin(x)) @ out)
+
+    points, score = DRAWS.normal(size=(8, 5, 6)), DRAWS.normal(size=6)
+    assert found(loss, score, W, points) == []
+    (finding,) = jaxsat.probe(loss, 300 * score, W, points).findings
+    assert finding.code == "collapsed"
+    assert "all weight to one entry" in finding.message
+
+
+def test_the_flat_side_of_a_logarithmic_loss_is_where_it_ends():
+    assert found(lambda w, x: -jnp.mean(jax.nn.log_sigmoid(jnp.sin(x @ w) @ w + 9)), W, X) == []
+
+
+@pytest.mark.parametrize(("start", "codes"), [(0.0, []), (1.0, ["vanishing"])])
+def test_a_search_for_a_fixed_point_forgets_its_start_on_purpose(start, codes):
+    """Of a state that begins with the input, what the first iterations see is lost; of one that begins at 0, nothing is."""
+
+    def loss(w, x):
+        put = x @ w
+        h = jax.lax.scan(lambda h, _: (jnp.tanh(0.3 * h @ w + put), None), start * x, length=30)[0]
+        return jnp.sum(h @ w)
+
+    def fixed(w, x):
+        put = x @ w
+        return jnp.sum(
+            jax.lax.scan(lambda h, _: (jnp.tanh(0.3 * h @ w + put), None), jnp.zeros_like(put), length=30)[0] @ w
+        )
+
+    assert found(loss if start else fixed, W, X) == codes

@@ -14,18 +14,27 @@ from tests.probing.bank.case import MODELS
 FILES = (layers, learning, libraries, plain, science, sequences, unseen, unseen_layers)
 QUICK = ("cnn",)
 # What a report does not name rightly: (model, fault). A case that comes out right must leave this list.
-MISSED: set[tuple[str, str]] = set()
+MISSED: set[tuple[str, str]] = {
+    ("mixture_of_experts", "one expert's biases at -30"),  # its units lie along two axes: they are judged along one
+    ("haiku_recurrent", "recurrent weights x 30"),  # found, but not the cause: two weights lead to the site
+}
+# Healthy models of which a report says something after training.
+FALSE_ALARMS = {
+    "clipped_policy",  # all ratios are beyond the clip, and gradients are 0: so is a planted fault
+    "flax_linen_squeeze",  # 37 % of a tanh are saturated, no unit for good
+}
 FAULTS = [(name, fault.name) for name, model in MODELS.items() for fault in model.faults]
 
 
 def test_the_bank_is_large_and_its_score_does_not_fall():
     files = {model.build.__module__.rpartition(".")[2] for model in MODELS.values()}
     assert {file.__name__.rpartition(".")[2] for file in FILES} == files
-    assert len(MODELS) >= 28
+    assert len(MODELS) >= 40
     assert len({model.library for model in MODELS.values()}) >= 16
-    assert len(FAULTS) >= 66
+    assert len(FAULTS) >= 102
     assert set(FAULTS) >= MISSED
-    assert len(FAULTS) - len(MISSED) >= 66  # right, of 66
+    assert len(FAULTS) - len(MISSED) >= 100  # right, of 102
+    assert set(MODELS) > FALSE_ALARMS
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +52,7 @@ def test_reports_name_what_is_wrong_and_nothing_else(name):
     report = jaxsat.probe(fn, *args)
     assert not report.findings, str(report)
     report = jaxsat.probe(fn, trained(fn, args, model.steps), *args[1:])
-    assert not report.findings, str(report)
+    assert bool(report.findings) == (name in FALSE_ALARMS), str(report)
     missed = {}
     for fault in model.faults:
         fn, args = model.build(fault.name)

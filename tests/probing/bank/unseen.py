@@ -1,4 +1,4 @@
-"""Models of the second bank, written when the rules stood: what was expected of a report was committed before the first run."""
+"""Models written when the rules stood: what a report must say of them was committed before the first run."""
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ def mixture_of_experts(fault):
 
 @model(
     "gan",
-    Fault("the discriminator is certain, and the generator loses log(1 - D)", ("saturated", "vanishing"), "log"),
+    Fault("the discriminator is certain, and the generator loses log(1 - D)", ("saturated", "vanishing"), "sigmoid"),
     Fault("generator's weights x 60", ("saturated",), "tanh", "sigma_w = 1"),
     Fault("log of a discriminator that is exactly 0", ("nonfinite",), "log"),
 )
@@ -93,7 +93,7 @@ def generator(fault):
 
 @model(
     "tensorflow probability",
-    Fault("the spread's bias at -200", ("nonfinite",), "softplus"),
+    Fault("the spread's bias at -200", ("nonfinite",), "log", "clip its argument away from 0"),
     Fault("inputs x 10000", ("saturated",), "tanh", "scale them to unit mean square"),
     Fault("hidden biases at 40", ("saturated",), "tanh", "Start the biases at 0"),
 )
@@ -119,7 +119,7 @@ def regression_with_spread(fault):
 @model(
     "jaxopt",
     Fault("inner weights x 40", ("saturated",), "tanh", "sigma_w = 1"),
-    Fault("a linear fixed point that runs away", ("exploding",), "scan"),
+    Fault("a linear fixed point that runs away", ("exploding",), "['z']"),
     Fault("the fixed point is not differentiated", ("disconnected",), "['z']"),
 )
 def deep_equilibrium(fault):

@@ -1,4 +1,4 @@
-"""More models of the second bank, of the layers of public libraries; expectations were committed before the first run."""
+"""More models written when the rules stood, of the layers of public libraries."""
 
 import equinox as eqx
 import flax.linen as nn
@@ -13,7 +13,9 @@ from tests.probing.bank.layers import LABELS, classify
 
 @model(
     "flax",
-    Fault("hidden biases of the token mix at -30", ("dead",), "biases have mean -30", "Start the biases at 0"),
+    Fault(
+        "hidden biases of the token mix at -30", ("dead", "saturated"), "biases have mean -30", "Start the biases at 0"
+    ),
     Fault("nan in a kernel of the channel mix", ("nonfinite",), "Dense_2"),
     Fault("what the block gives is stopped", ("disconnected",), "Dense_0", "remove it"),
 )
@@ -32,7 +34,7 @@ def flax_linen_mixer(fault):
     net, x = Net(), draws(0, 16, 9, 12)
     params = filled(jax.eval_shape(net.init, jax.random.key(0), x))
     inner = params["params"]
-    inner["Dense_0"]["bias"] -= 30 if fault == "hidden biases of the token mix at -30" else 0
+    inner["Dense_1"]["bias"] -= 30 if fault == "hidden biases of the token mix at -30" else 0
     inner["Dense_2"]["kernel"][1, 1] *= np.nan if fault == "nan in a kernel of the channel mix" else 1
     return lambda p, x, y: classify(net.apply(p, x), y), (params, x, LABELS)
 
@@ -66,7 +68,7 @@ def flax_linen_dense_net(fault):
     "haiku",
     Fault("recurrent weights x 0.02", ("vanishing",), "scan"),
     Fault("recurrent weights x 30", ("saturated",), "tanh", "sigma_w = 1"),
-    Fault("identity in place of tanh, weights x 2", ("exploding",), "scan"),
+    Fault("identity in place of tanh, weights x 2", ("exploding",), "['again']['w']"),
 )
 def haiku_recurrent(fault):
     """A plain recurrent network that must remember its first input for 30 steps (Elman 1990; Le et al. 2015)."""
@@ -128,6 +130,6 @@ def flax_linen_squeeze(fault):
     net, x = Net(), draws(0, 16, 6, 6, 3)
     x = np.abs(x) * 100 if fault == "images of 0 to 255 into tanh" else x
     params = filled(jax.eval_shape(net.init, jax.random.key(0), x))
-    params["params"]["Dense_1"]["bias"] -= 20 if fault == "gates shut by their biases" else 0
+    params["params"]["Dense_0"]["bias"] -= 20 if fault == "gates shut by their biases" else 0
     params["params"]["Dense_2"]["kernel"] *= fault != "a kernel of zeros"
     return lambda p, x, y: classify(net.apply(p, x), y), (params, x, LABELS)
