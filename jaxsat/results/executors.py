@@ -5,6 +5,7 @@ Any executor of PEP 3148 works: ``submit(function, *arguments)`` returns somethi
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pickle
 import time
@@ -90,7 +91,8 @@ def call_all(
     finally:
         for errand in under_way.values():
             if callable(cancel := getattr(errand, "cancel", None)):  # jobs of a batch system have it, too
-                cancel()
+                with contextlib.suppress(Exception):  # what ended the work matters more
+                    cancel()
     return failed
 
 

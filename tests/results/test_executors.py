@@ -51,3 +51,19 @@ def test_an_interrupt_cancels_what_has_not_begun(error):
     with concurrent.futures.ThreadPoolExecutor(1) as pool, pytest.raises(error):
         executors.call_all(pool, slow, {number: (number,) for number in range(100)}, ended)
     assert len(made) < 10
+
+
+def test_a_job_that_cannot_be_cancelled_does_not_hide_what_ended_the_work():
+    class Stubborn:
+        def submit(self, fn, *args):
+            job = concurrent.futures.Future()
+            if args == (1,):
+                job.set_result(fn(*args))
+            job.cancel = lambda: 1 / 0
+            return job
+
+    def ended(key, result):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        executors.call_all(Stubborn(), abs, {1: (1,), 2: (2,)}, ended)
