@@ -32,6 +32,29 @@ def normalised_over_all(devices):
     return jax.shard_map(each, mesh=mesh, in_specs=(PartitionSpec(), split), out_specs=PartitionSpec())
 
 
+def check_two_axes():
+    """Examples over one axis, units over another: each of four sites has its quarter of one device's numbers."""
+    v = DRAWS.normal(size=(5, 2))
+    w, v = np.c_[W, W[:, :1]], np.r_[v, v[:1]]
+
+    def each(w, v, x):
+        outputs = jax.lax.psum(jax.nn.relu(x @ w) @ v, "model")
+        return jax.lax.pmean(jnp.mean(jnp.square(outputs)), "data")
+
+    mesh, spec = Mesh(np.array(jax.devices()).reshape(2, 2), ("data", "model")), PartitionSpec
+    split = spec(None, "model"), spec("model", None), spec("data", None)
+    report = jaxsat.probe(jax.shard_map(each, mesh=mesh, in_specs=split, out_specs=spec()), w, v, X)
+    h = X @ w
+    gradient = 2 / 16 * (np.maximum(h, 0) @ v) @ v.T * (h > 0)
+    assert [site.iteration for site in report.sites] == [(0,), (1,), (2,), (3,)]
+    for i, site in enumerate(report.sites):
+        part = np.s_[4 * (i // 2) : 4 * (i // 2) + 4, 3 * (i % 2) : 3 * (i % 2) + 3]
+        assert site.shape == (4, 3)
+        assert site.pre_activation_rms == pytest.approx(np.sqrt(np.mean(h[part] ** 2)), rel=1e-12)
+        assert site.dead_fraction == pytest.approx(np.mean((h[part] <= 0).all(axis=0)), rel=1e-12)
+        assert site.log_gradient_norm == pytest.approx(np.log(np.linalg.norm(gradient[part])), abs=1e-12)
+
+
 def check(devices):
     report = jaxsat.probe(normalised_over_all(devices), W, X)
     assert report.findings == ()
@@ -47,6 +70,8 @@ def check(devices):
         assert site.pre_activation_rms == pytest.approx(np.sqrt((part**2).mean()), rel=1e-12)
         assert site.dead_fraction == pytest.approx((part <= 0).all(axis=0).mean(), rel=1e-12)
         assert site.log_gradient_norm == pytest.approx(np.log(np.linalg.norm(back)), abs=1e-12)
+    if devices == 4:
+        check_two_axes()
     plain = lambda w, x: jnp.sum(jnp.tanh(x @ w))  # noqa: E731
     mesh = Mesh(np.array(jax.devices()[:devices]), ("batch",))
     placed = jax.device_put(X, NamedSharding(mesh, PartitionSpec("batch")))
