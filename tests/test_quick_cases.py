@@ -11,6 +11,8 @@ EXCUSED: dict[str, str] = {
     "test_hosts_of_jax_distributed_share_a_store": "three processes of jax.distributed",
     "test_an_engine_gives_the_same_numbers": "starts processes",
     "test_jobs_through_submitit": "starts jobs through submitit",
+    "test_ranks_of_mpi_give_the_same_numbers": "starts processes",
+    "test_four_processes_that_start_one_training_together_all_end_well": "starts processes",
     "test_processes_compute_it_and_a_killed_pool_leaves_a_store_that_goes_on": "starts and kills processes",
     "test_processes_train_it_and_a_killed_pool_leaves_checkpoints_that_go_on": "starts and kills processes",
     "test_a_worker_dies_and_another_comes_late_and_the_scheduler_is_restarted": "starts and kills processes of a cluster",

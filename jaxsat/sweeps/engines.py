@@ -3,6 +3,7 @@
 processes:8            eight processes of this machine
 dask://HOST:PORT       a Dask cluster, by the address of its scheduler
 slurm                  jobs of SLURM, through submitit
+mpi                    the other ranks of MPI: mpiexec -n 8 python -m mpi4py.futures -m jaxsat run ... --engine mpi
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 from jaxsat import checks
 from jaxsat.results.executors import Executor
 
-FORMS = "be processes:N, dask://HOST:PORT or slurm"
+FORMS = "be processes:N, dask://HOST:PORT, slurm or mpi"
 LOGS = pathlib.Path("jaxsat-logs")  # of jobs
 
 
@@ -47,6 +48,9 @@ def executor_of(engine: str) -> Iterator[Executor]:
         executor = _library("submitit", engine).AutoExecutor(folder=LOGS, cluster="slurm")
         executor.update_parameters(timeout_min=240)
         yield executor
+    elif engine == "mpi":
+        with _library("mpi4py.futures", engine).MPIPoolExecutor() as pool:
+            yield pool
     else:
         raise ValueError(checks.refusal("run", "--engine", FORMS, engine))
 
@@ -55,4 +59,5 @@ def _library(name: str, engine: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise ImportError(f"run: `--engine` {engine} needs {name}; install it with: pip install {name}") from None
+        package = name.partition(".")[0]
+        raise ImportError(f"run: `--engine` {engine} needs {package}; install it with: pip install {package}") from None

@@ -1,6 +1,7 @@
 """The command ``jaxsat``, as its user runs it."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -159,8 +160,8 @@ def test_mistakes_in_a_configuration_are_one_line(change, message, file, tmp_pat
         (["plot", "nowhere"], "nowhere is something else or unreadable"),
         (["run", "FILE"], "--store PATH is needed, or --dry-run"),
         (
-            ["run", "FILE", "--store", "s", "--engine", "mpi"],
-            "`--engine` must be processes:N, dask://HOST:PORT or slurm; got 'mpi'",
+            ["run", "FILE", "--store", "s", "--engine", "ray"],
+            "`--engine` must be processes:N, dask://HOST:PORT, slurm or mpi; got 'ray'",
         ),
         (
             ["run", "FILE", "--store", "s", "--engine", "processes:0"],
@@ -207,3 +208,15 @@ def test_jobs_through_submitit(file, tmp_path):
     done = subprocess.run([*map(str, command), "--logs", str(tmp_path / "logs")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(xarray.open_zarr(tmp_path / "s", chunks=None).chunk_counts[..., 0].sum()) == 36
+
+
+@pytest.mark.slow
+def test_ranks_of_mpi_give_the_same_numbers(file, tmp_path):
+    __main__.main(["run", str(file), "--store", str(tmp_path / "here"), "--quiet"])
+    programs = pathlib.Path(sys.executable).parent
+    command = [programs / "mpiexec", "-n", "3", ROOT / "jobs" / "mpi.sh", file, tmp_path / "there"]
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "JAX_ENABLE_X64": "1"}
+    done = subprocess.run([*map(str, command)], env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    here, there = (xarray.open_zarr(tmp_path / name, chunks=None).load() for name in ("here", "there"))
+    xarray.testing.assert_identical(there.drop_attrs(), here.drop_attrs())

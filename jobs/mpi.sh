@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Under MPI: mpiexec -n 9 jobs/mpi.sh jobs/example.toml /shared/example.zarr
+# The first rank hands out the work, the others do it. MPI ends all ranks when one dies: the same line then continues.
+set -euo pipefail
+exec python -m mpi4py.futures -m jaxsat run "$1" --store "$2" --engine mpi
