@@ -50,7 +50,7 @@ def read_whole(path: pathlib.Path) -> xarray.Dataset:
             for name, array in zarr.open_group(str(path), mode="r").arrays()
             if array.nchunks_initialized < array.nchunks
         ]
-        dataset = xarray.open_zarr(str(path)).load()
+        dataset = xarray.open_zarr(str(path), chunks=None).load()
     except Exception as error:  # whatever zarr and its codecs raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path} is damaged: {first}") from error

@@ -240,9 +240,8 @@ class _Worker:
         def finished(task: Task) -> None:
             if task.error is not None:
                 self._failed[task.unit] = task.error
-                with contextlib.suppress(
-                    OSError
-                ):  # the error is raised at the end, whether its note could be written or not
+                # The error is raised at the end, whether its note could be written or not.
+                with contextlib.suppress(OSError):
                     self._opened.fail(task.unit, task.error)
                 self._leases.give_back(stores.unit_name(task.unit))
                 return
