@@ -79,7 +79,7 @@ def log_singular_values_of_scan(
         then goes a second, careful way where the first is not good enough. Sigmoid, tanh and expm1 in the step have their full
         slopes, which autodiff rounds to 0 (see ``activations.full_slopes``); other slopes are those of the step's own code.
         In float32, slopes below exp(-87) are 0. Remedy for all of this: float64.
-    Cost: for each step its derivative, as ``jax.jacfwd`` takes it, and 3 to 4 n^3 floating-point operations in float64.
+    Cost: for each step its derivative, as ``jax.jacfwd`` takes it, and 3 to 5 n^3 floating-point operations in float64.
         Memory does not grow with T; it does, as T n^2, with every_step, with_error or derivatives. For thousands of units
         use :func:`leading_log_singular_values_of_scan`.
 

@@ -91,8 +91,8 @@ class ClosedStep(NamedTuple):
     Attributes:
         constants: what the step closes over.
         step: (constants, state, x) -> state.
-        push: (constants, state, x, xt) -> the next state, and xt J^T in float64, with directions as rows. J is made first:
-            in the caller's precision, and of constants where the step begins with a matrix, which is then multiplied once.
+        push: (constants, state, x, xt) -> the next state, and xt J^T in float64, with directions as rows. J is made first,
+            in the caller's precision. Where a step begins with a matrix, XLA then does that part once for all steps.
     """
 
     constants: list[Any]

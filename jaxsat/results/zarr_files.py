@@ -51,6 +51,8 @@ def read_whole(path: pathlib.Path) -> xarray.Dataset:
             if array.nchunks_initialized < array.nchunks
         ]
         dataset = xarray.open_zarr(str(path), chunks=None).load()
+    except PermissionError:
+        raise
     except Exception as error:  # whatever zarr and its codecs raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"{path} is damaged: {first}") from error

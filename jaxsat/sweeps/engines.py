@@ -14,6 +14,7 @@ import importlib
 import multiprocessing
 import pathlib
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,10 +50,27 @@ def executor_of(engine: str) -> Iterator[Executor]:
         executor.update_parameters(timeout_min=240)
         yield executor
     elif engine == "mpi":
-        with _library("mpi4py.futures", engine).MPIPoolExecutor() as pool:
+        with _ranks_of_mpi(engine) as pool:
             yield pool
     else:
         raise ValueError(checks.refusal("run", "--engine", FORMS, engine))
+
+
+def _ranks_of_mpi(engine: str) -> Any:
+    """Return the executor of the other ranks. Started in another way, mpi4py would wait for ranks that never come."""
+    launched = "mpi4py.futures" in sys.orig_argv
+    try:
+        ranks = _library("mpi4py.MPI", engine).COMM_WORLD.Get_size() if launched else 1
+    except RuntimeError as error:
+        what = f"run: `--engine` {engine} needs an MPI library, as from pip install mpich"
+        raise ImportError(f"{what}: {str(error).splitlines()[0]}") from None
+    if ranks == 1:
+        rule, remedy = (
+            "be mpi under mpiexec, with two ranks or more",
+            "Example: mpiexec -n 8 jobs/mpi.sh JOB.toml STORE.",
+        )
+        raise ValueError(checks.refusal("run", "--engine", rule, checks.Shown("one process alone"), remedy))
+    return importlib.import_module("mpi4py.futures").MPIPoolExecutor()
 
 
 def _library(name: str, engine: str) -> Any:

@@ -1,4 +1,4 @@
-"""Advice that is followed to the letter makes a network train: accuracy on digits before and after, for one fault after the other."""
+"""Advice that is followed to the letter lets a network learn: accuracy on digits before and after, for one fault after the other."""
 
 import dataclasses
 import functools
@@ -13,8 +13,9 @@ import pytest
 import jaxsat
 from jaxsat.training.datasets import digits
 
+pytestmark = pytest.mark.usefixtures("as_people_run_them")
 WIDTH, STEPS = 64, 300
-LEARNT = 0.8  # accuracy on the test part; chance is 0.1
+LEARNT = 0.8  # accuracy on the test part; chance is 0.1. Seen: 0.89 to 0.99, and 0.08 to 0.11 before, but for two cases
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Recipe:
         scales: sigma_w of each layer, or of all.
         bias: of all units.
         inputs: factor on the inputs.
-        skip, norm: whether activations are added to what goes in, and whether layers are normalised before them.
+        skip: whether activations are added to what goes in.
         branch: factor on what is added.
         optimizer, rate, clip: of the training; the last is the largest norm of a gradient.
         dtype, loss_scale: of its arithmetic.
@@ -38,7 +39,6 @@ class Recipe:
     bias: float = 0.0
     inputs: float = 1.0
     skip: bool = False
-    norm: bool = False
     branch: float = 1.0
     optimizer: str = "adam"
     rate: float = 3e-3
@@ -62,8 +62,6 @@ class Recipe:
         h = x.astype(self.dtype)
         for p in params[:-1]:
             z = h @ p["w"] + p["b"]
-            if self.norm:
-                z = (z - z.mean(axis=1, keepdims=True)) / jnp.sqrt(z.var(axis=1, keepdims=True) + 1e-5)
             h = h + self.branch * phi(z) if self.skip else phi(z)
         return h @ params[-1]["w"] + params[-1]["b"]
 
@@ -135,16 +133,10 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _as_people_run_them():
-    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name == "weights x 40" else pytest.mark.slow) for name in CASES]
 )
-def test_a_network_that_does_not_train_does_so_when_the_advice_is_followed(name):
+def test_what_the_report_advises_lets_the_network_learn(name):
     recipe, code, words, change = CASES[name]
     findings = {finding.code: finding for finding in report(recipe).findings}
     assert code in findings, findings

@@ -164,6 +164,10 @@ def test_mistakes_in_a_configuration_are_one_line(change, message, file, tmp_pat
             "`--engine` must be processes:N, dask://HOST:PORT, slurm or mpi; got 'ray'",
         ),
         (
+            ["run", "FILE", "--store", "s", "--engine", "mpi"],
+            "`--engine` must be mpi under mpiexec, with two ranks or more; got one process alone. Example: mpiexec -n 8",
+        ),
+        (
             ["run", "FILE", "--store", "s", "--engine", "processes:0"],
             "`--engine` must be an integer of at least 1; got 0",
         ),

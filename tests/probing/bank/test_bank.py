@@ -8,10 +8,11 @@ import optax
 import pytest
 
 import jaxsat
-from tests.probing.bank import layers, learning, libraries, plain, science, sequences, unseen, unseen_layers
+from tests.probing.bank import blind_try, blind_try_layers, layers, learning, libraries, plain, science, sequences
 from tests.probing.bank.case import MODELS
 
-FILES = (layers, learning, libraries, plain, science, sequences, unseen, unseen_layers)
+pytestmark = pytest.mark.usefixtures("as_people_run_them")
+FILES = (blind_try, blind_try_layers, layers, learning, libraries, plain, science, sequences)
 QUICK = ("cnn",)
 # What a report does not name rightly: (model, fault). A case that comes out right must leave this list.
 MISSED: set[tuple[str, str]] = {
@@ -35,13 +36,6 @@ def test_the_bank_is_large_and_its_score_does_not_fall():
     assert set(FAULTS) >= MISSED
     assert len(FAULTS) - len(MISSED) >= 100  # right, of 102
     assert set(MODELS) > FALSE_ALARMS
-
-
-@pytest.fixture(autouse=True)
-def _as_people_run_them():
-    """Libraries are not written for strict promotion of dtypes and ranks, and train in float32."""
-    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in MODELS])

@@ -1,4 +1,4 @@
-"""More models written when the rules stood, of the layers of public libraries."""
+"""The models of the blind try (see ``blind_try``) that are made of the layers of public libraries."""
 
 import equinox as eqx
 import flax.linen as nn
