@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from jaxsat import checks
+from jaxsat.results import dask_futures
 
 ATTEMPTS = 3  # of a call that fails
 SECONDS_BETWEEN_LOOKS = 0.05
@@ -69,6 +70,7 @@ def call_all(
         calls: their arguments.
         ended: takes a call's key and what it returned, as soon as it ends, and says whether the work is done.
     """
+    executor = dask_futures.unbridged(executor)
     under_way: dict[Key, Errand] = {}
     attempts, failed = dict.fromkeys(calls, 1), {}
     try:
@@ -139,5 +141,5 @@ def _again(executor: Executor, function: Callable[..., Any], arguments: tuple[An
     """Return a call that is made again; None if the executor takes no more."""
     try:
         return executor.submit(function, *arguments)
-    except RuntimeError:  # a pool whose process died, or that was shut down
+    except Exception:  # a pool whose process died or that was shut down, a client that was closed
         return None

@@ -44,7 +44,7 @@ def executor_of(engine: str) -> Iterator[Executor]:
             yield pool
     elif found := re.fullmatch(r"dask://(.+:\d+)", engine):
         with _library("distributed", engine).Client(f"tcp://{found[1]}") as client:
-            yield client.get_executor()
+            yield client
     elif engine == "slurm":
         executor = _library("submitit", engine).AutoExecutor(folder=LOGS, cluster="slurm")
         executor.update_parameters(timeout_min=240)

@@ -66,7 +66,7 @@ def sweep(
             values and seeds are added. Any number of processes and hosts may work on one store at once, each on its own
             chunks; each returns when everything that it asked for is done.
         executor: whose workers compute the chunks, instead of this process: anything with the ``submit`` of PEP 3148, such as
-            ``concurrent.futures.ProcessPoolExecutor`` (with the context "spawn"), ``Client(...).get_executor()`` of Dask, or
+            ``concurrent.futures.ProcessPoolExecutor`` (with the context "spawn"), a ``Client`` of Dask or its executor, or
             submitit's. Needs a `store` in a folder that the workers reach by the same path. A task whose worker dies is
             submitted again. Results are the same bits.
         allow_mixed: accept that this machine, or a worker's, has other instructions or other XLA_FLAGS than the machine that began

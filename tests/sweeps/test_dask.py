@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 
+import dask
 import distributed
 import pytest
 
 import jaxsat
+from jaxsat.results import executors
 from jaxsat.sweeps.engines import executor_of
 from tests.sweeps.small_sweeps import same
 
@@ -33,6 +35,19 @@ def test_a_cluster_within_the_process_gives_the_same_bits(tmp_path):
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with distributed.Client(**options) as client:
         same(run(store=tmp_path / "there", executor=client.get_executor()), expected)
+        for number, executor in enumerate((client, client.get_executor())):
+            done = []
+            failed = executors.call_all(
+                executor, fails_first, {0: (str(tmp_path / f"{number}"),)}, lambda *_: not done.append(1)
+            )
+            assert (failed, done) == ({}, [1]), "the second call is a call, not the error of the first"
+
+
+def fails_first(path):
+    with open(path, "a") as file:
+        file.write("x")
+    if os.path.getsize(path) == 1:
+        raise OSError("the disk is away")
 
 
 class Cluster:
@@ -84,6 +99,8 @@ def cluster(workers):
     try:
         for _ in range(workers):
             made.add_worker()
+        with distributed.Client(f"127.0.0.1:{made.port}") as client:
+            client.wait_for_workers(workers, timeout=100)
         yield made
     finally:
         made.close()
@@ -99,15 +116,24 @@ def test_a_worker_dies_and_another_comes_late_and_the_scheduler_is_restarted(tmp
     with cluster(3) as made:
 
         def replace_a_worker():
-            kill(made.workers[0])
+            kill(made.workers.pop(0))
             made.add_worker()
 
         same(disturbed(made, tmp_path / "there", replace_a_worker), expected)
         same(disturbed(made, tmp_path / "half", made.restart), expected)
 
 
+@pytest.mark.slow
+def test_a_scheduler_that_does_not_come_back_is_said(tmp_path):
+    impatient = dask.config.set({"distributed.comm.timeouts.connect": "3s"})
+    said = pytest.raises(RuntimeError, match="tasks could not be computed by `executor`; the rest is in")
+    with cluster(2) as made, impatient, said:
+        disturbed(made, tmp_path / "half", made.close)
+    same(run(MANY, store=tmp_path / "half"), run(MANY, store=tmp_path / "here").load())
+
+
 def disturbed(made, store, disturb):
-    """Return a sweep that is disturbed when its first chunk is there."""
+    """Return a sweep that is disturbed when its first chunk is there and one worker stands still, a task in its hand."""
 
     def wait():
         while chunks_done(store) < 1:
@@ -116,6 +142,7 @@ def disturbed(made, store, disturb):
         disturb()
         return done
 
+    os.kill(made.workers[0].pid, signal.SIGSTOP)  # else all the work may be done before the first look
     with concurrent.futures.ThreadPoolExecutor(1) as thread, executor_of(made.engine) as executor:
         disturbance = thread.submit(wait)
         found = run(MANY, store=store, executor=executor)
