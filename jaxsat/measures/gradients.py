@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Key
 
 from jaxsat import addresses, checks
+from jaxsat.linalg.magnitudes import maximum_or_nan
 from jaxsat.measures import by_scan
 from jaxsat.networks import normalization
 from jaxsat.networks.mlp import MLP, check_net, check_params
@@ -161,7 +162,7 @@ def _signal_of_trace(
         log_size = jnp.log(jnp.abs(incoming)) + net.phi.log_abs_slope(h)
         if a is not None:
             log_size = log_size + jnp.log(a)
-        largest = jnp.max(log_size)
+        largest = maximum_or_nan(log_size)
         relative = log_size - jnp.where(jnp.isneginf(largest), 0, largest)
         sign = jnp.sign(incoming) * net.phi.slope_sign(h)
         return Signal(sign * jnp.exp(relative), log_scale + largest)

@@ -16,6 +16,7 @@ from jaxtyping import Array
 from jaxsat import checks
 from jaxsat.activations import Activation
 from jaxsat.linalg import spectrum
+from jaxsat.linalg.magnitudes import maximum_or_nan
 from jaxsat.measures import gradients, saturation
 from jaxsat.measures.subject import Subject, root_mean_square_of_logs
 from jaxsat.networks.mlp import MLP
@@ -160,7 +161,7 @@ QUANTITIES: dict[str, Quantity] = {
     ),
     "log_largest_gradients": Quantity(
         Variable(("layer",), "ln max |dE/dh_l| over units and inputs"),
-        lambda subject: jnp.max(subject.log_gradients[1], axis=0),
+        lambda subject: maximum_or_nan(subject.log_gradients[1], axis=0),
         needs="MLP",
     ),
     "log_weight_gradient_norms": Quantity(

@@ -23,7 +23,7 @@ def checkpoint(reader: Reader, step: Step) -> list[Value]:
         inner = reader.body(step, "", sinks)
         values = inner.entering(step.inputs, arrays)
         outputs = inner.finish(inner.run(params["jaxpr"], values, step.address))
-        return outputs, inner.results
+        return outputs, inner.measured()
 
     again = jax.checkpoint(body, prevent_cse=params["prevent_cse"], policy=params["policy"])
     outputs, results = again([value.array for value in step.inputs], reader.within(step.address))
@@ -45,7 +45,7 @@ def scan(reader: Reader, step: Step) -> list[Value]:
         inner = reader.body(step, "scan", sinks, loop=loop)
         values = inner.entering(step.inputs, [*arrays[:constants], *carry, *x], changing)
         outputs = inner.finish(inner.run(params["jaxpr"], values, step.address))
-        return _like(outputs[:carried], carry), (outputs[carried:], inner.results)
+        return _like(outputs[:carried], carry), (outputs[carried:], inner.measured())
 
     options = {key: params[key] for key in ("length", "reverse", "unroll")}
     start = [jnp.asarray(arrays[i]) for i in changing]
@@ -77,7 +77,7 @@ def cond(reader: Reader, step: Step) -> list[Value]:
             inner = reader.body(step, f"cond[{b}]", sinks, (b,))
             values = inner.entering(step.inputs[1:], arrays)
             outputs = inner.finish(inner.run(closed, values, (*step.address, b)))
-            return outputs, inner.results
+            return outputs, inner.measured()
 
         return body
 
@@ -116,7 +116,7 @@ def while_loop(reader: Reader, step: Step) -> list[Value]:
         inner = reader.body(step, "while", {}, loop=loop)
         values = inner.entering(step.inputs[first:], [*arrays[first:second], *carry])
         outputs = inner.finish(inner.run(params["body_jaxpr"], values, step.address))
-        return _like(outputs, carry), inner.results
+        return _like(outputs, carry), inner.measured()
 
     start = arrays[second:]
     empty = _missing(jax.eval_shape(body, start)[1])

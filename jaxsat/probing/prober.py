@@ -29,7 +29,7 @@ from jaxsat.probing.gradient_rules import unreached, with_gradient
 from jaxsat.probing.measuring import Measured, on_host
 from jaxsat.probing.origins import origins_of
 from jaxsat.probing.precision_rules import nonfinite
-from jaxsat.probing.program import ProbeProgram, kept_program
+from jaxsat.probing.program import ProbeProgram, kept_program, weights_of
 from jaxsat.probing.report import Report
 from jaxsat.probing.sites import Site, site_records
 from jaxsat.probing.tracing import trace_function
@@ -137,7 +137,12 @@ class Prepared:
         found = site_records(described, measured.forward, measured.backward, multiplied, self._names)
         measured = measured._replace(loss=None if measured.loss is None else float(measured.loss))
         loss = math.nan if measured.loss is None else measured.loss
-        weights = weight_gradients(measured.weights, self._names, [leaf.shape for leaf in self._program.leaves])
+        rows = (
+            {}
+            if measured.loss is None
+            else dict(zip(weights_of(self._program.survey), measured.weights.T, strict=True))
+        )
+        weights = weight_gradients(rows, self._names, [leaf.shape for leaf in self._program.leaves])
         points = flow_of(self._program.survey.places, measured.backward, multiplied, self._names)
         if _is_nonfinite(measured, found):
             finite = [site for site in in_network(found) if site.nonfinite_fraction == 0]

@@ -14,13 +14,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxsat.jax_compat import ClosedJaxpr, Jaxpr, same_computation, same_numbers
-from jaxsat.linalg.magnitudes import log_norm
+from jaxsat.linalg.packed_arrays import norms_in_logs
 from jaxsat.probing import measuring
 from jaxsat.probing.flow_graph import FlowGraph, graph_of
 from jaxsat.probing.gradient_paths import with_streams
 from jaxsat.probing.measuring import Measured
 from jaxsat.probing.reader import Context, Use, unchanged
 from jaxsat.probing.reading import read, rule_of
+from jaxsat.probing.site_statistics import settled
+from jaxsat.probing.site_sums import forward
 from jaxsat.probing.survey import SiteDescription, Survey, survey_of
 from jaxsat.probing.values import Arrays, Value, key_of
 
@@ -96,10 +98,11 @@ def probe_program(closed: ClosedJaxpr, leaves: Arrays, loss: int | None, names: 
         names: of the arguments.
     """
     found = survey_of(closed, leaves, names)
-    hear, jaxpr = measurements(found.sites, measuring.forward), closed.jaxpr
+    hear, jaxpr = measurements(found.sites, forward), closed.jaxpr
 
     def evaluate(constants, leaves, sinks):
-        context = Context(rule_of, hear, measuring.tie if sinks else unchanged, cuts=found.cuts)
+        tap = measuring.tie if sinks else unchanged
+        context = Context(rule_of, hear, tap, settle=settled, cuts=found.cuts)
         return read(context, jaxpr, constants, leaves, sinks)
 
     if any(name == "while" for name, _ in found.unread):
@@ -125,7 +128,7 @@ def _computation(evaluate: Callable[..., Any], found: Survey, loss: int | None) 
         arguments = measuring.largest(leaves)
         if loss is None:
             outputs, results = evaluate(constants, leaves, {})
-            return Measured(None, results, {}, arguments, measuring.largest(outputs), {})
+            return Measured(None, results, {}, arguments, measuring.largest(outputs), jnp.zeros((2, 0)))
 
         def objective(sinks, weights):
             given = [weights.get(i, leaf) for i, leaf in enumerate(leaves)]
@@ -133,16 +136,16 @@ def _computation(evaluate: Callable[..., Any], found: Survey, loss: int | None) 
             return outputs[loss], (results, measuring.largest(outputs))
 
         sinks = {one.root: measuring.sink(one) for one in (*found.places, *found.sites) if not one.in_while}
-        weights = {leaf: leaves[leaf] for leaf in _weights(found)}
+        weights = {leaf: leaves[leaf] for leaf in weights_of(found)}
         value, pull, (results, outputs) = jax.vjp(objective, sinks, weights, has_aux=True)
         gradients, of_weights = pull(jnp.asarray(factor).astype(value.dtype))
-        norms = {i: jnp.stack([log_norm(of_weights[i]), log_norm(weights[i])]) for i in weights}
-        return Measured(value, results, gradients, arguments, outputs, norms)
+        sizes = norms_in_logs([one[i] for one in (of_weights, weights) for i in weights])
+        return Measured(value, results, gradients, arguments, outputs, sizes.reshape(2, len(weights)))
 
     return compute
 
 
-def _weights(found: Survey) -> list[int]:
+def weights_of(found: Survey) -> list[int]:
     """Return the arguments that are weights or scales. Where there is a while loop, none: gradients may not pass it."""
     if any(name == "while" for name, _ in found.unread):
         return []

@@ -76,6 +76,7 @@ class Context:
         listener: called with every use. It writes what it measures into the reader's `results`.
         tap: applied to each new value; may return another array of the same shape and dtype.
         watch: called after each equation that is not a jitted function, with its results.
+        settle: applied to `results` at the end of each jaxpr, before they leave a loop.
         cuts: addresses of values that chains stop at.
         unread: primitives that were not understood, with their source lines: written by the readers.
         products: which argument a weight or a scale is that data are multiplied by, by the product's address: written by
@@ -86,6 +87,7 @@ class Context:
     listener: Callable[[Use], None] = _nothing
     tap: Callable[[Reader, Address, Any], Any] = unchanged
     watch: Watch = _unwatched
+    settle: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
     cuts: frozenset[Address] = frozenset()
     products: dict[Address, int] = dataclasses.field(default_factory=dict)
     unread: dict[tuple[str, str], None] = dataclasses.field(default_factory=dict)
@@ -173,6 +175,10 @@ class Reader:
         self.context.unread[step.name, line] = None
 
     # --- bodies of loops and branches ---------------------------------------------------------------------------
+
+    def measured(self) -> dict[str, Any]:
+        """Return what the listener measured, as it leaves this reader's jaxpr."""
+        return self.context.settle(self.results)
 
     def body(
         self, step: Step, label: str, sinks: Mapping[str, Any], part: Address = (), loop: Loop | None = None

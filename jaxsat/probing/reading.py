@@ -61,4 +61,4 @@ def read(
         for i, (array, yes) in enumerate(zip(leaves, floating, strict=True))
     ]
     outputs = reader.run(jaxpr, reader.entering(outer, leaves), (), constants=constants)
-    return reader.finish(outputs), reader.results
+    return reader.finish(outputs), reader.measured()

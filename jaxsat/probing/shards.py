@@ -31,7 +31,7 @@ def shard_map(reader: Reader, step: Step) -> list[Value]:
         inner = reader.body(step, "shard_map", {key: sink[0] for key, sink in sinks.items()}, loop=loop)
         values = inner.entering(step.inputs, arrays)
         outputs = inner.finish(inner.run(params["jaxpr"], values, step.address))
-        return outputs, {key: result[None] for key, result in inner.results.items()}
+        return outputs, {key: result[None] for key, result in inner.measured().items()}
 
     run = jax.shard_map(
         body, mesh=mesh, in_specs=(list(params["in_specs"]), over_all), out_specs=(list(params["out_specs"]), over_all),

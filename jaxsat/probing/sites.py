@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from jaxsat.activations import Activation
-from jaxsat.probing.measuring import Backward, Forward
+from jaxsat.probing.measuring import Backward
+from jaxsat.probing.site_statistics import Forward
 from jaxsat.probing.survey import SiteDescription, part_in_order
 from jaxsat.probing.values import Address, Loop
 

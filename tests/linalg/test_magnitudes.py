@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsat.linalg.magnitudes import log_norm, magnitude
+from jaxsat.linalg.magnitudes import log_norm, magnitude, maximum_or_nan
 
 
 def exact_log_norm(x) -> float:
@@ -44,3 +44,14 @@ def test_zero_subnormal_and_underflow_are_three_answers():
 def test_non_finite_entries_show():
     assert float(log_norm(jnp.array([1.0, jnp.inf]))) == math.inf
     assert math.isnan(float(log_norm(jnp.array([1.0, jnp.nan]))))
+
+
+@pytest.mark.parametrize("shape", [(7,), (5000,), (5, 1000), (100, 100)])
+def test_the_largest_entry_beside_a_nan_is_nan(shape):
+    """From some 4,000 entries on, XLA's CPU library drops NaN: here none is lost."""
+    x = np.ones(shape, np.float32)
+    assert float(jax.jit(maximum_or_nan)(x)) == 1
+    x[tuple(size // 2 for size in shape)] = np.nan
+    assert math.isnan(float(jax.jit(maximum_or_nan)(x)))
+    along = np.asarray(jax.jit(lambda x: maximum_or_nan(x, axis=0))(x))
+    np.testing.assert_array_equal(along, np.max(x, axis=0))

@@ -38,6 +38,18 @@ def test_a_nan_in_an_argument_is_named_though_relu_hides_it():
     assert found(layers, W, X) == []  # the same program
 
 
+@pytest.mark.parametrize("units", [6, 100])
+def test_a_nan_in_a_weight_of_any_size_is_named(units):
+    """On CPUs, XLA's largest entry of 10,000 leaves a NaN out."""
+    w = np.full((6, units), 0.1, np.float32)
+    wide = np.full((units, units), 0.01, np.float32)
+    wide[units // 2, units // 3] = np.nan
+    report = jaxsat.probe(lambda w, wide, x: jnp.sum(jax.nn.relu(x @ w @ wide)), w, wide, np.ones((3, 6), np.float32))
+    assert report.findings[0].message.startswith("Not finite on the way in: args[1].")
+    (site,) = report.sites
+    assert np.isnan(site.pre_activation_max)
+
+
 def test_the_equation_that_makes_the_first_nan_is_named_with_its_line_and_iteration():
     def step(h, w):
         return jnp.tanh(jnp.log(h) @ w), None

@@ -120,6 +120,16 @@ def test_a_batch_of_inputs_is_reduced_as_each_measure_says():
     np.testing.assert_allclose(ds.dead_fraction[0, 0], (h <= 0).all(0).mean(-1))
 
 
+def test_networks_that_overflow_are_nan_in_every_measure_of_gradients():
+    """128 networks side by side: on CPUs, XLA's largest entry of some thousands leaves a NaN out."""
+    net = jaxsat.MLP(depth=4, width=64, activation="relu")
+    names = ["log_gradient_norms", "log_largest_gradients"]
+    ds = jaxsat.sweep(net, names, {"weight_scale": [1.0, 1e300]}, seeds=128, progress=False)
+    for name in names:
+        assert ds[name].attrs["nan_networks"] == 128
+        assert not np.isnan(ds[name][0]).any()
+
+
 def test_every_depth_adds_a_depth_dimension():
     ds = run(seeds=2, every_depth=True)
     assert ds.log_gradient_norms.dims == ("weight_scale", "bias_scale", "seed", "depth", "layer")
