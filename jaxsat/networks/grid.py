@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -128,20 +129,21 @@ class Grid:
 
     def within(self, over: Mapping[str, Sequence[Any]]) -> Grid:
         """Return this grid with the values of a wider grid, given as labels. Static values that it lacks stay labels."""
-        known = {name: dict(zip(self.labels()[name], values, strict=True)) for name, values in self.over.items()}
+        known = {name: dict(zip(self.labels[name], values, strict=True)) for name, values in self.over.items()}
         over = {name: [known[name].get(v, v) for v in values] for name, values in over.items()}
         return dataclasses.replace(self, over=over)
 
     def choices_in(self, wider: Grid) -> list[Choice]:
         """Return the combinations of this grid's static values, as indices of a wider grid."""
-        mine = self.labels()
-        places = {name: {value: i for i, value in enumerate(values)} for name, values in wider.labels().items()}
-        return list(itertools.product(*([places[name][v] for v in mine[name]] for name in self.static)))
+        places = {name: {value: i for i, value in enumerate(wider.labels[name])} for name in self.static}
+        return list(itertools.product(*([places[name][v] for v in self.labels[name]] for name in self.static)))
 
+    @functools.cached_property
     def labels(self) -> dict[str, list[Any]]:
-        """Return the values as coordinates."""
+        """The values as coordinates. Many values are many objects: they are made once."""
+        numbers = set(self.traced)
         return {
-            name: [float(plain(v)) if self._is_number(name) else plain(v) for v in values]
+            name: [float(plain(v)) if name in numbers else plain(v) for v in values]
             for name, values in self.over.items()
         }
 

@@ -114,8 +114,8 @@ class Plan:
 
     def wanted(self) -> set[Unit]:
         """Return the chunks that hold something of what is asked for."""
-        labels = self.request.grid.labels() | {"seed": range(self.request.seeds)}
-        known = self.grid.labels() | {"seed": range(self.layout.sizes["seed"])}
+        labels = self.request.grid.labels | {"seed": range(self.request.seeds)}
+        known = self.grid.labels | {"seed": range(self.layout.sizes["seed"])}
         chunks = []
         for name in self.layout.sizes:
             place = {label: index for index, label in enumerate(known[name])}

@@ -111,7 +111,7 @@ class SweepRequest:
     def as_kept(self, tiles: Iterable[Tile]) -> dict[str, Any]:
         """Return the request as it is kept with its results, plain JSON."""
         tile = [dataclasses.asdict(tile) for tile in tiles]
-        return self.identity() | {"over": self.grid.labels(), "seeds": self.seeds, "tile": tile}
+        return self.identity() | {"over": self.grid.labels, "seeds": self.seeds, "tile": tile}
 
 
 def _check_held(grid: Grid) -> None:
@@ -167,7 +167,7 @@ def labelled_sweep(results: Mapping[str, np.ndarray], grid: Grid, measure: Measu
         attrs = {"long_name": variable.long_name, "units": variable.units}
         arrays[name] = xarray.DataArray(array, dims=dims, attrs=attrs)
     dataset = xarray.Dataset(arrays)
-    for name, values in grid.labels().items():
+    for name, values in grid.labels.items():
         attrs = {"long_name": long_name_of(name), "units": UNITS.get(name, "1")}
         dataset = dataset.assign_coords({name: (name, values, attrs)})
     seeds = np.arange(dataset.sizes["seed"])

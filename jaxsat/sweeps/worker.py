@@ -58,7 +58,7 @@ def sweep_into_store(
         differences = differences_of(opened.header, request.identity(), list(request.grid.over), plan.fingerprints)
         _check_same(opened, differences)
         if wanted == opened.header and plan.wanted() <= opened.done():
-            return opened.dataset(request.grid.labels(), request.seeds)
+            return opened.dataset(request.grid.labels, request.seeds)
         zarr_files.check_folder(path, "sweep: `store`")
         try:
             with opened.leases() as leases:
@@ -68,10 +68,10 @@ def sweep_into_store(
                     opened.extend(wanted, leases)
                 if plan.layout == opened.layout and finish is None:
                     _Worker(plan, opened, leases, memory_budget).finish(progress, plan.wanted())
-                    return opened.dataset(request.grid.labels(), request.seeds)
+                    return opened.dataset(request.grid.labels, request.seeds)
             if plan.layout == opened.layout and finish is not None:
                 finish(plan, opened, progress)
-                return opened.dataset(request.grid.labels(), request.seeds)
+                return opened.dataset(request.grid.labels, request.seeds)
         except Extended:
             opened = Store(path)
 
@@ -93,7 +93,7 @@ def _make(request: SweepRequest, path: pathlib.Path) -> Plan:
     """Make a store with nothing done, and return the plan of its sweep."""
     zarr_files.check_folder(path.absolute().parent, "sweep: `store`")
     plan = Plan.of(request)
-    labels, chunks = request.grid.labels(), dict(plan.layout.chunks)
+    labels, chunks = request.grid.labels, dict(plan.layout.chunks)
     header = Header(request.identity(), plan.fingerprints, labels, request.seeds, chunks, [this_machine()])
     sizes = tuple(plan.layout.sizes.values())
     empty = {n: np.broadcast_to(np.zeros((), s.dtype), (*sizes, *s.shape)) for n, s in plan.shapes.items()}
@@ -107,7 +107,7 @@ def _make(request: SweepRequest, path: pathlib.Path) -> Plan:
 def _wanted_header(request: SweepRequest, opened: Store) -> Header:
     """Return the header that the store needs for a request; raise, before anything is traced, unless they fit."""
     _check_same(opened, differences_of(opened.header, request.identity(), list(request.grid.over), {}))
-    return opened.header.extended(request.grid.labels(), request.seeds)
+    return opened.header.extended(request.grid.labels, request.seeds)
 
 
 def _check_same(opened: Store, differences: list[str]) -> None:

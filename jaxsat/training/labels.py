@@ -41,7 +41,7 @@ def labelled_training(results: Mapping[str, np.ndarray], request: TrainingReques
         arrays[name] = xarray.DataArray(shaped, dims=(*order, "seed", *own), attrs=attrs).transpose(*grid.over, ...)
     dataset = xarray.Dataset(arrays).assign_coords(coordinates)
     steps = np.asarray(request.at)
-    described = {name: (values, long_name_of(name), UNITS.get(name, "1")) for name, values in grid.labels().items()} | {
+    described = {name: (values, long_name_of(name), UNITS.get(name, "1")) for name, values in grid.labels.items()} | {
         "seed": (np.arange(seeds), "seed", "1"),
         "step": (steps, "optimiser steps done", "steps"),
     }

@@ -121,7 +121,7 @@ class TrainingRequest:
         return {
             "kind": checkpoints.KIND,
             "network": kind | {field.name: plain(getattr(base, field.name)) for field in dataclasses.fields(base)},
-            "over": self.grid.labels(),
+            "over": self.grid.labels,
             **dataclasses.asdict(self.lengths),
             "root_seed": self.root_seed,
             "record": list(self.records),
