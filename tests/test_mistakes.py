@@ -70,7 +70,12 @@ CALLS = {
     "jaxsat.probe(jnp.sum, x).save_html(3)": "TypeError: save_html: `path` must be the path of a file; got 3.",
     "jaxsat.gradients.plain_gradient_is_zero(3, params, x, x)": "TypeError: plain_gradient_is_zero: `net` must be a network, as jaxsat.MLP",
     "jaxsat.train('net', data, **run)": "TypeError: train: `net` must be a network, as jaxsat.MLP(depth=8, width=64); got ",
-    "jaxsat.train(net, x, **run)": "TypeError: train: `data` must be a pair (x, y) of inputs and classes; got",
+    "jaxsat.train(net, x, **run)": "TypeError: train: `data` must be a pair (x, y) of arrays, inputs and classes; got",
+    "jaxsat.train(net, ([[1.0], [1.0, 2.0]], [0, 1]), **run)": "TypeError: train: `data` must be a pair (x, y) of arrays",
+    "jaxsat.train(net, jaxsat.datasets.digits(), **run)": (
+        "TypeError: train: `data` must be a pair (x, y) of arrays, inputs and classes; got TrainTestSplit. "
+        "Take one of its parts: split.train, and test=split.test."
+    ),
     "jaxsat.train(net, data, **(run | {'epochs': 1.5}))": "TypeError: train: `epochs` must be an integer of at least 1",
     "jaxsat.train(net, data, **run, root_seed=0.5)": "TypeError: train: `root_seed` must be an integer from 0 to 4294967295; got 0.5",
     "jaxsat.train(net, data, **run, over=[0.1])": "TypeError: train: `over` must map fields of MLP to values; got list",

@@ -38,10 +38,12 @@ class Examples:
 
 def examples(name: str, given: Any, networks: Sequence[Any]) -> Examples:
     """Return inputs and classes, or raise an error that names the argument."""
-    if not isinstance(given, (tuple, list)) or len(given) != 2:
-        came = checks.Shown(type(given).__name__)
-        raise TypeError(checks.refusal("train", name, "be a pair (x, y) of inputs and classes", came))
-    x, y = np.asarray(given[0]), np.asarray(given[1])
+    if not isinstance(given, (tuple, list)) or len(given) != 2 or hasattr(given, "train"):
+        raise TypeError(_no_pair(name, given))
+    try:
+        x, y = np.asarray(given[0]), np.asarray(given[1])
+    except ValueError:  # rows of several lengths
+        raise TypeError(_no_pair(name, given)) from None
     _check_inputs(f"train: `{name}`: x", x, networks)
     outputs = min(_outputs_of(net, x.shape[1:]) for net in networks)
     where = f"train: `{name}`: y"
@@ -50,6 +52,12 @@ def examples(name: str, given: Any, networks: Sequence[Any]) -> Examples:
     else:
         _check_classes(where, y, len(x), outputs, networks)
     return Examples(x, y)
+
+
+def _no_pair(name: str, given: Any) -> str:
+    remedy = "Take one of its parts: split.train, and test=split.test." if hasattr(given, "train") else ""
+    came = checks.Shown(type(given).__name__)
+    return checks.refusal("train", name, "be a pair (x, y) of arrays, inputs and classes", came, remedy)
 
 
 def _outputs_of(net: Any, shape: tuple[int, ...]) -> int:
