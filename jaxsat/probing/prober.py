@@ -137,11 +137,7 @@ class Prepared:
         found = site_records(described, measured.forward, measured.backward, multiplied, self._names)
         measured = measured._replace(loss=None if measured.loss is None else float(measured.loss))
         loss = math.nan if measured.loss is None else measured.loss
-        rows = (
-            {}
-            if measured.loss is None
-            else dict(zip(weights_of(self._program.survey), measured.weights.T, strict=True))
-        )
+        rows = dict(zip(weights_of(self._program.survey), measured.weights.T, strict=False))  # none without a loss
         weights = weight_gradients(rows, self._names, [leaf.shape for leaf in self._program.leaves])
         points = flow_of(self._program.survey.places, measured.backward, multiplied, self._names)
         if _is_nonfinite(measured, found):
