@@ -66,7 +66,8 @@ def probe(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None 
         than in jit(fn), so last bits may differ. Slopes are autodiff's, with its rounding. Sums are kept in float32
         (float64 for float64).
         Not seen: maxout and pooling (a maximum over an axis is no elementwise piece); PReLU whose vector of slopes has
-        the shape of a single unbatched input; what happens inside shard_map and Pallas kernels (a note says so).
+        the shape of a single unbatched input; what happens inside Pallas kernels (a note says so). Inside shard_map each
+        shard counts as an iteration, and a unit as dead if it is so for the examples of its shard.
 
     Raises:
         TypeError: fn is not callable; an argument is traced (inside jit); loss does not give one floating scalar.
