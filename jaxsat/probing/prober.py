@@ -60,7 +60,8 @@ def probe(fn: Callable[..., Any], *args: Any, loss: Callable[[Any], Any] | None 
     Cost: one forward and one backward pass with reductions. The function is traced at each call. It is compiled at the
         first one: the last 16 compiled programs are kept, and a call that traces to the same computation uses them
         again, with the arrays and the numbers that fn closes over at that time. :func:`prepare` saves the trace too.
-        Of an activation, ten numbers for each unit and 512 inputs are kept. A second backward pass is made only where a gradient underflowed.
+        Of an activation, ten numbers for each unit and 512 inputs are kept. A second backward pass is made only where a
+        gradient underflowed.
 
     Accuracy: the same equations are evaluated in the same order, in the run's own dtype. XLA may fuse them otherwise
         than in jit(fn), so last bits may differ. Slopes are autodiff's, with its rounding. Sums are kept in float32
