@@ -16,6 +16,7 @@ EXCUSED: dict[str, str] = {
     "test_processes_compute_it_and_a_killed_pool_leaves_a_store_that_goes_on": "starts and kills processes",
     "test_processes_train_it_and_a_killed_pool_leaves_checkpoints_that_go_on": "starts and kills processes",
     "test_a_worker_dies_and_another_comes_late_and_the_scheduler_is_restarted": "starts and kills processes of a cluster",
+    "test_a_scheduler_that_does_not_come_back_is_said": "kills processes",
     "test_killed_for_good_and_resumed_equals_the_undisturbed_run": "kills processes",
     # They draw full figures, train, or run whole pages.
     "test_doubling_is_linear_until_float32_underflows": "an experiment of the claims",

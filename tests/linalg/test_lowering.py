@@ -97,6 +97,7 @@ CASES = {
     "orthogonal": (lambda key: ensembles.orthogonal(key, 4, 3), KEY),
     "magnitude": (magnitudes.magnitude, of(4, 3)),
     "log_norm": (magnitudes.log_norm, of(4)),
+    "maximum_or_nan": (magnitudes.maximum_or_nan, of(4, 3)),
     "log_growth_by_qr": (lambda *a: graded.log_growth_by_qr(graded.Factor(*a)), W, LOGS, SIGNS),
     "jacobian": with_network(jacobians.jacobian),
     "jacobian, every depth": with_network(jacobians.jacobian, every_depth=True),
