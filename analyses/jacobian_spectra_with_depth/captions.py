@@ -49,7 +49,7 @@ def of_ridges(options: Options, dataset: xarray.Dataset, ensemble: str) -> Capti
     return Caption(
         f"With {ensemble} weights at the critical scale, {options.depth} layers spread the nonzero singular values by a typical factor {words.enumerated(told)}.",
         [f"{name}." for name in options.activations],
-        "Density of ln of the singular values of dx_l/dx_0 at different depths, pooled over seeds. Each ridge is scaled to its peak; darker: 95 % band. Zero singular values (relu, hard_tanh) are left out. The factor of the title is a geometric mean over seeds.",
+        "Density of ln of the singular values of dx_l/dx_0 at different depths, pooled over seeds. Each ridge is scaled to its peak; darker: 95 % band. Zero singular values (relu, hard_tanh) are left out, and the axis of each panel leaves out its lowest 1 %. The factor of the title is a geometric mean over seeds.",
         _setting(options, dataset),
         numbers,
         THEORY,

@@ -16,7 +16,7 @@ def draw_ridges(options: Options, dataset: xarray.Dataset, ensemble: str):
     for i, (ax, name) in enumerate(zip(axes, options.activations, strict=True)):
         shown = dataset.log_singular_values.sel(activation=name, ensemble=ensemble, factor=1.0)
         _draw_ridges(ax, shown, drawing.COLORS[i])
-        ax.set(title=name, xlabel=r"$\ln s$", ylabel="depth $l$ (layers)")
+        ax.set(title=name, xlabel=r"$\ln s$ (lowest 1 % cut off)", ylabel="depth $l$ (layers)")
     layouts.letters(axes)
     return figure
 
@@ -43,7 +43,7 @@ def _draw_ridges(ax, shown, color) -> None:
     depths = [d for d in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if d <= shown.sizes["depth"]]
     finite = shown.sel(depth=depths).values
     finite = finite[np.isfinite(finite)]
-    edges = np.linspace(np.quantile(finite, 0.01) - 1, finite.max() + 1, 61)
+    edges = np.linspace(np.quantile(finite, 0.01), finite.max() + 1, 61)
     middle = (edges[1:] + edges[:-1]) / 2
     for level, depth in reversed(list(enumerate(depths))):
         found = estimates.density(shown.sel(depth=depth).values, edges)

@@ -50,7 +50,7 @@ def largest_magnitudes(arrays: Sequence[Float[Array, ...]]) -> Float[Array, " n"
     """
 
     def largest(x: Array) -> Array:
-        return maximum_or_nan(jnp.abs(x), initial=0).astype(wide(x.dtype))
+        return maximum_or_nan(jnp.abs(x), initial=0.0).astype(wide(x.dtype))
 
     return _each(arrays, largest, lambda parts: maximum_or_nan(parts, axis=1), 0.0)
 

@@ -221,7 +221,7 @@ def _counting(formats: Sequence[NarrowFormat]) -> Callable[[Array, Array], Array
 
     def back(_: None, gradient: Array) -> tuple[Array, Array]:
         rows = [jnp.stack(lost_shares(gradient, narrow)) for narrow in formats]
-        largest = jnp.log2(maximum_or_nan(jnp.abs(gradient.astype(jnp.float32)), initial=0))
+        largest = jnp.log2(maximum_or_nan(jnp.abs(gradient.astype(jnp.float32)), initial=0.0))
         return gradient, jnp.stack([*rows, jnp.stack([jnp.ones_like(largest), largest])])
 
     counted.defvjp(lambda x, sink: (x, None), back)

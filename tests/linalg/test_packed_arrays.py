@@ -2,13 +2,12 @@
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxsat.linalg import packed_arrays
-from jaxsat.linalg.folding import ROW, fold_rows
+from jaxsat.linalg.folding import ROW
 from jaxsat.linalg.magnitudes import log_norm
 from jaxsat.linalg.packed_arrays import largest_magnitudes, means, norms_in_logs
 
@@ -21,13 +20,14 @@ SHAPES = [(), (1,), (ROW,), (ROW + 1,), (3, 5, 7), (2 * ROW, 3)]
 def test_each_array_has_the_number_it_has_alone(dtype, scale):
     arrays = [jnp.asarray(DRAWS.normal(size=shape) * scale, dtype) for shape in SHAPES]
     plain = [np.asarray(array, np.float64) for array in arrays]
-    eps = 1e-12 if dtype == jnp.float64 else 1e-5  # sums of rows of 512; a logarithm near 70 is rounded to 4e-6
+    # A row of 512 is summed to 256 eps at most, 3e-5 in float32; a logarithm near 70 is rounded to 4e-6.
+    most = 1e-12 if dtype == jnp.float64 else 4e-5
     np.testing.assert_allclose(
-        norms_in_logs(arrays), [math.log(np.linalg.norm(one)) for one in plain], rtol=0, atol=10 * eps
+        norms_in_logs(arrays), [math.log(np.linalg.norm(one)) for one in plain], rtol=0, atol=most
     )
     np.testing.assert_array_equal(largest_magnitudes(arrays), [np.max(np.abs(one)) for one in plain])
     of_sizes = np.array([np.mean(np.abs(one)) for one in plain])
-    assert np.all(np.abs(np.asarray(means(arrays)) - [np.mean(one) for one in plain]) <= eps * of_sizes)
+    assert np.all(np.abs(np.asarray(means(arrays)) - [np.mean(one) for one in plain]) <= most * of_sizes)
 
 
 def test_large_arrays_and_other_dtypes_keep_their_places(monkeypatch):
@@ -58,15 +58,6 @@ def test_zeros_and_what_is_not_finite_stay_with_their_array():
     np.testing.assert_array_equal(norms_in_logs(arrays[:4]), [-np.inf, np.inf, np.nan, math.log(2)])
     np.testing.assert_array_equal(largest_magnitudes(arrays), [0, np.inf, np.nan, 1, 0])
     assert norms_in_logs([]).shape == (0,)
-
-
-@pytest.mark.parametrize("n", [1, ROW, 3 * ROW + 7])
-def test_rows_are_those_of_numpy(n):
-    x = DRAWS.normal(size=(n, 3))
-    rows = [x[i : i + ROW] for i in range(0, n, ROW)]
-    found = jax.jit(lambda x: fold_rows([("add", x), ("min", x), ("max", x)]))(x)
-    for one, reduced in zip(found, (np.sum, np.min, np.max), strict=True):
-        np.testing.assert_allclose(one, [reduced(row, axis=0) for row in rows], rtol=0, atol=512 * ROW * 2e-16)
 
 
 def test_one_array_alone_is_the_plain_norm():
