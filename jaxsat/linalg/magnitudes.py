@@ -102,7 +102,7 @@ def maximum_or_nan(
 ) -> Float[Array, "*kept"]:
     """Return the largest entry, NaN if there is a NaN.
 
-    ``jnp.max`` alone does not do: on CPUs (jaxlib 0.10.2) it drops every NaN from some 4,000 entries on.
+    ``jnp.max`` alone is not enough: on CPUs (jaxlib 0.10.2) it drops every NaN if there are some 4,000 entries or more.
 
     Args:
         x: of any shape.

@@ -81,7 +81,7 @@ class Unfinished:
     """What a site's statistics are made of.
 
     Attributes:
-        kind: how.
+        kind: how it is finished.
         sums: of rows of inputs, for each unit; or statistics, as one row of one unit.
         features: of some inputs.
         weight: of the linear map before it, and its fan-in.
@@ -96,7 +96,10 @@ class Unfinished:
 
 
 def settled(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return results in which what is unfinished is a :class:`Forward`, stacked: each array that leaves a program costs time."""
+    """Return the results. Each unfinished site becomes one array, in the order of :class:`Forward`.
+
+    One array and not twenty, since each array that leaves a program costs time.
+    """
     sites = {key: one for key, one in results.items() if isinstance(one, Unfinished)}
     if not sites:
         return dict(results)

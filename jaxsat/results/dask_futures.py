@@ -1,6 +1,6 @@
 """Dask's own futures in place of its bridge to ``concurrent.futures``, which loses answers.
 
-The bridge waits for ever where the scheduler ends while an answer is fetched: then nobody resolves its future. Dask's own
+If the scheduler ends while an answer is fetched, the bridge waits for ever: nobody resolves its future. Dask's own
 future is cancelled and says why. The bridge also gives a call that failed the key of the first try, and so the same error.
 """
 
@@ -44,7 +44,7 @@ class CallOfClient:
         return self.future.result()
 
     def cancel(self) -> None:
-        """Do not begin, if it has not begun."""
+        """Do not begin the call, unless it has begun already."""
         self.future.cancel()
 
 
