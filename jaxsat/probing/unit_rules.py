@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxsat.probing.advice import CLOSE, beside_critical, scales_of, shifted_biases, smaller_weights
+from jaxsat.probing.advice import beside_critical, scales_of, shifted_biases, smaller_weights
 from jaxsat.probing.finding import Finding, mean_of, where_of
 from jaxsat.probing.flow_graph import NO_GRADIENT
 from jaxsat.probing.sites import Site
@@ -17,6 +17,7 @@ SATURATED = 0.3  # of the entries; a standard normal pre-activation gives tanh 0
 SATURATED_GATE = 0.6  # gates may be open or shut on purpose
 DEAD = 0.1  # of the units beyond what similar inputs explain, seen over at least FEW inputs
 DEAD_OVER_FEW = 0.9
+LARGE = 2.5  # weights, in critical scales
 FEW = 8
 UNLIKELY = 1e-3
 COLLAPSED = 0.1  # entropy of attention, relative to equal weights
@@ -41,13 +42,13 @@ def saturated(sites: Sequence[Site], residual: bool = False) -> list[Finding]:
 def _is_in_use(where: Sequence[Site]) -> bool:
     """Return whether a bounded activation is only used at both ends, as trained networks do, each unit for some inputs.
 
-    At this share large weights are a reason to speak; weights that are not large are none.
+    At this share large weights are a reason to speak. Training itself makes them twice the critical scale and more.
     """
     scales = scales_of(where)
     moderate = (
         mean_of(where, "saturated_fraction") < SATURATED_GATE and mean_of(where, "mostly_saturated_fraction") < DEAD
     )
-    return moderate and scales.known and scales.ratio <= CLOSE and not shifted_biases(where)
+    return moderate and scales.known and scales.ratio <= LARGE and not shifted_biases(where)
 
 
 def _saturated_share(site: Site) -> float:
