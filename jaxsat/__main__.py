@@ -25,7 +25,8 @@ import jax
 
 from jaxsat import checks
 from jaxsat.results import zarr_files
-from jaxsat.results.store import Store, unit_name
+from jaxsat.results.locations import METADATA, Location, location_of
+from jaxsat.results.store import STATE, Store, unit_name
 from jaxsat.results.verify import damages, repair
 from jaxsat.sweeps import cost, engines, job_file
 from jaxsat.sweeps.plan import Plan
@@ -54,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     run = commands.add_parser("run", help="compute a sweep into a store, or continue it", description=_run.__doc__)
     run.add_argument("config", type=pathlib.Path, help="TOML file with the names of jaxsat.sweep")
-    run.add_argument("--store", help="folder of the store; needed unless --dry-run")
+    run.add_argument("--store", help="path or address of the store; needed unless --dry-run")
     run.add_argument("--dry-run", action="store_true", help="say what it would cost, and compute nothing")
     run.add_argument(
         "--distributed", action="store_true",
@@ -70,24 +71,24 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser(
         "status", help="say what is done, missing and failed, and how fast it goes", description=_status.__doc__
     )
-    status.add_argument("store", type=pathlib.Path, help="folder of the store")
+    status.add_argument("store", help="path or address of the store")
     status.add_argument("--json", action="store_true", help="print JSON, for programs")
     status.add_argument("--watch", type=float, metavar="SECONDS", help="look again and again, until nothing is missing")
     status.set_defaults(do=_status)
     verify = commands.add_parser("verify", help="read everything, say what is damaged", description=_verify.__doc__)
-    verify.add_argument("store", type=pathlib.Path, help="folder of the store")
+    verify.add_argument("store", help="path or address of the store")
     verify.set_defaults(do=_verify)
     repair = commands.add_parser(
         "repair", help="mark what is damaged to be computed again", description=_repair.__doc__
     )
-    repair.add_argument("store", type=pathlib.Path, help="folder of the store")
+    repair.add_argument("store", help="path or address of the store")
     repair.set_defaults(do=_repair)
     plot = commands.add_parser("plot", help="draw what is stored", description=_plot.__doc__)
-    plot.add_argument("store", type=pathlib.Path, help="folder of the store")
+    plot.add_argument("store", help="path or address of the store")
     plot.add_argument("--output", type=pathlib.Path, help="file of the figure; default: beside the store, .png")
     plot.set_defaults(do=_plot)
     export = commands.add_parser("export", help="write what is stored as tables", description=_export.__doc__)
-    export.add_argument("store", type=pathlib.Path, help="a store of a sweep, or the .zarr of an analysis")
+    export.add_argument("store", help="a store of a sweep, or the .zarr of an analysis")
     export.add_argument("--to", default="csv", help="csv, parquet or nc")
     export.add_argument("--output", type=pathlib.Path, help="file to write; default: beside the store")
     export.set_defaults(do=_export)
@@ -139,8 +140,9 @@ def _status(chosen: argparse.Namespace) -> None:
     """Print how many chunks and networks of a store are done, missing and failed, and how fast the runs were."""
     if chosen.watch is not None:
         checks.number("status", "--watch", chosen.watch, above=0.0)
+    store = location_of("status", chosen.store)
     while True:
-        found = _standing(Store(chosen.store))
+        found = _standing(Store(store))
         print(json.dumps(found) if chosen.json else _in_words(found), flush=True)
         if chosen.watch is None or not found["chunks"]["missing"]:
             return
@@ -180,10 +182,11 @@ def _verify(chosen: argparse.Namespace) -> None:
     """Read every chunk of a store, of a sweep or of a training, and say what is damaged; exit code 1 if something is."""
     from jaxsat.training import checkpoints
 
-    if checkpoints.is_result(chosen.store):
-        _verify_training(chosen.store)
+    store = location_of("verify", chosen.store)
+    if checkpoints.is_result(store):
+        _verify_training(store)
         return
-    found = damages(Store(chosen.store))
+    found = damages(Store(store))
     for damage in found:
         print(damage.what)
     if found:
@@ -191,7 +194,7 @@ def _verify(chosen: argparse.Namespace) -> None:
     print(f"{chosen.store} is sound")
 
 
-def _verify_training(store: pathlib.Path) -> None:
+def _verify_training(store: Location) -> None:
     try:
         zarr_files.read_whole(store)
     except ValueError as error:
@@ -201,7 +204,7 @@ def _verify_training(store: pathlib.Path) -> None:
 
 def _repair(chosen: argparse.Namespace) -> None:
     """Take the marks of damaged chunks away, so that the next run computes them again. Nothing else is changed."""
-    opened = Store(chosen.store)
+    opened = Store(location_of("repair", chosen.store))
     found = damages(opened)
     repair(opened, found)
     print(f"{len(found)} damages mended or marked; run the sweep again to compute what is missing")
@@ -209,15 +212,16 @@ def _repair(chosen: argparse.Namespace) -> None:
 
 def _plot(chosen: argparse.Namespace) -> None:
     """Draw each measure of a store against its own axis, or a swept scale: medians over seeds with bands."""
-    opened = Store(chosen.store)
+    store = location_of("plot", chosen.store)
+    opened = Store(store)
     if not opened.done():
         raise ValueError(f"plot: {chosen.store} has nothing to draw yet: no chunk of it is done.")
     from jaxsat.plotting import default_figure
 
-    output = chosen.output or chosen.store.with_suffix(".png")
+    output = chosen.output or _beside(store, ".png")
     if output.exists() and chosen.output is None:
         raise ValueError(f"plot: {output} exists. Name another file with --output, or this one to write over it.")
-    default_figure.draw(opened.dataset(), chosen.store.name).savefig(output, bbox_inches="tight")
+    default_figure.draw(opened.dataset(), store.name).savefig(output, bbox_inches="tight")
     print(output)
 
 
@@ -228,13 +232,19 @@ def _export(chosen: argparse.Namespace) -> None:
     from jaxsat.results import tidy
 
     checks.one_of("export", "--to", chosen.to, tidy.EXPORT_FORMATS)
-    if (chosen.store / "zarr.json").is_file() and not (chosen.store / ".jaxsat").exists():
-        dataset = xarray.open_zarr(chosen.store, chunks=None)
+    store = location_of("export", chosen.store)
+    if (store / METADATA).exists() and not (store / STATE).exists():
+        dataset = xarray.open_zarr(zarr_files.store_of(store), chunks=None)
     else:
-        dataset = Store(chosen.store).dataset()
-    output = chosen.output or chosen.store.with_suffix(f".{chosen.to}")
+        dataset = Store(store).dataset()
+    output = chosen.output or _beside(store, f".{chosen.to}")
     for path in tidy.write_tables(dataset, output, chosen.to):
         print(path)
+
+
+def _beside(store: Location, suffix: str) -> pathlib.Path:
+    """Return the default path of what is made of a store: beside it or, of an address, in the folder where we are."""
+    return (store if isinstance(store, pathlib.Path) else pathlib.Path(store.name)).with_suffix(suffix)
 
 
 def _figures(chosen: argparse.Namespace) -> None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
-import pathlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -235,14 +233,3 @@ def function(where: str, name: str, value: Any, rule: str = "be a function") -> 
     """Raise unless a value can be called."""
     if not callable(value):
         raise TypeError(refusal(where, name, rule, Shown(type(value).__name__)))
-
-
-def store_path(where: str, store: Any) -> pathlib.Path:
-    """Return the path of a store; raise unless it is a path of this machine's file system."""
-    remedy = "Example: 'results/run.zarr'."
-    if not isinstance(store, str | os.PathLike):
-        raise TypeError(refusal(where, "store", "be a path", store, remedy))
-    if "://" in str(store):
-        rule, remedy = "be a folder that this machine has mounted, not an address", "Write to a folder, then copy it."
-        raise ValueError(refusal(where, "store", rule, store, remedy))
-    return pathlib.Path(store)

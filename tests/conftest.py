@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import uuid
 
 # Compiling takes most of the time. Two files, compiled anew, CPU s: as users compile 76, without optimization 55, without
 # fusion emitters too 28 to 34.
@@ -54,6 +55,26 @@ def compilations():
     jax.monitoring.register_event_duration_secs_listener(listen)
     yield seen
     jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.fixture(scope="session")
+def object_server():
+    """The environment in which clients find a server of objects."""
+    from tests.object_server import serving
+
+    with serving() as environment:
+        yield environment
+
+
+@pytest.fixture(params=["s3", "memory"])
+def address(request, monkeypatch):
+    """An address at which nothing is yet: of a server of objects, or in the memory of this process."""
+    name = f"{uuid.uuid4().hex}/run.zarr"
+    if request.param == "memory":
+        return f"memory://{name}"
+    for key, value in request.getfixturevalue("object_server").items():
+        monkeypatch.setenv(key, value)
+    return f"s3://results/{name}"
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -79,12 +79,12 @@ CALLS = {
     "jaxsat.train(net, data, **(run | {'epochs': 1.5}))": "TypeError: train: `epochs` must be an integer of at least 1",
     "jaxsat.train(net, data, **run, root_seed=0.5)": "TypeError: train: `root_seed` must be an integer from 0 to 4294967295; got 0.5",
     "jaxsat.train(net, data, **run, over=[0.1])": "TypeError: train: `over` must map fields of MLP to values; got list",
-    "jaxsat.train(net, data, **run, store='s3://bucket/run.zarr')": (
-        "ValueError: train: `store` must be a folder that this machine has mounted, not an address; got 's3://bucket/run.zarr'."
+    "jaxsat.train(net, data, **run, store='nowhere://bucket/run.zarr')": (
+        "ValueError: train: `store` must be within reach; got nowhere://bucket/run.zarr (Unsupported filesystem: 'nowhere')."
     ),
     "jaxsat.train(net, data, **run, store=3)": "TypeError: train: `store` must be a path; got 3.",
-    "jaxsat.sweep(net, 'dead_fraction', store='memory://a')": (
-        "ValueError: sweep: `store` must be a folder that this machine has mounted, not an address; got 'memory://a'."
+    "jaxsat.sweep(net, 'dead_fraction', store='nowhere://a')": (
+        "ValueError: sweep: `store` must be within reach; got nowhere://a (Unsupported filesystem: 'nowhere'). Check the"
     ),
     "jaxsat.train(net, data, **run, record_every='all')": "TypeError: train: `record_every` must be an interval in steps",
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jaxsat.results import locations, zarr_files
 from jaxsat.results.layout import Layout
+from jaxsat.results.locations import METADATA, Location
 
 if TYPE_CHECKING:
     import zarr
@@ -51,23 +52,23 @@ class Header:
         return dataclasses.replace(self, over=union, seeds=max(seeds, self.seeds))
 
 
-def read_header(path: pathlib.Path) -> Header:
+def read_header(location: Location) -> Header:
     """Read the header of a store.
 
     Raises:
         ValueError: unreadable, somebody else's, or of a later version of jaxsat.
     """
     try:
-        found = json.loads((path / "zarr.json").read_text())["attributes"][HEADER]
+        found = json.loads(locations.read(location / METADATA))["attributes"][HEADER]
         written = found.pop("format")
     except (OSError, KeyError, ValueError, TypeError, AttributeError):
         raise ValueError(
-            f"sweep: `store` must be a new path or the store of a sweep; {path} is something else or unreadable. "
+            f"sweep: `store` must be a new path or the store of a sweep; {location} is something else or unreadable. "
             "Choose another name."
         ) from None
     if written > FORMAT:
         raise ValueError(
-            f"sweep: `store` {path} was written by a later version of jaxsat (format {written}; this one knows {FORMAT}). "
+            f"sweep: `store` {location} was written by a later version of jaxsat (format {written}; this one knows {FORMAT}). "
             "Update jaxsat, or choose another name."
         )
     return Header(**found)
@@ -91,7 +92,7 @@ def differences_of(
     return found
 
 
-def write_header(group: zarr.Group, path: pathlib.Path, header: Header) -> None:
+def write_header(group: zarr.Group, location: Location, header: Header) -> None:
     import zarr
 
     kept = {"format": FORMAT} | dataclasses.asdict(header)
@@ -99,13 +100,4 @@ def write_header(group: zarr.Group, path: pathlib.Path, header: Header) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata")
         warnings.filterwarnings("ignore", message="Object at .jaxsat")
-        zarr.consolidate_metadata(str(path), zarr_format=3)
-
-
-def stamp(path: pathlib.Path) -> tuple[int, int, int] | None:
-    """Return what changes when the file of the header is written anew; None if there is no such file."""
-    try:
-        stat = (path / "zarr.json").stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+        zarr.consolidate_metadata(zarr_files.store_of(location), zarr_format=3)

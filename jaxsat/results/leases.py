@@ -1,8 +1,8 @@
-"""Leases: who is at work on what, among processes that share a folder and nothing else.
+"""Leases: who is at work on what, among processes that share a folder, or an address of objects, and nothing else.
 
-A lease is a file made with O_EXCL. Its owner touches it while it lives. A lease is free again when it was not touched for
-two minutes, or when its process, on this host, is gone. Two processes may then believe that they own the same lease, so
-work under a lease must be harmless when it is done twice. Leases save work; they are no lock.
+A lease is a file that can be made only where there is none. Its owner touches it while it lives. A lease is free again when
+it was not touched for two minutes, or when its process, on this host, is gone. Two processes may then believe that they own
+the same lease, so work under a lease must be harmless when it is done twice. Leases save work; they are no lock.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import os
 import pathlib
 import socket
 import threading
-import time
 from typing import Any
+
+from jaxsat.results import locations
+from jaxsat.results.locations import Location
 
 HEARTBEAT, STALE = 10.0, 120.0  # seconds: between touches, and without a touch until a lease is free
 
@@ -30,15 +32,17 @@ class Leases:
     (True, False, ['a'])
     """
 
-    def __init__(self, folder: str | pathlib.Path):
-        self.folder = pathlib.Path(folder)
+    def __init__(self, folder: str | Location):
+        self.folder = pathlib.Path(folder) if isinstance(folder, str) else folder
+        pid = os.getpid()
+        self._holder = json.dumps({"host": socket.gethostname(), "pid": pid, "born": _born(pid)}).encode()
         self._held: set[str] = set()
         self._changing = threading.Lock()
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Leases:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        locations.make_folder(self.folder)
         self._heart.start()
         return self
 
@@ -46,23 +50,22 @@ class Leases:
         self._stop.set()
         self._heart.join()
         for name in tuple(self._held):
-            with contextlib.suppress(OSError):  # it is free when this process is gone; what ended the work matters more
+            with contextlib.suppress(
+                Exception
+            ):  # it is free when this process is gone; what ended the work matters more
                 self.give_back(name)
 
     def take(self, name: str) -> bool:
         """Take the lease on a name; return False if a living process has it."""
         path = self.folder / name
-        if name in self._held or self._is_held(path):
+        if name in self._held:
             return False
-        path.unlink(missing_ok=True)
-        try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
-            return False
-        pid = os.getpid()
-        holder = {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
-        with os.fdopen(handle, "w") as file:
-            file.write(json.dumps(holder))
+        if not locations.write_new(path, self._holder):
+            if self._is_held(path):
+                return False
+            locations.remove(path)
+            if not locations.write_new(path, self._holder):
+                return False
         with self._changing:
             self._held.add(name)
         return True
@@ -71,25 +74,25 @@ class Leases:
         """Give the lease on a name back."""
         with self._changing:
             self._held.discard(name)
-        (self.folder / name).unlink(missing_ok=True)
+            locations.remove(self.folder / name)
 
     def clear(self) -> None:
         """Remove the leases of processes that are gone."""
-        for path in tuple(self.folder.iterdir()):
-            if path.name not in self._held and not self._is_held(path):
-                path.unlink(missing_ok=True)
+        for name in locations.names_in(self.folder):
+            if name not in self._held and not self._is_held(self.folder / name):
+                locations.remove(self.folder / name)
 
     def held_by_others(self) -> list[str]:
         """Return the names that other living processes have leased."""
-        names = sorted(path.name for path in self.folder.iterdir())
+        names = locations.names_in(self.folder)
         return [name for name in names if name not in self._held and self._is_held(self.folder / name)]
 
-    def _is_held(self, path: pathlib.Path) -> bool:
+    def _is_held(self, path: Location) -> bool:
         try:
             # A clock that is ahead makes times in the future: such a lease is as old as it is far from now.
-            if abs(time.time() - path.stat().st_mtime) > STALE:
+            if abs(locations.age(path)) > STALE:
                 return False
-            owner = json.loads(path.read_text())
+            owner = json.loads(locations.read(path))
             return owner["host"] != socket.gethostname() or _born(owner["pid"]) == owner["born"]
         except FileNotFoundError:
             return False
@@ -101,8 +104,10 @@ class Leases:
             with self._changing:
                 held = tuple(self._held)
             for name in held:
-                with contextlib.suppress(OSError):  # the next beat may succeed: a lease is stale after two minutes
-                    os.utime(self.folder / name)
+                # The next beat may succeed: a lease is stale after two minutes.
+                with self._changing, contextlib.suppress(Exception):
+                    if name in self._held:  # else it has just been given back
+                        locations.touch(self.folder / name, self._holder)
 
 
 def _born(pid: int) -> str | None:

@@ -1,9 +1,9 @@
-"""Sweeps on disk: zarr stores that are written chunk by chunk, resumed, extended and shared by processes.
+"""Sweeps on disk or among objects: zarr stores that are written chunk by chunk, resumed, extended and shared by processes.
 
 A store is an ordinary zarr hierarchy: open it with ``xarray.open_zarr(path)``. A chunk of it is the unit of work: one value
 of each static field, a block of values of each swept scale, and many seeds. A chunk is written whole (zarr renames a
-finished file into place), flushed to the disk, and only then marked as done (see ``marks``). What a crash leaves unmarked
-is computed again. Every array has a checksum, so that a damaged chunk is an error when it is read, not a number.
+finished file into place; an object is whole or absent), flushed to the disk, and only then marked as done (see ``marks``).
+What a crash leaves unmarked is computed again. Every array has a checksum, so that a damaged chunk is an error when it is read, not a number.
 
 Beside the arrays lies ``.jaxsat/``: leases of processes at work, records of runs, and chunks that failed with their errors.
 The header, in the attributes of the root, says what the store is of: an *identity* that a request must share, and the
@@ -17,19 +17,19 @@ import dataclasses
 import json
 import os
 import pathlib
-import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxsat.results import files, zarr_files
-from jaxsat.results.header import HEADER, Header, read_header, stamp, write_header
+from jaxsat.results import locations, zarr_files
+from jaxsat.results.header import HEADER, Header, read_header, write_header
 from jaxsat.results.layout import Layout, Unit
 from jaxsat.results.leases import Leases
-from jaxsat.results.marks import COUNTS, MARK, Marks, chunk_file
+from jaxsat.results.locations import METADATA, Location
+from jaxsat.results.marks import COUNTS, Marks, chunk_file
 
 if TYPE_CHECKING:
     import xarray
@@ -50,12 +50,13 @@ class Store:
         ValueError: unreadable, somebody else's, or of a later version of jaxsat.
     """
 
-    def __init__(self, path: str | pathlib.Path):
-        self.path = pathlib.Path(path)
+    def __init__(self, path: str | Location):
+        self.path = pathlib.Path(path) if isinstance(path, str) else path
         self.state = self.path / STATE
-        self._stamp = stamp(self.path)
+        self._stamp = self._version()
         self.header = read_header(self.path)
-        self._group = _open_group(self.path, "r+" if os.access(self.path, os.W_OK) else "r")
+        writable = locations.is_address(self.path) or os.access(str(self.path), os.W_OK)
+        self._group = open_group(self.path, "r+" if writable else "r")
         self._arrays: dict[str, zarr.Array] = {}
         self._pending: list[tuple[Unit, list[int]]] = []
         self._last_commit = time.monotonic()
@@ -80,17 +81,20 @@ class Store:
         """Which chunks are done."""
         return Marks(self.path, self.layout, {name: self._array(name).ndim for name in self.variables})
 
-    def done(self) -> set[Unit]:
-        """Return the chunks that are done."""
-        return self.marks.done()
+    def done(self, among: Collection[Unit] | None = None) -> set[Unit]:
+        """Return the chunks that are done, of all or of some."""
+        return set(self.marks.done(among))
 
     def is_done(self, unit: Unit) -> bool:
         """Return whether a chunk is done."""
-        return self.marks.is_done(unit)
+        return bool(self.marks.done([unit]))
+
+    def _version(self) -> Hashable:
+        return locations.version(self.path / METADATA)
 
     def is_extended(self) -> bool:
         """Return whether somebody has added values or seeds since the header was read."""
-        if (now := stamp(self.path)) == self._stamp:
+        if (now := self._version()) == self._stamp:
             return False
         found = read_header(self.path)
         if (found.over, found.seeds) != (self.header.over, self.header.seeds):
@@ -119,30 +123,33 @@ class Store:
 
     def commit(self) -> list[Unit]:
         """Flush what was written to the disk, mark it, and return what was marked."""
-        files.flush(
+        locations.flush(
             chunk_file(self.path, name, unit, self._array(name).ndim)
             for unit, _ in self._pending
             for name in self.variables
         )
         for unit, counts in self._pending:
             self._array(COUNTS)[unit] = np.array(counts, np.int32)
-            self._failure(unit).unlink(missing_ok=True)
+            locations.remove(self._failure(unit))
         marked = [unit for unit, _ in self._pending]
         self._pending, self._last_commit = [], time.monotonic()
         return marked
 
     def fail(self, unit: Unit, error: Exception) -> None:
         """Record that a chunk could not be computed, and why."""
-        path = self._failure(unit)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"{type(error).__name__}: {error}\n")
+        path, text = self._failure(unit), f"{type(error).__name__}: {error}\n"
+        locations.make_folder(path.parent)
+        locations.write_whole(path, lambda file: file.write(text.encode()))
 
     def failures(self) -> dict[Unit, str]:
         """Return the chunks that failed and have not been done since, with their errors."""
-        kept = sorted((self.state / "failed").glob("*")) if (self.state / "failed").exists() else []
-        return {tuple(map(int, file.name.split("."))): file.read_text().strip() for file in kept}
+        folder = self.state / "failed"
+        return {
+            tuple(map(int, name.split("."))): locations.read(folder / name).decode().strip()
+            for name in locations.names_in(folder)
+        }
 
-    def _failure(self, unit: Unit) -> pathlib.Path:
+    def _failure(self, unit: Unit) -> Location:
         return self.state / "failed" / unit_name(unit)
 
     def _array(self, name: str) -> zarr.Array:
@@ -159,25 +166,28 @@ class Store:
     def record_run(self, record: Mapping[str, Any]) -> None:
         """Write what this process has done so far, as JSON, in place of its earlier record."""
         folder = self.state / "runs"
-        folder.mkdir(exist_ok=True)
+        locations.make_folder(folder)
         created = "".join(c for c in str(record["created"]) if c.isalnum())
         name, text = f"{created}-{socket.gethostname()}-{os.getpid()}.json", json.dumps(record)
-        files.write_whole(folder / name, lambda file: file.write(text.encode()))
+        locations.write_whole(folder / name, lambda file: file.write(text.encode()))
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the records of all processes that have worked here."""
         folder = self.state / "runs"
-        return [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))] if folder.exists() else []
+        return [json.loads(locations.read(folder / n)) for n in locations.names_in(folder) if n.endswith(".json")]
 
     def counts(self) -> dict[str, int]:
         """Return the networks that are done, and how many of them hold a NaN in each variable."""
-        return self.marks.totals(sorted(self.done()))
+        total = np.zeros(1 + len(self.variables), int)
+        for mark in self.marks.done().values():
+            total += mark
+        return dict(zip(["networks", *self.variables], map(int, total), strict=True))
 
     def dataset(self, over: Mapping[str, Sequence[Any]] | None = None, seeds: int | None = None) -> xarray.Dataset:
         """Return what is stored: everything, or what a request asked for, in its order. It is read when it is used."""
         import xarray
 
-        found = xarray.open_zarr(self.path, chunks=None).drop_vars(COUNTS)
+        found = xarray.open_zarr(zarr_files.store_of(self.path), chunks=None).drop_vars(COUNTS)
         counts = self.counts()
         for name, array in found.data_vars.items():
             array.attrs["nan_networks"] = counts[str(name)]
@@ -207,7 +217,7 @@ class Store:
             others = [machine for machine in now.machines if machine != here]
             header = dataclasses.replace(now, machines=[*others, here])
             write_header(self._group, self.path, header)
-            self.header, self._arrays, self._stamp = header, {}, stamp(self.path)
+            self.header, self._arrays, self._stamp = header, {}, self._version()
 
     def extend(self, header: Header, leases: Leases) -> None:
         """Make room for the values and seeds of a larger header.
@@ -218,7 +228,7 @@ class Store:
             ValueError: other processes are at work in the store.
         """
         with self._changing_header(leases):
-            self._stamp = stamp(self.path)
+            self._stamp = self._version()
             now = read_header(self.path)
             if now != self.header:
                 self.header, self._arrays = now, {}
@@ -240,7 +250,7 @@ class Store:
                 array.resize((*lengths, *array.shape[len(lengths) :]))
             self.write_coordinates(header)
             write_header(self._group, self.path, header)
-            self.header, self._arrays, self._stamp = header, {}, stamp(self.path)
+            self.header, self._arrays, self._stamp = header, {}, self._version()
 
     # --- coordinates and chunks, as they are on the disk --------------------------------------------------------------
 
@@ -282,49 +292,8 @@ def unit_name(unit: Unit) -> str:
     return ".".join(map(str, unit))
 
 
-def exists(path: pathlib.Path) -> bool:
-    """Return whether something is at `path`. An empty folder does not count: it may become a store."""
-    return path.exists() and not (path.is_dir() and not any(path.iterdir()))
-
-
-def create(path: pathlib.Path, header: Header, dataset: xarray.Dataset) -> None:
-    """Make a store in which nothing is done. If another process makes it first, that store stays.
-
-    Args:
-        path: a new path.
-        header: what it is of.
-        dataset: its coordinates, attributes and variables. The values of the variables are not used.
-    """
-    from zarr.codecs import Crc32cCodec
-
-    making = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}")
-    zarr_files.write(dataset.drop_vars(list(dataset.data_vars)), making, mode="w")
-    group = _open_group(making, "r+")
-    leading = list(header.layout.sizes)
-    for name, array in dataset.data_vars.items():
-        own = array.shape[len(leading) :]
-        group.create_array(
-            str(name), shape=array.shape, chunks=(*(header.chunks[n] for n in leading), *own), dtype=array.dtype,
-            fill_value=np.nan if array.dtype.kind == "f" else 0, dimension_names=[str(dim) for dim in array.dims],
-            attributes=dict(array.attrs), compressors=zarr_files.checked_compressor(),
-        )  # fmt: skip
-    counted = ["networks", *map(str, dataset.data_vars)]
-    group.create_array(
-        COUNTS, shape=(*header.layout.counts, len(counted)), chunks=(*[1] * len(leading), len(counted)),
-        dtype=MARK, compressors=Crc32cCodec(), fill_value=0, dimension_names=[*(f"{n}_chunk" for n in leading), "counted"],
-        attributes={"long_name": "networks done, and those with a NaN in each variable", "units": "1", "counted": counted},
-    )  # fmt: skip
-    write_header(group, making, header)
-    (making / STATE / "leases").mkdir(parents=True)
-    try:
-        making.rename(path)
-    except OSError:
-        shutil.rmtree(making)
-        if not (path / "zarr.json").exists():
-            raise
-
-
-def _open_group(path: pathlib.Path, mode: Any) -> zarr.Group:
+def open_group(path: Location, mode: Any) -> zarr.Group:
+    """Open the zarr group of a store."""
     import zarr
 
-    return zarr.open_group(str(path), mode=mode, use_consolidated=False)
+    return zarr.open_group(zarr_files.store_of(path), mode=mode, use_consolidated=False)

@@ -1,17 +1,30 @@
-"""Datasets on disk: zarr stores that anyone opens with ``xarray.open_zarr(path)``."""
+"""Datasets on disk or among objects: zarr stores that anyone opens with ``xarray.open_zarr(path)``."""
 
 from __future__ import annotations
 
 import pathlib
 import tempfile
+import uuid
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+from jaxsat.results import locations
+from jaxsat.results.locations import Location
 
 if TYPE_CHECKING:
     import xarray
     from zarr.abc.codec import BytesBytesCodec
+
+
+def store_of(location: Location) -> Any:
+    """Return what zarr and xarray take as the store at a location."""
+    if not locations.is_address(location):
+        return str(location)
+    from zarr.storage import FsspecStore
+
+    return FsspecStore.from_url(str(location), storage_options=dict(location.storage_options))  # type: ignore[attr-defined]
 
 
 def write(dataset: xarray.Dataset, path: pathlib.Path, mode: Literal["w", "w-"] = "w-") -> None:
@@ -35,7 +48,7 @@ def write(dataset: xarray.Dataset, path: pathlib.Path, mode: Literal["w", "w-"] 
         whole.to_zarr(str(path), mode=mode, zarr_format=3, consolidated=True, encoding=encoding)
 
 
-def read_whole(path: pathlib.Path) -> xarray.Dataset:
+def read_whole(location: Location) -> xarray.Dataset:
     """Return a dataset that :func:`write` wrote, in memory.
 
     Raises:
@@ -47,17 +60,17 @@ def read_whole(path: pathlib.Path) -> xarray.Dataset:
     try:
         holes = [
             name
-            for name, array in zarr.open_group(str(path), mode="r").arrays()
+            for name, array in zarr.open_group(store_of(location), mode="r").arrays()
             if array.nchunks_initialized < array.nchunks
         ]
-        dataset = xarray.open_zarr(str(path), chunks=None).load()
+        dataset = xarray.open_zarr(store_of(location), chunks=None).load()
     except PermissionError:
         raise
     except Exception as error:  # whatever zarr and its codecs raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{path} is damaged: {first}") from error
+        raise ValueError(f"{location} is damaged: {first}") from error
     if holes:
-        raise ValueError(f"{path} is damaged: chunks of {', '.join(sorted(holes))} are not there")
+        raise ValueError(f"{location} is damaged: chunks of {', '.join(sorted(holes))} are not there")
     return dataset
 
 
@@ -68,20 +81,20 @@ def checked_compressor() -> BytesBytesCodec:
     return ZstdCodec(level=0, checksum=True)
 
 
-def check_new(path: pathlib.Path, what: str) -> None:
-    """Raise ValueError unless a new store can be made at `path`; `what` names the argument in the message."""
-    if path.exists():
-        raise ValueError(f"{what} must be a new path; {path} exists. Choose another name or move it away.")
-    check_folder(path.absolute().parent, what)
-
-
-def check_folder(folder: pathlib.Path, what: str) -> None:
-    """Raise ValueError unless `folder` exists, or can be made, and files can be written in it."""
+def check_folder(folder: Location, what: str) -> None:
+    """Raise ValueError unless a folder exists, or can be made, and files can be written in it; the same for an address."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # of a name of its own: several processes may try at once
-            pass
-    except OSError as error:
+        locations.make_folder(folder)
+        if isinstance(folder, pathlib.Path):
+            with tempfile.TemporaryFile(dir=folder):  # of a name of its own: several processes may try at once
+                return
+        probe = folder / f".jaxsat-{uuid.uuid4().hex}"
+        locations.write_new(probe, b"")
+        locations.remove(probe)
+    except Exception as error:
+        if not locations.is_lost(error):
+            raise
+        reason = getattr(error, "strerror", None) or locations.first_line(error)
         raise ValueError(
-            f"{what} must be in a folder that can be written; {folder}: {error.strerror}. Choose another."
+            f"{what} must be in a folder that can be written; {folder}: {reason}. Choose another."
         ) from None

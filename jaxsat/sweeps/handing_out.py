@@ -7,7 +7,6 @@ moment: its task is then submitted again.
 
 from __future__ import annotations
 
-import pathlib
 import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from jaxsat.results import executors
 from jaxsat.results import progress as progress_
 from jaxsat.results.executors import Executor
 from jaxsat.results.layout import Unit
+from jaxsat.results.locations import Location
 from jaxsat.results.store import Store
 from jaxsat.sweeps import worker
 from jaxsat.sweeps.plan import Plan
@@ -34,7 +34,7 @@ def hand_out(
     """Have everything that is wanted and missing computed; return when it is there.
 
     Args:
-        executor: whose workers reach the same folder by the same path.
+        executor: whose workers reach the store by the same path or address.
         arguments: of ``jaxsat.sweep``, from which each worker makes the request again.
         memory_budget, allow_mixed, progress: as of ``jaxsat.sweep``.
         plan, opened: the plan of the request, and the store, which has its size already.
@@ -46,7 +46,7 @@ def hand_out(
     sent = executors.pickled("sweep", arguments)
     layout, wanted = plan.layout, plan.wanted()
     left = wanted - opened.done()
-    path, double = str(opened.path.absolute()), jnp.result_type(float) == jnp.float64
+    path, double = opened.path.absolute(), jnp.result_type(float) == jnp.float64
     batches = [
         group[i : i + CHUNKS_OF_A_TASK] for group in plan.groups(left) for i in range(0, len(group), CHUNKS_OF_A_TASK)
     ]
@@ -64,8 +64,10 @@ def hand_out(
     executors.check_all_done("sweep", failed, len(calls), f"the rest is in {opened.path}")
 
 
-def work_on(sent: bytes, path: str, units: Sequence[Unit], memory_budget: int, allow_mixed: bool, double: bool) -> int:
+def work_on(
+    sent: bytes, path: Location, units: Sequence[Unit], memory_budget: int, allow_mixed: bool, double: bool
+) -> int:
     """Compute chunks of a store, in the worker, and return how many they were."""
     with jax.enable_x64(double):
         request = SweepRequest.of(**pickle.loads(sent))
-        return worker.work_on_units(request, pathlib.Path(path), units, memory_budget, allow_mixed)
+        return worker.work_on_units(request, path, units, memory_budget, allow_mixed)

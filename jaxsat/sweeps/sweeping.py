@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import math
-import pathlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from jaxsat.networks.protocol import Network
 from jaxsat.results import executors, provenance
 from jaxsat.results import progress as progress_
 from jaxsat.results.executors import Executor
+from jaxsat.results.locations import Location, location_of
 from jaxsat.sweeps import handing_out, worker
 from jaxsat.sweeps.pipeline import Pipeline
 from jaxsat.sweeps.plan import Plan, Task
@@ -41,7 +41,7 @@ def sweep(
     root_seed: int = 0,
     x: Float[ArrayLike, ...] | None = None,
     every_depth: bool = False,
-    store: str | pathlib.Path | None = None,
+    store: str | Location | None = None,
     executor: Executor | None = None,
     allow_mixed: bool = False,
     progress: bool = True,
@@ -61,13 +61,13 @@ def sweep(
             unit mean square, drawn for each seed. A recurrent network takes (steps, inputs), or a batch of those. How a batch is reduced is decided by each measure.
         every_depth: adds a "depth" dimension, 1 .. depth, from one pass. Only some measures have this form. For a
             recurrent network the dimension is "lag": of the states after 1 .. steps steps.
-        store: path of a zarr store, which is written chunk by chunk. A chunk is marked once it is safely on the disk. An
-            existing store is resumed: what is done is not computed again, whatever ended the run before, and missing
-            values and seeds are added. Any number of processes and hosts may work on one store at once, each on its own
-            chunks; each returns when everything that it asked for is done.
+        store: path of a zarr store, or its address, as "s3://bucket/run.zarr" (extra `objects`). It is written chunk by chunk,
+            and a chunk is marked once it is safely on the disk. An existing store is resumed: what is done is not computed
+            again, whatever ended the run before, and missing values and seeds are added. Any number of processes and hosts
+            may work on one store at once, each on its own chunks; each returns when everything that it asked for is done.
         executor: whose workers compute the chunks, instead of this process: anything with the ``submit`` of PEP 3148, such as
             ``concurrent.futures.ProcessPoolExecutor`` (with the context "spawn"), a ``Client`` of Dask or its executor, or
-            submitit's. Needs a `store` in a folder that the workers reach by the same path. A task whose worker dies is
+            submitit's. Needs a `store` that the workers reach by the same path or address. A task whose worker dies is
             submitted again. Results are the same bits.
         allow_mixed: accept that this machine, or a worker's, has other instructions or other XLA_FLAGS than the machine that began
             the store. Last bits then depend on who computed what. The attribute `machines` names all kinds.
@@ -108,7 +108,7 @@ def sweep(
     request = SweepRequest.of(net, measure, over, seeds=seeds, root_seed=root_seed, x=x, every_depth=every_depth)
     memory_budget = checks.integer("sweep", "memory_budget", memory_budget)
     request.check_size(memory_budget)
-    path = None if store is None else checks.store_path("sweep", store)
+    path = None if store is None else location_of("sweep", store)
     if executor is not None:
         executors.check_executor("sweep", executor, store)
     if path is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
-import pathlib
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from jaxsat.results import locations, new_store, provenance, zarr_files
 from jaxsat.results import progress as progress_
-from jaxsat.results import provenance, zarr_files
 from jaxsat.results import store as stores
 from jaxsat.results.header import Header, differences_of
 from jaxsat.results.layout import Unit
 from jaxsat.results.leases import Leases
+from jaxsat.results.locations import Location
 from jaxsat.results.machine import check_known, this_machine
 from jaxsat.results.store import Store
 from jaxsat.sweeps.pipeline import Pipeline
@@ -39,7 +39,7 @@ class Extended(Exception):
 
 
 def sweep_into_store(
-    request: SweepRequest, path: pathlib.Path, progress: bool, memory_budget: int, allow_mixed: bool,
+    request: SweepRequest, path: Location, progress: bool, memory_budget: int, allow_mixed: bool,
     finish: Callable[[Plan, Store, bool], None] | None = None,
 ) -> xarray.Dataset:  # fmt: skip
     """Make, extend or resume a store; return when all that is asked for is there.
@@ -48,7 +48,7 @@ def sweep_into_store(
         allow_mixed: whether the store may be of another kind of machine than this one.
         finish: computes what the plan asks for and the store lacks; None: this process does.
     """
-    plan = None if stores.exists(path) else _make(request, path)
+    plan = None if new_store.exists(path) else _make(request, path)
     opened = Store(path)
     while True:
         wanted = _wanted_header(request, opened)
@@ -77,7 +77,7 @@ def sweep_into_store(
 
 
 def work_on_units(
-    request: SweepRequest, path: pathlib.Path, units: Sequence[Unit], memory_budget: int, allow_mixed: bool
+    request: SweepRequest, path: Location, units: Sequence[Unit], memory_budget: int, allow_mixed: bool
 ) -> int:
     """Compute some chunks of a store that has its size already; return how many they were."""
     opened = Store(path)
@@ -89,9 +89,10 @@ def work_on_units(
     return len(units)
 
 
-def _make(request: SweepRequest, path: pathlib.Path) -> Plan:
+def _make(request: SweepRequest, path: Location) -> Plan:
     """Make a store with nothing done, and return the plan of its sweep."""
-    zarr_files.check_folder(path.absolute().parent, "sweep: `store`")
+    where = path / stores.STATE if locations.is_address(path) else path.absolute().parent
+    zarr_files.check_folder(where, "sweep: `store`")
     plan = Plan.of(request)
     labels, chunks = request.grid.labels, dict(plan.layout.chunks)
     header = Header(request.identity(), plan.fingerprints, labels, request.seeds, chunks, [this_machine()])
@@ -100,7 +101,7 @@ def _make(request: SweepRequest, path: pathlib.Path) -> Plan:
     dataset = labelled_sweep(empty, request.grid, request.measure)
     tiles = [programs.tile for programs in plan.programs.values()]
     dataset.attrs |= provenance.of_run(request.as_kept(tiles))
-    stores.create(path, header, dataset)
+    new_store.create(path, header, dataset)
     return plan
 
 
@@ -202,7 +203,7 @@ class _Worker:
     def finish(self, progress: bool, wanted: set[Unit]) -> None:
         """Return when these chunks are there, computed here or by others."""
         layout = self._plan.layout
-        done = self._opened.done() & wanted
+        done = self._opened.done(wanted)
         before = sum(map(layout.networks, done))
         total = sum(map(layout.networks, wanted))
         with progress_.reported(total, "networks", progress, done=before) as advance:
@@ -215,15 +216,18 @@ class _Worker:
             writer = _Writer(self._opened, marked)
             try:
                 self._work(wanted - done, writer, advance)
-            except OSError as error:
+            except Exception as error:
+                if not locations.is_lost(error):
+                    raise
+                reason = getattr(error, "strerror", None) or locations.first_line(error)
                 raise OSError(
-                    error.errno,
-                    f"sweep: `store` {self._opened.path} can no longer be written ({error.strerror}). What was done "
+                    getattr(error, "errno", None),
+                    f"sweep: `store` {self._opened.path} can no longer be written ({reason}). What was done "
                     "before stays: mend that and run the same again.",
                 ) from error
             finally:
                 writer.close()
-                with contextlib.suppress(OSError):  # when interrupted: what is written may as well be marked
+                with contextlib.suppress(Exception):  # when interrupted: what is written may as well be marked
                     writer.commit()
                     self._record.write()
                     self._leases.clear()
@@ -255,7 +259,7 @@ class _Worker:
             first = len(groups) * jax.process_index() // jax.process_count()
             Pipeline(self._plan, finished, self._memory_budget).run(self._taken(groups[first:] + groups[:first]))
             writer.settle()
-            there = left & self._opened.done()
+            there = self._opened.done(left)
             advance(sum(map(self._plan.layout.networks, there - self._mine)))
             left = left - there - self._failed.keys()
             if left and taken == len(self._mine):  # others are at work on all of them

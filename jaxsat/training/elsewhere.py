@@ -7,7 +7,6 @@ are the same bits. A worker may die at any moment: its task is submitted again a
 
 from __future__ import annotations
 
-import pathlib
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsat.results import executors
+from jaxsat.results.locations import Location
 from jaxsat.training.checkpoints import Folder
 from jaxsat.training.train_request import TrainingRequest
 from jaxsat.training.training_program import ChoiceRun
@@ -41,7 +41,7 @@ def train_elsewhere(
         TypeError: arguments that cannot be pickled.
     """
     sent, double = executors.pickled("train", arguments), jnp.result_type(float) == jnp.float64
-    store = str(folder.store.absolute())
+    store = folder.store.absolute()
     calls = {
         (choice, tile): (sent, store, choice, tile, allow_mixed, double)
         for choice, run in enumerate(runs)
@@ -60,11 +60,11 @@ def train_elsewhere(
 
 
 def train_tile(
-    sent: bytes, store: str, choice: int, tile: int, allow_mixed: bool, double: bool
+    sent: bytes, store: Location, choice: int, tile: int, allow_mixed: bool, double: bool
 ) -> dict[str, np.ndarray]:
     """Train a tile, in the worker, and return what was recorded."""
     with jax.enable_x64(double):
         request = TrainingRequest.of(**pickle.loads(sent))
         runs = request.runs()
-        folder = Folder(pathlib.Path(store), request.as_kept(runs), allow_mixed)  # raises where programs differ
+        folder = Folder(store, request.as_kept(runs), allow_mixed)  # raises where programs differ
         return runs[choice].run_tile(tile, folder, str(choice), lambda steps: None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pathlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import ArrayLike
 
-from jaxsat import checks
 from jaxsat.networks.protocol import Network
 from jaxsat.results import provenance
 from jaxsat.results.executors import Executor, check_executor
 from jaxsat.results.header import MACHINES
+from jaxsat.results.locations import Location, location_of
 from jaxsat.results.progress import reported
 from jaxsat.training import checkpoints
 from jaxsat.training.elsewhere import train_elsewhere
@@ -40,7 +39,7 @@ def train(
     record: str | Sequence[str] | None = None,
     record_every: int | Sequence[int] = 100,
     probe: int = 256,
-    store: str | pathlib.Path | None = None,
+    store: str | Location | None = None,
     executor: Executor | None = None,
     allow_mixed: bool = False,
     progress: bool = True,
@@ -75,7 +74,7 @@ def train(
             dead_fraction, log_gradient_norms, gradient_norm, update_ratio; of those, what the network has.
         record_every: steps between looks (step 0 and the last are always looked at), or the steps themselves.
         probe: number of training examples, from the first on, on which layers are looked at (all, if there are fewer).
-        store: path of a zarr store to write. A run that was killed, at any moment, is resumed from ``<store>.partial``;
+        store: path or address of a zarr store to write. A run that was killed, at any moment, is resumed from ``<store>.partial``;
             a finished one is read back. Results are those of an undisturbed run, to the last bit.
         executor: whose workers train the networks, instead of this process, as of ``jaxsat.sweep``; needs `store`. Workers save
             their checkpoints there and return what they recorded. A task is a tile of networks.
@@ -118,7 +117,7 @@ def train(
         "root_seed": root_seed, "record": record, "record_every": record_every,
     }  # fmt: skip
     request = TrainingRequest.of(**arguments)
-    path = None if store is None else checks.store_path("train", store)
+    path = None if store is None else location_of("train", store)
     if executor is not None:
         check_executor("train", executor, store)
     runs = request.runs()

@@ -40,10 +40,10 @@ if len(sys.argv) > 2:
 """
 
 
-def start(path, *arguments, devices=1):
+def start(path, *arguments, devices=1, program=PROGRAM):
     env = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_ENABLE_X64": "0"}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(path), *map(str, arguments)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-c", program, str(path), *map(str, arguments)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
