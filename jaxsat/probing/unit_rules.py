@@ -17,7 +17,7 @@ SATURATED = 0.3  # of the entries; a standard normal pre-activation gives tanh 0
 SATURATED_GATE = 0.6  # gates may be open or shut on purpose
 DEAD = 0.1  # of the units beyond what similar inputs explain, seen over at least FEW inputs
 DEAD_OVER_FEW = 0.9
-LARGE = 2.5  # weights, in critical scales
+LARGE_WEIGHTS = 2.5  # weights, in critical scales
 FEW = 8
 UNLIKELY = 1e-3
 COLLAPSED = 0.1  # entropy of attention, relative to equal weights
@@ -48,7 +48,7 @@ def _is_in_use(where: Sequence[Site]) -> bool:
     moderate = (
         mean_of(where, "saturated_fraction") < SATURATED_GATE and mean_of(where, "mostly_saturated_fraction") < DEAD
     )
-    return moderate and scales.known and scales.ratio <= LARGE and not shifted_biases(where)
+    return moderate and scales.known and scales.ratio <= LARGE_WEIGHTS and not shifted_biases(where)
 
 
 def _saturated_share(site: Site) -> float:

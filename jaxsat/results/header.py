@@ -59,7 +59,7 @@ def read_header(location: Location) -> Header:
         ValueError: unreadable, somebody else's, or of a later version of jaxsat.
     """
     try:
-        found = json.loads(locations.read(location / METADATA))["attributes"][HEADER]
+        found = json.loads(locations.read_bytes(location / METADATA))["attributes"][HEADER]
         written = found.pop("format")
     except (OSError, KeyError, ValueError, TypeError, AttributeError):
         raise ValueError(

@@ -92,7 +92,7 @@ class Leases:
             # A clock that is ahead makes times in the future: such a lease is as old as it is far from now.
             if abs(locations.age(path)) > STALE:
                 return False
-            owner = json.loads(locations.read(path))
+            owner = json.loads(locations.read_bytes(path))
             return owner["host"] != socket.gethostname() or _born(owner["pid"]) == owner["born"]
         except FileNotFoundError:
             return False

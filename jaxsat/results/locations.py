@@ -93,7 +93,7 @@ def make_folder(location: Location) -> None:
         location.mkdir(parents=True, exist_ok=True)
 
 
-def read(path: Location) -> bytes:
+def read_bytes(path: Location) -> bytes:
     """Return what a file or object holds.
 
     Raises:

@@ -79,7 +79,7 @@ class Marks:
     def read(self, unit: Unit) -> np.ndarray | None:
         """Return the networks of a chunk, and those with a NaN in each variable; None without a sound mark."""
         try:
-            return self._counts(locations.read(self.file(unit)))
+            return self._counts(locations.read_bytes(self.file(unit)))
         except FileNotFoundError:
             return None
 

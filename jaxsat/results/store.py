@@ -145,7 +145,7 @@ class Store:
         """Return the chunks that failed and have not been done since, with their errors."""
         folder = self.state / "failed"
         return {
-            tuple(map(int, name.split("."))): locations.read(folder / name).decode().strip()
+            tuple(map(int, name.split("."))): locations.read_bytes(folder / name).decode().strip()
             for name in locations.names_in(folder)
         }
 
@@ -174,7 +174,7 @@ class Store:
     def runs(self) -> list[dict[str, Any]]:
         """Return the records of all processes that have worked here."""
         folder = self.state / "runs"
-        return [json.loads(locations.read(folder / n)) for n in locations.names_in(folder) if n.endswith(".json")]
+        return [json.loads(locations.read_bytes(folder / n)) for n in locations.names_in(folder) if n.endswith(".json")]
 
     def counts(self) -> dict[str, int]:
         """Return the networks that are done, and how many of them hold a NaN in each variable."""

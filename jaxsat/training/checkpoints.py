@@ -104,7 +104,7 @@ class Folder:
         """Return the kinds of machines that have worked here, in the order in which they came."""
         files = [self.path / name for name in locations.names_in(self.path) if name.startswith("machine-")]
         files = [file for file in files if file.name.endswith(".json")]
-        return [json.loads(locations.read(file)) for file in sorted(files, key=locations.age, reverse=True)]
+        return [json.loads(locations.read_bytes(file)) for file in sorted(files, key=locations.age, reverse=True)]
 
     @staticmethod
     def _note_machine(folder: Location) -> None:
@@ -137,7 +137,7 @@ class Folder:
         if not path.exists():
             return None
         leaves, structure = jax.tree.flatten(template)
-        content = io.BytesIO(locations.read(path))
+        content = io.BytesIO(locations.read_bytes(path))
         try:
             with np.load(content) as kept:
                 restored = [_restored(kept[f"leaf{i}"], leaf) for i, leaf in enumerate(leaves)]
@@ -198,7 +198,7 @@ def _is_there(store: Location) -> bool:
 def is_result(store: Location) -> bool:
     """Return whether a folder is a store that ``train`` has written."""
     try:
-        return KIND in json.loads(locations.read(store / METADATA))["attributes"]
+        return KIND in json.loads(locations.read_bytes(store / METADATA))["attributes"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -219,7 +219,7 @@ def _compare(
     """Raise unless the JSON in a file holds this request, but for some entries."""
     there: Any = None
     try:
-        there = request_in(json.loads(locations.read(file)))
+        there = request_in(json.loads(locations.read_bytes(file)))
         own = there.get("kind") == KIND
     except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, AttributeError):
         own = False

@@ -68,7 +68,7 @@ def test_what_is_damaged_is_found_and_computed_again(address, place, capsys):
     """A flipped bit, an object that is gone, a mark that is garbled, a coordinate that is wrong."""
     expected = run(store=address).load()
     flipped, mark = place / MEASURES[0] / "c" / "0" / "1" / "1" / "0", place / COUNTS / "c" / "1" / "0" / "1" / "0"
-    data = bytearray(locations.read(flipped))
+    data = bytearray(locations.read_bytes(flipped))
     data[len(data) // 2] ^= 4
     locations.write_whole(flipped, lambda file: file.write(data))
     (place / MEASURES[1] / "c" / "1" / "1" / "0" / "0").unlink()
@@ -160,7 +160,7 @@ def test_the_heartbeat_keeps_a_lease(place, monkeypatch):
         mine.take("a")
         locations.write_whole(place / "a", lambda file: file.write(b"garbled"))
         deadline = time.time() + 10
-        while (found := locations.read(place / "a")) == b"garbled" and time.time() < deadline:
+        while (found := locations.read_bytes(place / "a")) == b"garbled" and time.time() < deadline:
             time.sleep(0.01)
         assert found.startswith(b"{")
         assert abs(locations.age(place / "a")) < 60

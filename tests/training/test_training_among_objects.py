@@ -85,7 +85,7 @@ def test_what_train_did_not_write_is_left_alone(address, place):
     locations.write_whole(Folder.beside(place) / "notes", lambda file: file.write(b"keep me"))
     with pytest.raises(ValueError, match=r"partial exists and was not written by jaxsat\.train"):
         run(store=address, **SMALL)
-    assert locations.read(Folder.beside(place) / "notes") == b"keep me"
+    assert locations.read_bytes(Folder.beside(place) / "notes") == b"keep me"
     assert not place.exists()
 
 
