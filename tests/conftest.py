@@ -66,7 +66,7 @@ def object_server():
         yield environment
 
 
-@pytest.fixture(params=["s3", "memory"])
+@pytest.fixture(params=["memory", pytest.param("s3", marks=pytest.mark.slow)])
 def address(request, monkeypatch):
     """An address at which nothing is yet: of a server of objects, or in the memory of this process."""
     name = f"{uuid.uuid4().hex}/run.zarr"
