@@ -43,6 +43,7 @@ WITHOUT_JAX = {
     "header",
     "locations",
     "new_store",
+    "worker_memory",
     "marks",
     "store",
     "verify",

@@ -20,6 +20,7 @@ from jaxsat.results.executors import Executor
 from jaxsat.results.layout import Unit
 from jaxsat.results.locations import Location
 from jaxsat.results.store import Store
+from jaxsat.results.worker_memory import keep_memory
 from jaxsat.sweeps import worker
 from jaxsat.sweeps.plan import Plan
 from jaxsat.sweeps.sweep_request import SweepRequest
@@ -68,6 +69,7 @@ def work_on(
     sent: bytes, path: Location, units: Sequence[Unit], memory_budget: int, allow_mixed: bool, double: bool
 ) -> int:
     """Compute chunks of a store, in the worker, and return how many they were."""
+    keep_memory()
     with jax.enable_x64(double):
         request = SweepRequest.of(**pickle.loads(sent))
         return worker.work_on_units(request, path, units, memory_budget, allow_mixed)

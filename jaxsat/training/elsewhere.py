@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxsat.results import executors
 from jaxsat.results.locations import Location
+from jaxsat.results.worker_memory import keep_memory
 from jaxsat.training.checkpoints import Folder
 from jaxsat.training.train_request import TrainingRequest
 from jaxsat.training.training_program import ChoiceRun
@@ -63,6 +64,7 @@ def train_tile(
     sent: bytes, store: Location, choice: int, tile: int, allow_mixed: bool, double: bool
 ) -> dict[str, np.ndarray]:
     """Train a tile, in the worker, and return what was recorded."""
+    keep_memory()
     with jax.enable_x64(double):
         request = TrainingRequest.of(**pickle.loads(sent))
         runs = request.runs()
