@@ -50,9 +50,8 @@ class Leases:
         self._stop.set()
         self._heart.join()
         for name in tuple(self._held):
-            with contextlib.suppress(
-                Exception
-            ):  # it is free when this process is gone; what ended the work matters more
+            # A lease is free when this process is gone; what ended the work matters more.
+            with contextlib.suppress(Exception):
                 self.give_back(name)
 
     def take(self, name: str) -> bool:
