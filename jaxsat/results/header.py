@@ -31,6 +31,7 @@ class Header:
         seeds: how many.
         chunks: length of a chunk along each swept field and "seed".
         machines: the kinds of machines that its numbers are from; several where that was accepted.
+        labels: the values of the other coordinates, those of the measure: from them, damaged ones are written anew.
     """
 
     identity: dict[str, Any]
@@ -39,6 +40,7 @@ class Header:
     seeds: int
     chunks: dict[str, int]
     machines: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    labels: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
 
     @property
     def layout(self) -> Layout:

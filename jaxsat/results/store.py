@@ -274,6 +274,12 @@ class Store:
             array.resize((len(values[name]),))
             array[:] = np.asarray(values[name], array.dtype)
 
+    def mend_coordinates(self, leases: Leases) -> None:
+        """Write damaged coordinates anew, unless another process has changed the header meanwhile, and them with it."""
+        with self._changing_header(leases):
+            if self._version() == self._stamp:
+                self.write_coordinates()
+
     def dims(self, name: str) -> int:
         """Return how many dimensions a variable has."""
         return self._array(name).ndim
@@ -284,7 +290,7 @@ class Store:
 
 
 def _coordinates(header: Header) -> dict[str, list[Any]]:
-    return {**header.over, "seed": list(range(header.seeds))}
+    return {**header.labels, **header.over, "seed": list(range(header.seeds))}
 
 
 def unit_name(unit: Unit) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 # A chunk takes seconds: its networks times their weights, plus what every network costs, and its bytes stay small.
 CHUNK_WORK, NETWORK_WORK, CHUNK_BYTES = 2**33, 2**12, 2**24
+LARGEST_CHUNK = 2**18  # networks, so that many processes can share a sweep of a million small ones
 SMALLEST_CHUNK = 128  # seeds, unless a tile has fewer: shorter chunks would waste most of each tile if seeds are added
 
 
@@ -136,6 +137,7 @@ def chunk_lengths(request: SweepRequest, programs: Mapping[Choice, ChoiceProgram
     room = min(
         CHUNK_WORK // ((weights + NETWORK_WORK) * first.tile.points),
         CHUNK_BYTES // max(1, max(sizes) * first.tile.points),
+        LARGEST_CHUNK // first.tile.points,
         2 ** math.ceil(math.log2(request.seeds)),
     )
     tile = max(program.tile.seeds for program in programs.values())

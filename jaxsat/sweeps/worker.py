@@ -57,6 +57,9 @@ def sweep_into_store(
         wanted = dataclasses.replace(wanted, programs=opened.header.programs | plan.fingerprints)
         differences = differences_of(opened.header, request.identity(), list(request.grid.over), plan.fingerprints)
         _check_same(opened, differences)
+        if opened.wrong_coordinates():
+            with opened.leases() as leases:
+                opened.mend_coordinates(leases)
         if wanted == opened.header and plan.wanted() <= opened.done():
             return opened.dataset(request.grid.labels, request.seeds)
         zarr_files.check_folder(path, "sweep: `store`")
@@ -95,10 +98,16 @@ def _make(request: SweepRequest, path: Location) -> Plan:
     zarr_files.check_folder(where, "sweep: `store`")
     plan = Plan.of(request)
     labels, chunks = request.grid.labels, dict(plan.layout.chunks)
-    header = Header(request.identity(), plan.fingerprints, labels, request.seeds, chunks, [this_machine()])
     sizes = tuple(plan.layout.sizes.values())
     empty = {n: np.broadcast_to(np.zeros((), s.dtype), (*sizes, *s.shape)) for n, s in plan.shapes.items()}
     dataset = labelled_sweep(empty, request.grid, request.measure)
+    known = (*labels, "seed")
+    own = {
+        str(n): c.values.tolist()
+        for n, c in dataset.coords.items()
+        if n not in known and c.ndim == 1 and not c.isnull().any()
+    }
+    header = Header(request.identity(), plan.fingerprints, labels, request.seeds, chunks, [this_machine()], own)
     tiles = [programs.tile for programs in plan.programs.values()]
     dataset.attrs |= provenance.of_run(request.as_kept(tiles))
     new_store.create(path, header, dataset)

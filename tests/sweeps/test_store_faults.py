@@ -8,12 +8,14 @@ import pytest
 import xarray
 import zarr
 
+import jaxsat
 from jaxsat import __main__ as command
 from jaxsat.results.marks import COUNTS
 from jaxsat.results.store import Store
 from jaxsat.sweeps.choices import ChoicePrograms
 from jaxsat.sweeps.pipeline import Pipeline
 from jaxsat.sweeps.plan import Plan
+from jaxsat.sweeps.sweep_request import SweepRequest
 from tests.sweeps.small_sweeps import chunk_files, run, same
 
 
@@ -175,3 +177,30 @@ def test_a_store_that_is_extended_while_another_process_works_loses_nothing(tmp_
     opened = Store(tmp_path / "s")
     assert opened.header.seeds == 7
     assert np.isfinite(xarray.open_zarr(tmp_path / "s", chunks=None).log_gradient_norms.sel(activation="tanh")).all()
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["layer", "seed", "weight_scale"])
+@pytest.mark.parametrize("how", ["gone", "flipped"])
+def test_a_damaged_coordinate_is_found_and_written_anew(name, how, tmp_path, capsys):
+    """A coordinate whose file is gone reads as zeros, without a word from zarr."""
+    expected = run(store=tmp_path / "s").load()
+    file = tmp_path / "s" / name / "c" / "0"
+    data = bytearray(file.read_bytes())
+    for mend in (lambda: command.main(["repair", str(tmp_path / "s")]), lambda: run(store=tmp_path / "s")):
+        data[len(data) // 2] ^= 1
+        file.unlink() if how == "gone" else file.write_bytes(data)
+        with pytest.raises(SystemExit):
+            command.main(["verify", str(tmp_path / "s")])
+        assert f"coordinate {name}: does not hold" in capsys.readouterr().out
+        mend()
+        same(run(store=tmp_path / "s"), expected)
+        data = bytearray(file.read_bytes())
+        capsys.readouterr()
+
+
+def test_a_million_small_networks_are_several_chunks():
+    request = SweepRequest.of(
+        jaxsat.MLP(depth=2, width=4), "log_gradient_norms", {}, seeds=10**6, root_seed=0, x=None, every_depth=False
+    )
+    assert Plan.of(request).layout.counts == (4,)
