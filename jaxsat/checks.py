@@ -53,6 +53,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind where there is none.
+
+    >>> first_line(ValueError("no such key")), first_line(KeyError())
+    ('no such key', 'KeyError')
+    """
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def near(value: Any, known: Iterable[str], most: int = 3, otherwise: str = "") -> str:
     """Return a hint for an unknown name: the names that look like it, or else `otherwise`, or else all of them.
 

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxsat.checks import Shown, refusal
+from jaxsat.checks import Shown, first_line, refusal
 
 Saturation = Literal["hard", "soft", "none"]
 
@@ -56,7 +56,7 @@ def facts(fn: Callable[[Array], Array]) -> CallableFacts:
             shape = jnp.shape(fn(probe))
             jax.eval_shape(lambda x: fn(x), probe)  # NumPy's functions take numbers, but nothing that JAX traces
         except Exception as error:
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            said = first_line(error)
             came = Shown(f"an error on shape {probe.shape}: {said}")
             raise ValueError(refusal("activation", name, "map an array to an array elementwise", came)) from error
         if shape != probe.shape or not np.allclose(fn(probe)[inside], fn(probe[inside]), rtol=1e-4, equal_nan=True):

@@ -50,7 +50,7 @@ def location_of(where: str, store: Any) -> Location:
 
     Raises:
         TypeError: neither.
-        ValueError: an address that cannot be reached: no such service, bucket, network or permission.
+        ValueError: an address that names no store, or cannot be reached: no such service, network or permission.
         ImportError: the library for such addresses is not installed.
     """
     if not isinstance(store, str | os.PathLike | Location):
@@ -63,23 +63,40 @@ def location_of(where: str, store: Any) -> Location:
 
         # Others write there, too: what was listed a moment ago may have changed.
         options: dict[str, Any] = {"use_listings_cache": False}
-        if text.startswith(("s3:", "s3a:")):
-            options["max_concurrency"] = (
-                1  # else s3fs asks how long an object is, to read it in parts; chunks are short
-            )
+        if text.startswith(
+            ("s3:", "s3a:")
+        ):  # else s3fs asks how long an object is, to read it in parts; chunks are short
+            options["max_concurrency"] = 1
         location = UPath(text, **options | dict(getattr(store, "storage_options", {})))
         if location.protocol in ("file", "local"):
             return pathlib.Path(location.path)
         (location / METADATA).exists()
     except ImportError as error:
         remedy = "Install it: pip install 'jaxsat[objects]', and for gs:// gcsfs."
-        raise ImportError(f"{where}: `store` {text} needs a library ({first_line(error)}). {remedy}") from None
+        raise ImportError(f"{where}: `store` {text} needs a library ({checks.first_line(error)}). {remedy}") from None
     except Exception as error:  # whatever fsspec, its clients and their networks raise
         remedy = "Check the address, the network and the keys, or write to a folder."
         raise ValueError(
-            checks.refusal(where, "store", "be within reach", checks.Shown(f"{text} ({first_line(error)})"), remedy)
+            checks.refusal(
+                where, "store", "be within reach", checks.Shown(f"{text} ({checks.first_line(error)})"), remedy
+            )
         ) from None
+    if not location.name:
+        remedy = "Example: 's3://bucket/run.zarr'."
+        raise ValueError(checks.refusal(where, "store", "name what it is in, and the store", text, remedy))
     return location
+
+
+@contextlib.contextmanager
+def within_reach(where: str, location: Location | None) -> Iterator[None]:
+    """Turn errors of the client of an object store, which are of many kinds, into an OSError of one line."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or not is_lost(error):
+            raise
+        said = f"can no longer be reached ({checks.first_line(error)}). What was done before stays: run the same again."
+        raise OSError(f"{where}: `store` {location} {said}") from error
 
 
 def is_address(location: Any) -> bool:
@@ -253,6 +270,11 @@ def is_lost(error: Exception) -> bool:
     return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS
 
 
+def reason_of(error: Exception) -> str:
+    """Return in a few words why a location is lost."""
+    return getattr(error, "strerror", None) or checks.first_line(error)
+
+
 def _objects(location: Location) -> Any:
     """Return the file system of fsspec that has an object."""
     return location.fs  # type: ignore[attr-defined]
@@ -269,11 +291,6 @@ def _walk(folder: str, before: str) -> Iterator[str]:
                 yield from _walk(entry.path, f"{before}{entry.name}/")
             else:
                 yield before + entry.name
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its kind where there is none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _sync(path: pathlib.Path) -> None:

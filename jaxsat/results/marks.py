@@ -18,7 +18,7 @@ from jaxsat.results.locations import Location
 COUNTS = "chunk_counts"
 MARK = "<i4"
 CHECKSUM_BYTES = 4
-LOOKS = 8  # at single chunks are made where they are less than this part of all
+SINGLY = 8  # chunks are looked at one by one where they are fewer than one in this many
 
 
 def chunk_name(unit: Unit, dims: int) -> str:
@@ -50,7 +50,7 @@ class Marks:
         """
         depth, count = len(self._layout.sizes), math.prod(self._layout.counts)
         files: dict[str, set[str]] = {}
-        if among is not None and LOOKS * len(among) < count:
+        if among is not None and SINGLY * len(among) < count:
             units = list(among)
         else:  # one look at all costs less than a look at each
             names = locations.files_below(self._location / COUNTS / "c")

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from jaxsat import checks
 from jaxsat.results.layout import Unit
 from jaxsat.results.marks import chunk_file
 from jaxsat.results.store import Store, unit_name
@@ -62,7 +63,7 @@ def _damage_of_array(store: Store, unit: Unit, name: str, counted: int) -> str |
     try:
         array = store.read(name, unit)
     except (RuntimeError, ValueError, OSError) as error:
-        return f"cannot be read ({str(error).splitlines()[0]})"
+        return f"cannot be read ({checks.first_line(error)})"
     own = tuple(range(len(unit), array.ndim))
     nan = int(np.isnan(array).any(axis=own).sum()) if array.dtype.kind == "f" else 0
     return None if nan == counted else f"has {nan} networks with a NaN, and {counted} in its mark"

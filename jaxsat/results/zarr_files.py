@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from jaxsat import checks
 from jaxsat.results import locations
 from jaxsat.results.locations import Location
 
@@ -67,8 +68,7 @@ def read_whole(location: Location) -> xarray.Dataset:
     except PermissionError:
         raise
     except Exception as error:  # whatever zarr and its codecs raise
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"{location} is damaged: {first}") from error
+        raise ValueError(f"{location} is damaged: {checks.first_line(error)}") from error
     if holes:
         raise ValueError(f"{location} is damaged: chunks of {', '.join(sorted(holes))} are not there")
     return dataset
@@ -94,7 +94,7 @@ def check_folder(folder: Location, what: str) -> None:
     except Exception as error:
         if not locations.is_lost(error):
             raise
-        reason = getattr(error, "strerror", None) or locations.first_line(error)
+        reason = locations.reason_of(error)
         raise ValueError(
             f"{what} must be in a folder that can be written; {folder}: {reason}. Choose another."
         ) from None

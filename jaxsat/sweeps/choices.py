@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxsat import checks
 from jaxsat.measures.registry import Measure
 from jaxsat.networks.compiled import Programs
 from jaxsat.networks.protocol import with_swept
@@ -174,5 +175,5 @@ def _measure(
         raise ValueError(
             "sweep: `measure` must return the same shapes and take the same path for every scale, seed and input; "
             "it looked at the value of a traced array. Use jnp.where or jax.lax.cond instead of Python's if. "
-            f"({str(error).splitlines()[0]})"
+            f"({checks.first_line(error)})"
         ) from error

@@ -63,7 +63,7 @@ def _ranks_of_mpi(engine: str) -> Any:
         ranks = _library("mpi4py.MPI", engine).COMM_WORLD.Get_size() if launched else 1
     except RuntimeError as error:
         what = f"run: `--engine` {engine} needs an MPI library, as from pip install mpich"
-        raise ImportError(f"{what}: {str(error).splitlines()[0]}") from None
+        raise ImportError(f"{what}: {checks.first_line(error)}") from None
     if ranks == 1:
         rule, remedy = (
             "be mpi under mpiexec, with two ranks or more",

@@ -22,7 +22,7 @@ from jaxsat.networks.protocol import Network
 from jaxsat.results import executors, provenance
 from jaxsat.results import progress as progress_
 from jaxsat.results.executors import Executor
-from jaxsat.results.locations import Location, location_of
+from jaxsat.results.locations import Location, location_of, within_reach
 from jaxsat.sweeps import handing_out, worker
 from jaxsat.sweeps.pipeline import Pipeline
 from jaxsat.sweeps.plan import Plan, Task
@@ -117,7 +117,8 @@ def sweep(
         finish = None
         if executor is not None:
             finish = functools.partial(handing_out.hand_out, executor, arguments, memory_budget, allow_mixed)
-        return worker.sweep_into_store(request, path, progress, memory_budget, allow_mixed, finish)
+        with within_reach("sweep", path):
+            return worker.sweep_into_store(request, path, progress, memory_budget, allow_mixed, finish)
     plan = Plan.of(request)
     dataset = _in_memory(plan, progress, memory_budget)
     tiles = [programs.tile for programs in plan.programs.values()]

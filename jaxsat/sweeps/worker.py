@@ -228,11 +228,10 @@ class _Worker:
             except Exception as error:
                 if not locations.is_lost(error):
                     raise
-                reason = getattr(error, "strerror", None) or locations.first_line(error)
                 raise OSError(
                     getattr(error, "errno", None),
-                    f"sweep: `store` {self._opened.path} can no longer be written ({reason}). What was done "
-                    "before stays: mend that and run the same again.",
+                    f"sweep: `store` {self._opened.path} can no longer be written ({locations.reason_of(error)}). What "
+                    "was done before stays: mend that and run the same again.",
                 ) from error
             finally:
                 writer.close()

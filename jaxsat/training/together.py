@@ -14,7 +14,7 @@ from jaxsat.networks.protocol import Network
 from jaxsat.results import provenance
 from jaxsat.results.executors import Executor, check_executor
 from jaxsat.results.header import MACHINES
-from jaxsat.results.locations import Location, location_of
+from jaxsat.results.locations import Location, location_of, within_reach
 from jaxsat.results.progress import reported
 from jaxsat.training import checkpoints
 from jaxsat.training.elsewhere import train_elsewhere
@@ -120,6 +120,15 @@ def train(
     path = None if store is None else location_of("train", store)
     if executor is not None:
         check_executor("train", executor, store)
+    with within_reach("train", path):
+        return _trained(request, arguments, path, executor, allow_mixed, progress, started)
+
+
+def _trained(
+    request: TrainingRequest, arguments: Mapping[str, Any], path: Location | None, executor: Executor | None,
+    allow_mixed: bool, progress: bool, started: float,
+) -> xarray.Dataset:  # fmt: skip
+    """Train what is asked for, here or by an executor, and return what was recorded, from a store if it is there."""
     runs = request.runs()
     asked, folder = request.as_kept(runs), None
     if path is not None:

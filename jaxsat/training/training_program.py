@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsat import checks
 from jaxsat.networks.compiled import Programs
 from jaxsat.networks.grid import Grid
 from jaxsat.networks.protocol import swept_fields, with_swept
@@ -82,7 +83,7 @@ class TrainingProgram:
                 raise
             raise ValueError(
                 "train: `optimizer` must take any learning rate the same way; it looked at the value of a traced number. "
-                f"Use jnp.where instead of Python's if, and no float(). ({str(error).splitlines()[0]})"
+                f"Use jnp.where instead of Python's if, and no float(). ({checks.first_line(error)})"
             ) from error
         self._lowered = [begin.lower(), advance.lower()]
         self._compiled: list[jax.stages.Compiled] = []

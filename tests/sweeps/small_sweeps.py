@@ -1,10 +1,12 @@
 """A sweep of few small networks, the comparison of two results, and an executor whose calls fail."""
 
 import concurrent.futures
+import contextlib
 
 import xarray
 
 import jaxsat
+from jaxsat.results.store import Store
 
 NET = jaxsat.MLP(depth=6, width=8)
 OVER = {"activation": ["tanh", "relu"], "weight_scale": [0.5, 1.0, 3.0]}
@@ -42,3 +44,19 @@ class Unreliable:
     @staticmethod
     def die():
         raise OSError("the worker is gone")
+
+
+@contextlib.contextmanager
+def writes_fail(monkeypatch, error, after):
+    """Let no more than some chunks be written; give the list of chunks that were tried, growing as it does."""
+    write, tried = Store.write, []
+
+    def fail(self, unit, arrays):
+        tried.append(unit)
+        if len(tried) > after:
+            raise error
+        return write(self, unit, arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", fail)
+        yield tried

@@ -5,6 +5,7 @@ import sys
 import time
 
 import botocore.exceptions
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import s3fs
@@ -20,7 +21,7 @@ from jaxsat.results.store import Store
 from jaxsat.results.verify import damages, repair
 from jaxsat.sweeps.tiles import TileProgram
 from tests.sweeps import small_sweeps
-from tests.sweeps.small_sweeps import MEASURES, Unreliable, same
+from tests.sweeps.small_sweeps import MEASURES, Unreliable, same, writes_fail
 
 
 def run(*arguments, seeds=6, **options):
@@ -192,20 +193,16 @@ def test_a_bucket_that_is_not_there_is_one_line_before_work(monkeypatch, object_
 @pytest.mark.usefixtures("small")
 def test_a_network_that_is_lost_leaves_a_store_that_goes_on(address, place, monkeypatch):
     expected = run()
-    write, seen = Store.write, []
-
-    def lost(self, unit, arrays):
-        seen.append(unit)
-        if len(seen) > 5:
-            raise botocore.exceptions.EndpointConnectionError(endpoint_url=address)
-        return write(self, unit, arrays)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "write", lost)
-        with pytest.raises(OSError, match=r"can no longer be written \(Could not connect.*What was done before stays"):
-            run(store=address)
+    lost = botocore.exceptions.EndpointConnectionError(endpoint_url=address)
+    said = r"can no longer be written \(Could not connect.*What was done before stays"
+    with writes_fail(monkeypatch, lost, after=5) as seen, pytest.raises(OSError, match=said):
+        run(store=address)
     assert Store(place).done() == set(seen[:5])
     same(run(store=address), expected)
+    with monkeypatch.context() as patch:  # anywhere else
+        patch.setattr(Store, "counts", lambda self: (_ for _ in ()).throw(lost))
+        with pytest.raises(OSError, match=r"sweep: `store` .* can no longer be reached \(Could not connect"):
+            run(store=address)
 
 
 @pytest.mark.usefixtures("small")
@@ -225,5 +222,17 @@ def test_a_file_address_is_a_folder(tmp_path):
 
 
 def test_nan_networks_of_objects_are_counted(address):
-    found = run({"weight_scale": [1.0, 1e300]}, seeds=3, store=address)
-    assert np.isnan(found.log_gradient_norms.load()).any("layer").sum() == found.log_gradient_norms.nan_networks
+    def spoiled(net, key, x):
+        return {"norm": jnp.where(net.weight_scale > 2, jnp.nan, 1.0)}
+
+    found = run({"weight_scale": [1.0, 3.0]}, measure=spoiled, seeds=3, store=address)
+    assert np.isnan(found.norm.values).tolist() == [[False] * 3, [True] * 3]
+    assert found.norm.nan_networks == 3
+
+
+@pytest.mark.parametrize("store", ["s3://", "s3://bucket", "memory://"])
+def test_an_address_without_a_name_is_refused(store, object_server, monkeypatch):
+    for key, value in object_server.items():
+        monkeypatch.setenv(key, value)
+    with pytest.raises(ValueError, match=f"`store` must name what it is in, and the store; got '{store}'"):
+        run(store=store)

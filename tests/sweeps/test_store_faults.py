@@ -16,7 +16,7 @@ from jaxsat.sweeps.choices import ChoicePrograms
 from jaxsat.sweeps.pipeline import Pipeline
 from jaxsat.sweeps.plan import Plan
 from jaxsat.sweeps.sweep_request import SweepRequest
-from tests.sweeps.small_sweeps import chunk_files, run, same
+from tests.sweeps.small_sweeps import chunk_files, run, same, writes_fail
 
 
 def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
@@ -40,18 +40,10 @@ def test_an_interrupt_keeps_what_was_done(tmp_path, small, monkeypatch):
 
 def test_a_full_disk_leaves_a_store_that_goes_on(tmp_path, small, monkeypatch):
     expected = run()
-    write, seen = Store.write, []
-
-    def full(self, unit, arrays):
-        seen.append(unit)
-        if len(seen) > 7:
-            raise OSError(28, "No space left on device")
-        return write(self, unit, arrays)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "write", full)
-        with pytest.raises(OSError, match=r"can no longer be written \(No space left on device\). What was done"):
-            run(store=tmp_path / "s")
+    full = OSError(28, "No space left on device")
+    said = r"can no longer be written \(No space left on device\). What was done"
+    with writes_fail(monkeypatch, full, after=7) as seen, pytest.raises(OSError, match=said):
+        run(store=tmp_path / "s")
     assert Store(tmp_path / "s").done() == set(seen[:7])
     same(run(store=tmp_path / "s"), expected)
 

@@ -2,6 +2,7 @@
 
 import json
 
+import botocore.exceptions
 import numpy as np
 import pytest
 import xarray
@@ -102,3 +103,14 @@ def test_the_objects_may_vanish_under_a_run_when_another_has_ended(place, tmp_pa
     folder.save("0-0", {"a": np.ones(3)}, 1)
     folder.finish(dataset)
     assert not locations.files_below(Folder.beside(place))
+
+
+def test_a_network_that_is_lost_is_one_line_and_what_was_done_stays(address, monkeypatch):
+    def lost(*_):
+        raise botocore.exceptions.EndpointConnectionError(endpoint_url=address)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_whole", lost)
+        with pytest.raises(OSError, match=r"train: `store` .* can no longer be reached \(Could not connect"):
+            run(store=address, **SMALL)
+    xarray.testing.assert_equal(run(store=address, **SMALL), run(**SMALL))
