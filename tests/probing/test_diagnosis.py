@@ -55,6 +55,11 @@ def test_rules_make_allowances():
     gelu = {"kind": "gelu", "activation": jaxsat.activations.get("gelu")}
     assert codes(healthy_site(saturated_fraction=0.4, **gelu)) == []
     assert codes(healthy_site(mostly_saturated_fraction=0.4, **gelu)) == ["saturated"]
+    # A trained tanh (critical scale 1) may be used at both ends, by weights that are not too large and each unit now and then.
+    used = {"saturated_fraction": 0.5, "bias_scale": 0.0, "bias_mean": 0.0}
+    assert codes(healthy_site(weight_scale=0.99 * unit_rules.LARGE_WEIGHTS, **used)) == []
+    assert codes(healthy_site(weight_scale=1.01 * unit_rules.LARGE_WEIGHTS, **used)) == ["saturated"]
+    assert codes(healthy_site(weight_scale=1.0, mostly_saturated_fraction=unit_rules.DEAD, **used)) == ["saturated"]
     # what a finding explains is not found twice
     assert codes(healthy_site(saturated_fraction=0.9, zero_slope_fraction=0.5), ok) == ["saturated"]
     gone = healthy_site(log_gradient_norm=-math.inf, zero_gradient_fraction=1.0)
