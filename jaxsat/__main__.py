@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import pathlib
 import runpy
 import sys
@@ -32,6 +33,8 @@ from jaxsat.sweeps import cost, engines, job_file
 from jaxsat.sweeps.plan import Plan
 from jaxsat.sweeps.sweep_request import SweepRequest
 from jaxsat.sweeps.sweeping import sweep
+
+LAST_OUT = 5.0  # seconds that the process which coordinates others stays after its work
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -119,6 +122,22 @@ def _run(chosen: argparse.Namespace) -> None:
         options = {"executor": executor, "progress": not chosen.quiet, "memory_budget": wanted.memory_budget}
         sweep(**given, store=chosen.store, allow_mixed=chosen.allow_mixed, **options)
     print(chosen.store)
+    if chosen.distributed:
+        _leave_distributed()
+
+
+def _leave_distributed() -> None:
+    """Leave jax.distributed in an order that aborts no process: the one that coordinates goes last.
+
+    Each process sees within a second that the store is complete. JAX aborts a process that signs off when the coordinator
+    is gone already; one that just ends is not missed.
+    """
+    if jax.process_index() == 0:
+        time.sleep(LAST_OUT)
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _costs(plan: Plan) -> str:

@@ -8,6 +8,7 @@ EXCUSED: dict[str, str] = {
     "test_killed_at_any_moment_it_ends_the_same": "kills processes, five times",
     "test_processes_share_it_and_one_is_killed": "kills processes",
     "test_an_executor_of_processes_and_one_is_killed": "kills processes",
+    "test_hosts_of_a_batch_job_all_end_well": "two processes of jax.distributed",
     "test_devices_do_not_matter": "a process with eight simulated devices",
     "test_processes_share_a_store": "two processes, one killed",
     "test_hosts_of_jax_distributed_share_a_store": "three processes of jax.distributed",

@@ -224,3 +224,24 @@ def test_ranks_of_mpi_give_the_same_numbers(file, tmp_path):
     assert done.returncode == 0, done.stderr
     here, there = (xarray.open_zarr(tmp_path / name, chunks=None).load() for name in ("here", "there"))
     xarray.testing.assert_identical(there.drop_attrs(), here.drop_attrs())
+
+
+@pytest.mark.slow
+def test_hosts_of_a_batch_job_all_end_well(file, tmp_path):
+    """Two tasks as SLURM starts them. The first coordinates: the second must not be aborted when the first has ended."""
+    job = str(os.getpid() % 4096)  # gives the port
+    processes = []
+    for task in range(2):
+        environment = os.environ | {
+            "SLURM_JOB_ID": job, "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2", "SLURM_PROCID": str(task),
+            "SLURM_LOCALID": str(task), "SLURM_STEP_NUM_NODES": "1",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "jaxsat", "run", str(file), "--store", str(tmp_path / "s"), "--distributed"]
+        processes.append(
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        )
+    for process in processes:
+        out, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, out
+        assert "36 of 36 networks" in out
+    assert len(Store(tmp_path / "s").done()) == len(list(Store(tmp_path / "s").layout.units()))
