@@ -5,8 +5,12 @@ import pathlib
 import uuid
 
 # Compiling takes most of the time. Two files, compiled anew, CPU s: as users compile 76, without optimization 55, without
-# fusion emitters too 28 to 34.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+# fusion emitters too 28 to 34. Five files: 89 with that, 85 without call stacks in each program, 76 not split for several threads.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
 import jax
 import matplotlib
@@ -29,7 +33,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 collect_ignore = ["odd_arguments"]  # a program of its own, as users run jaxsat: in float32
 
 MAPS = pathlib.Path("/proc/self/maps")
-MOST_MAPS = 25_000  # of the 65,530 pieces of memory that Linux lets a process map
+MOST_MAPS = 45_000  # of the 65,530 pieces of memory that Linux lets a process map
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -211,6 +211,11 @@ def log_norms(signal: Signal) -> Float[Array, "*depth"]:
     if not isinstance(signal, Signal):
         came = checks.Shown(type(signal).__name__)
         raise TypeError(checks.refusal("log_norms", "signal", "be what backpropagated_signal returns", came))
+    return _log_norms_of(signal)
+
+
+@jax.jit
+def _log_norms_of(signal: Signal) -> Float[Array, "*depth"]:
     # The largest entry is 1, so the sum neither overflows nor vanishes; a zero signal has log_scale -inf.
     squares = jnp.sum(signal.direction**2, axis=-1)
     return signal.log_scale + jnp.log(jnp.maximum(squares, 1)) / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal, NamedTuple, overload
 
 import jax
@@ -210,6 +211,7 @@ def _normalised(weight: Float[Array, "n m"], h: Float[Array, " n"]) -> Float[Arr
     return normalization.projected(weight.T, h).T
 
 
+@functools.partial(jax.jit, static_argnames="readout")
 def _graded_factors(net: MLP, params: Params, x: ArrayLike, *, readout: bool) -> list[Factor]:
     first, hidden, logs, signs, last = _layers(net, params, x)
     logs = jnp.where(signs == 0, -jnp.inf, logs)

@@ -16,6 +16,7 @@ This is linear in (D, S). The largest eigenvalue is the factor of the mean squar
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -70,6 +71,7 @@ class _Gates(NamedTuple):
     inner_square: Array
 
 
+@functools.partial(jax.jit, static_argnames="phi")
 def lstm_law(phi: Activation, weight: Array, q: Array, gate_bias: Array) -> LstmLaw:
     """Return the stationary law and the gradients of an LSTM whose gates see N(0, q), the forget gate with its bias.
 

@@ -196,13 +196,15 @@ def _saturated_set(phi: Activation, level: float) -> tuple[np.ndarray, np.ndarra
         with jax.ensure_compile_time_eval(), jax.enable_x64(True):
             return np.asarray(fn(jnp.asarray(x)))
 
+    log_abs_slope, slope_sign = jax.jit(phi.log_abs_slope), jax.jit(phi.slope_sign)
+
     def saturated(x: np.ndarray) -> np.ndarray:
-        return on_host(phi.log_abs_slope, x) <= threshold
+        return on_host(log_abs_slope, x) <= threshold
 
     x = np.unique(np.concatenate([-SCAN, [0.0], SCAN, phi.kinks]))
-    sign = on_host(phi.slope_sign, x)
+    sign = on_host(slope_sign, x)
     turns = np.flatnonzero(sign[:-1] * sign[1:] < 0)
-    zeros, _ = _bisected(lambda x: on_host(phi.slope_sign, x) > 0, x[turns], x[turns + 1])
+    zeros, _ = _bisected(lambda x: on_host(slope_sign, x) > 0, x[turns], x[turns + 1])
     x = np.unique(np.concatenate([x, zeros]))
     inside = saturated(x)
     enters = np.flatnonzero(~inside[:-1] & inside[1:])

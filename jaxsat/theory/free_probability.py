@@ -276,6 +276,7 @@ def _along(slopes: SlopeLaw, targets: Array, log_w2: Array, depth: int, orthogon
 # --- moments and edges -----------------------------------------------------------------------------------------
 
 
+@functools.partial(jax.jit, static_argnames=("phi", "depth", "orthogonal"))
 def _moments(phi: Activation, w: Array, q: Array, *, depth: int, orthogonal: bool) -> SpectrumMoments:
     slopes = slope_law_of(phi, q, 8)
     log_w2 = 2 * jnp.log(w)

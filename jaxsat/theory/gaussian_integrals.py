@@ -128,8 +128,13 @@ def rule(mesh: Mesh, q: Float[Array, ""], finer: int = 1) -> tuple[Float[Array, 
     The derivatives of w in q are those of the density; x is held fixed (below q = 1e-8: w is, and x moves). `finer`
     times as many panels for the density resolve polynomials in z too. Within ``jax.enable_x64(True)``.
     """
-    cuts = np.linspace(-REACH, REACH, 16 * finer + 1)
-    ends = jnp.concatenate([cuts, scaled(mesh.cuts, q)])
+    return _rule(np.array(mesh.cuts), q, finer)
+
+
+@functools.partial(jax.jit, static_argnames="finer")
+def _rule(cuts: Float[ArrayLike, " cuts"], q: Float[Array, ""], finer: int) -> tuple[Array, Array]:
+    of_density = np.linspace(-REACH, REACH, 16 * finer + 1)
+    ends = jnp.concatenate([of_density, scaled(cuts, q)])
     z, w = panels(jnp.sort(ends))
     return moving(z.ravel(), (w * jnp.exp(-z * z / 2)).ravel() / np.sqrt(2 * np.pi), q)
 

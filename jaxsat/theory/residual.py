@@ -13,6 +13,7 @@ sigma_w^2 E[phi'^2] / (sigma_w^2 E[phi^2] + sigma_b^2) for each layer back, E ov
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -20,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxsat import checks
-from jaxsat.activations import ActivationLike
+from jaxsat.activations import Activation, ActivationLike
 from jaxsat.theory import gaussian_integrals
 from jaxsat.theory.inputs import checked, in_double
 
@@ -60,20 +61,22 @@ def residual_field(
         mean_square=mean_square,
     )  # fmt: skip
     depth = checks.size("residual_field", "depth", depth)
-
-    def field(phi, w, b, a, start):
-        def layer(carry, _):
-            p, m = carry
-            q = w * w * p + b * b
-            x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), q)
-            values = phi(x)
-            mean, square = weights @ values, weights @ values**2
-            chi = w * w * (weights @ phi.slope(x) ** 2)
-            return (p + 2 * a * m * mean + a * a * square, m + a * mean), (q, chi, jnp.log1p(a * a * chi) / 2)
-
-        return ResidualField(*jax.lax.scan(layer, (start, jnp.zeros_like(start)), length=depth)[1])
-
+    field = functools.partial(_residual_field, depth=depth)
     return in_double(field, phi, weight_scale, bias_scale, residual_scale, mean_square)
+
+
+@functools.partial(jax.jit, static_argnames=("phi", "depth"))
+def _residual_field(phi: Activation, w: Array, b: Array, a: Array, start: Array, *, depth: int) -> ResidualField:
+    def layer(carry, _):
+        p, m = carry
+        q = w * w * p + b * b
+        x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), q)
+        values = phi(x)
+        mean, square = weights @ values, weights @ values**2
+        chi = w * w * (weights @ phi.slope(x) ** 2)
+        return (p + 2 * a * m * mean + a * a * square, m + a * mean), (q, chi, jnp.log1p(a * a * chi) / 2)
+
+    return ResidualField(*jax.lax.scan(layer, (start, jnp.zeros_like(start)), length=depth)[1])
 
 
 def layer_norm_chi(activation: ActivationLike, weight_scale: ArrayLike, bias_scale: ArrayLike = 0.0) -> Array:
@@ -85,10 +88,11 @@ def layer_norm_chi(activation: ActivationLike, weight_scale: ArrayLike, bias_sca
     (1.0, 1.1778)
     """
     phi = checked("layer_norm_chi", activation, weight_scale=weight_scale, bias_scale=bias_scale)
+    return in_double(_layer_norm_chi, phi, weight_scale, bias_scale)
 
-    def chi(phi, w, b):
-        x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), jnp.ones(()))
-        after = w * w * (weights @ phi(x) ** 2) + b * b
-        return jnp.where(after > 0, w * w * (weights @ phi.slope(x) ** 2) / jnp.where(after > 0, after, 1.0), 0.0)
 
-    return in_double(chi, phi, weight_scale, bias_scale)
+@functools.partial(jax.jit, static_argnames="phi")
+def _layer_norm_chi(phi: Activation, w: Array, b: Array) -> Array:
+    x, weights = gaussian_integrals.rule(gaussian_integrals.mesh_of(phi), jnp.ones(()))
+    after = w * w * (weights @ phi(x) ** 2) + b * b
+    return jnp.where(after > 0, w * w * (weights @ phi.slope(x) ** 2) / jnp.where(after > 0, after, 1.0), 0.0)

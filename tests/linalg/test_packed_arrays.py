@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from jaxsat.linalg.magnitudes import log_norm
 from jaxsat.linalg.packed_arrays import largest_magnitudes, means, norms_in_logs
 
 DRAWS = np.random.default_rng(0)
+ALL_THREE = jax.jit(lambda arrays: (norms_in_logs(arrays), largest_magnitudes(arrays), means(arrays)))
 SHAPES = [(), (1,), (ROW,), (ROW + 1,), (3, 5, 7), (2 * ROW, 3)]
 
 
@@ -22,12 +24,11 @@ def test_each_array_has_the_number_it_has_alone(dtype, scale):
     plain = [np.asarray(array, np.float64) for array in arrays]
     # A row of 512 is summed to 256 eps at most, 3e-5 in float32; a logarithm near 70 is rounded to 4e-6.
     most = 1e-12 if dtype == jnp.float64 else 4e-5
-    np.testing.assert_allclose(
-        norms_in_logs(arrays), [math.log(np.linalg.norm(one)) for one in plain], rtol=0, atol=most
-    )
-    np.testing.assert_array_equal(largest_magnitudes(arrays), [np.max(np.abs(one)) for one in plain])
+    logs, largest, middles = ALL_THREE(arrays)
+    np.testing.assert_allclose(logs, [math.log(np.linalg.norm(one)) for one in plain], rtol=0, atol=most)
+    np.testing.assert_array_equal(largest, [np.max(np.abs(one)) for one in plain])
     of_sizes = np.array([np.mean(np.abs(one)) for one in plain])
-    assert np.all(np.abs(np.asarray(means(arrays)) - [np.mean(one) for one in plain]) <= most * of_sizes)
+    assert np.all(np.abs(np.asarray(middles) - [np.mean(one) for one in plain]) <= most * of_sizes)
 
 
 def test_large_arrays_and_other_dtypes_keep_their_places(monkeypatch):

@@ -15,6 +15,7 @@ An error is right if jaxsat raised it itself, as TypeError or ValueError, in one
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 import sys
 import time
@@ -146,14 +147,17 @@ def walk(examples: int, musts: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Walk: ``python -m tests.odd_arguments EXAMPLES MUST ..``; or all of some: ``.. all MUST .. NAME ..``."""
+    """Walk, once or more often: ``python -m tests.odd_arguments EXAMPLES MUST .. EXAMPLES MUST ..``; or all of some: ``.. all MUST .. NAME ..``."""
     warnings.simplefilter("error")
     count, *words = sys.argv[1:] or [""]
-    if count != "all" and not count.isdigit():
+    if count.isdigit():
+        starts = [i for i, word in enumerate(sys.argv) if word.isdigit()]
+        for start, end in itertools.pairwise([*starts, len(sys.argv)]):
+            walk(int(sys.argv[start]), sys.argv[start + 1 : end])
+        return None
+    if count != "all":
         sys.exit(main.__doc__)
     musts = [word for word in words if word in MUSTS]
-    if count != "all":
-        return walk(int(count), musts)
     chosen = [word for word in words if word not in MUSTS]
     for place in places(musts):
         if not chosen or any(place[0].startswith(name) for name in chosen):

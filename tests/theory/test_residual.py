@@ -68,7 +68,11 @@ def test_equal_units_are_dead_without_nan():
 # --- gradients and Jacobians against autodiff -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=[pytest.mark.slow] * (form not in (FORMS[0], FORMS[4]))) for form in FORMS],
+    ids=str,
+)
 def test_gradients_are_those_of_autodiff(form):
     net, params, x = example(form)
     u = jnp.linspace(0.5, -1.0, net.output_width)
