@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -97,7 +97,7 @@ def _counts(sites: Sequence[Site], paths: GradientPaths, fall: Fall) -> bool:
         return True
     plain = fall.form == "plain" and not paths.residual and not paths.normalized
     seen = fall.change <= -EXPLAINED and fall.typical <= -EXPLAINED / 2
-    return plain and seen and larger_weights([site for site in sites if site.role == "activation"]) != ""
+    return plain and seen and larger_weights(_of_one_map(site for site in sites if site.role == "activation")) != ""
 
 
 def _fall(chain: Chain) -> Fall | None:
@@ -140,6 +140,11 @@ def _along(sites: Sequence[Site], fall: Fall) -> list[Site]:
     ]
 
 
+def _of_one_map(sites: Iterable[Site]) -> list[Site]:
+    """Return the sites whose pre-activation one linear map makes. Of several, the gradient passes one: which is not known."""
+    return [site for site in sites if site.maps < 2]
+
+
 def _zero(gone: Sequence[Site], everywhere: bool) -> list[Finding]:
     if not gone:
         return []
@@ -154,7 +159,7 @@ def _zero(gone: Sequence[Site], everywhere: bool) -> list[Finding]:
 
 def _vanishing(sites: Sequence[Site], paths: GradientPaths, fall: Fall, gone: Sequence[Site]) -> Finding:
     where = _along(sites, fall)
-    rows = where or [site for site in sites if site.role == "activation"]
+    rows = _of_one_map(where or (site for site in sites if site.role == "activation"))
     zero = f" At {where_of(gone)} it is exactly 0." if gone else ""
     beside = "" if paths.residual or paths.normalized else beside_critical(rows)
     message = f"The gradient shrinks {1 / fall.rate:.2g}x per step on the way back: {fall.ends}{beside}.{zero}"
@@ -168,7 +173,7 @@ def _vanishing(sites: Sequence[Site], paths: GradientPaths, fall: Fall, gone: Se
 
 def _exploding(sites: Sequence[Site], paths: GradientPaths, fall: Fall) -> Finding:
     where = _along(sites, fall)
-    rows = where or [site for site in sites if site.role == "activation"]
+    rows = _of_one_map(where or (site for site in sites if site.role == "activation"))
     beside = "" if paths.residual or paths.normalized else beside_critical(rows)
     message = f"The gradient grows {fall.rate:.2g}x per step on the way back: {fall.ends}{beside}."
     advice = against_exploding(rows, fall.form, paths.normalized)

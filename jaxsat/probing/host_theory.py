@@ -22,6 +22,7 @@ _PANELS = 36
 _NEAR = 2.0 ** np.arange(-2, 6)  # pre-activations up to which activations bend
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 _LENGTHS = np.geomspace(1e-8, 1e6, 113)  # where a mean squared pre-activation is looked for
+_NO_LENGTH = 1e-24  # a mean squared pre-activation that stands for 0
 _ROUNDING = 3e-5  # relative: values are those of float32
 
 
@@ -68,7 +69,7 @@ def growth_with_layer_norm(phi: Activation, weight_scale: float, bias_scale: flo
 
 def growth_with_skip(phi: Activation, weight_scale: float, q: float) -> float:
     """Return the factor of the gradient's norm per layer back of x + phi(W x + b), at a mean squared pre-activation q."""
-    return math.sqrt(1 + weight_scale**2 * gaussian_moments(phi, q).slope_square)
+    return math.sqrt(1 + weight_scale**2 * gaussian_moments(phi, max(q, _NO_LENGTH)).slope_square)
 
 
 def quick_edge(phi: Activation, bias_scale: float) -> float:

@@ -84,14 +84,14 @@ class Unfinished:
         kind: how it is finished.
         sums: of rows of inputs, for each unit; or statistics, as one row of one unit.
         features: of some inputs.
-        weight: of the linear map before it, and its fan-in.
+        weights: of the linear maps before it, each with its fan-in.
         bias: that is added before it.
     """
 
     kind: Kind
     sums: tuple[Array, ...]
     features: Array | None
-    weight: tuple[Any, int] | None
+    weights: tuple[tuple[Any, int], ...]
     bias: Any
 
 
@@ -120,25 +120,30 @@ def settled(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scales(sites: Sequence[Unfinished]) -> Float[Array, "sites 3"]:
-    """Return the scales of weight and bias, and the bias's mean. A linear map without a bias has one of zeros."""
-    weights = [jnp.asarray(site.weight[0]) for site in sites if site.weight]
+    """Return the largest scale of its weights for each site, the scale of the bias, and the bias's mean.
+
+    A linear map without a bias has one of zeros.
+    """
+    weights = [jnp.asarray(weight) for site in sites for weight, _ in site.weights]
     biases = [jnp.asarray(site.bias) for site in sites if site.bias is not None]
-    fan_ins = [site.weight[1] for site in sites if site.weight] + [1] * len(biases)
+    fan_ins = [fan_in for site in sites for _, fan_in in site.weights] + [1] * len(biases)
     log_sizes = norms_in_logs(weights + biases)
     factors = [math.sqrt(fan_in / one.size) for fan_in, one in zip(fan_ins, weights + biases, strict=True)]
     dtype = log_sizes.dtype
     known = [jnp.exp(log_sizes) * np.array(factors, dtype), means(biases).astype(dtype), np.array([np.nan, 0], dtype)]
     pool = jnp.concatenate(known)
     nothing, zero = pool.size - 2, pool.size - 1
-    has_weight = np.array([site.weight is not None for site in sites])
+    counts = np.array([len(site.weights) for site in sites])
     has_bias = np.array([site.bias is not None for site in sites])
-    bias_at, without = len(weights) + np.cumsum(has_bias) - 1, np.where(has_weight, zero, nothing)
-    columns = [
-        np.where(has_weight, np.cumsum(has_weight) - 1, nothing),
-        np.where(has_bias, bias_at, without),
-        np.where(has_bias, bias_at + len(biases), without),
-    ]
-    return pool[np.stack(columns, axis=1)]
+    bias_at, without = len(weights) + np.cumsum(has_bias) - 1, np.where(counts > 0, zero, nothing)
+    which = np.minimum(
+        np.arange(max(counts.max(), 1))[None, :], counts[:, None] - 1
+    )  # the last again, where others have more
+    at = np.where(counts[:, None] > 0, (np.cumsum(counts) - counts)[:, None] + which, nothing)
+    of_biases = np.stack(
+        [np.where(has_bias, bias_at, without), np.where(has_bias, bias_at + len(biases), without)], axis=1
+    )
+    return jnp.concatenate([maximum_or_nan(pool[at], axis=1)[:, None], pool[of_biases]], axis=1)
 
 
 def _finished(

@@ -30,14 +30,14 @@ RANKED = 512  # inputs by which the rank of features is judged
 def forward(site: SiteDescription, root: Value, end: Value) -> Unfinished:
     """Return the sums that a site's statistics are made of."""
     x, y = lax.stop_gradient((root.array, end.array))
-    weight, bias = _parameters(root)
+    weights, bias = _parameters(root)
     if site.role == "softmax":
         to = wide(x.dtype)
         scores = _scores(site.axes, x.astype(to), y.astype(to))
-        return Unfinished(Kind(tuple(scores)), tuple(one[None, None] for one in scores.values()), None, weight, bias)
+        return Unfinished(Kind(tuple(scores)), tuple(one[None, None] for one in scores.values()), None, weights, bias)
     if site.role not in ("activation", "gate"):
         sums = _sums(x, y, None, None, tuple(range(x.ndim)))
-        return Unfinished(Kind(WITHOUT_SLOPES, x.size), sums, None, weight, bias)
+        return Unfinished(Kind(WITHOUT_SLOPES, x.size), sums, None, weights, bias)
     inputs = _inputs_of(site, x.ndim)
     sums = _sums(x, y, replayed_slope(root, end, x), site.max_slope, inputs)
     # A slope that only tends to 0 is never exactly 0: where it is so, rounding made it, and the unit is not dead.
@@ -46,7 +46,7 @@ def forward(site: SiteDescription, root: Value, end: Value) -> Unfinished:
     if site.role == "activation" and site.unit_axis is not None:
         features = sampled(jnp.moveaxis(y, site.unit_axis, -1)).astype(wide(y.dtype))
     each = math.prod(x.shape[i] for i in inputs)
-    return Unfinished(Kind(SUMS, each, dies), sums, features, weight, bias)
+    return Unfinished(Kind(SUMS, each, dies), sums, features, weights, bias)
 
 
 @partial(jax.jit, static_argnames=("max_slope", "inputs"))  # traced once for a shape
@@ -71,13 +71,11 @@ def _inputs_first(array: Array, inputs: tuple[int, ...]) -> Float[Array, "inputs
     return array.transpose(*inputs, *units).reshape(each, -1)
 
 
-def _parameters(root: Value) -> tuple[tuple[Any, int] | None, Any]:
-    """Return weight and fan-in, and the bias, before a site: if one linear map is there, or a bias alone."""
-    if len(root.facts.maps) > 1:
-        return None, None
-    weight = next(((lax.stop_gradient(one.value), one.fan_in) for one in root.facts.maps), None)
+def _parameters(root: Value) -> tuple[tuple[tuple[Any, int], ...], Any]:
+    """Return the weights and fan-ins of the linear maps before a site, and the bias."""
+    weights = tuple((lax.stop_gradient(one.value), one.fan_in) for one in root.facts.maps)
     bias = None if root.facts.bias is None else lax.stop_gradient(root.facts.bias.value)
-    return weight, bias
+    return weights, bias
 
 
 def _scores(axes: tuple[int, ...], h: Array, e: Array) -> dict[str, Array]:

@@ -31,11 +31,13 @@ class Site:
         iteration: indices in the scans around it, outermost first.
         shape, dtype: of the pre-activation h.
         where: source line.
-        weight: the argument that is the weight of the linear map before it, as a path in the arguments; '' if none.
+        weight: the argument that is the weight of the linear map before it, as a path in the arguments; '' if none. Of several
+            maps whose sum it is: all of them.
         activation: the catalogue's record, if it has one.
         unit_axis: axis of the units; None if it is one unit.
         attention: whether it is a softmax of products of two data.
         in_while: whether it is inside a while loop, of which only the last iteration is seen, without gradients.
+        maps: number of linear maps whose sum the pre-activation is.
         pre_activation_mean, pre_activation_rms, pre_activation_min, pre_activation_max: of h over all entries.
         activation_rms: root mean square of phi(h).
         slope_mean, slope_rms: of phi'(h), by autodiff in the run's dtype.
@@ -45,7 +47,7 @@ class Site:
         never_saturated_fraction: share of units that are saturated for no input.
         dead_fraction: share of units whose slope is exactly zero for every input; 0 for activations that saturate only
             softly, whose true slope is never zero.
-        weight_scale: root mean square of the weight times sqrt(fan_in): sigma_w.
+        weight_scale: root mean square of the weight times sqrt(fan_in): sigma_w. Of several weights: the largest.
         bias_scale, bias_mean: root mean square and mean of the bias.
         log_gradient_norm: ln ||dE/dh||, E the scalar output. -inf where it is exactly zero. Where some of it
             underflowed it is that of a run with E multiplied up, less the factor's logarithm.
@@ -76,6 +78,7 @@ class Site:
     unit_axis: int | None = dataclasses.field(repr=False)
     attention: bool = dataclasses.field(repr=False)
     in_while: bool = dataclasses.field(repr=False)
+    maps: int = dataclasses.field(default=1, repr=False)
     pre_activation_mean: float = NAN
     pre_activation_rms: float = NAN
     pre_activation_min: float = NAN
@@ -144,7 +147,7 @@ def site_records(
             weight = _name_of_weight(described.weights, names)
             site = Site(
                 described.path, described.kind, described.role, described.part, iteration, described.shape, described.dtype, described.where, weight,
-                described.activation, described.unit_axis, described.attention, described.in_while,
+                described.activation, described.unit_axis, described.attention, described.in_while, len(described.maps),
                 **numbers,
             )  # fmt: skip
             rows.append((execution_order(described.address, described.loops, iteration), site))
@@ -153,9 +156,8 @@ def site_records(
 
 
 def _name_of_weight(weights: Sequence[int], names: Sequence[str]) -> str:
-    if len(weights) != 1:
-        return ""
-    return "a constant" if weights[0] == -1 else names[weights[0]]
+    named = ("a constant" if weight == -1 else names[weight] for weight in weights)
+    return " and ".join(dict.fromkeys(named))
 
 
 def _gradient(row: np.ndarray, multiplied: Any, root: str, iteration: tuple[int, ...]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeGuard, cast
 
 import jax
 import jax.numpy as jnp
@@ -72,8 +72,7 @@ def expectation(f: ActivationLike, q: ArrayLike, *, kinks: Sequence[float] = ())
     fn, mesh = _resolved("expectation", "f", f, kinks)
     dtype = _dtype_of(q)
     with jax.enable_x64(True):
-        catalogued = isinstance(fn, Activation) and not fn.derived
-        program = _compiled_integral(fn) if catalogued else functools.partial(_integral, fn, mesh)
+        program = _compiled_integral(fn) if _catalogued(fn) else functools.partial(_integral, fn, mesh)
         value = _or_infinite(*program(jnp.asarray(q, jnp.float64)))
     if not isinstance(value, Tracer) and np.isinf(value):
         raise ValueError(
@@ -113,7 +112,11 @@ def expectation_of_pair(
     dtype = _dtype_of(c)
     with jax.enable_x64(True):
         q_f, q_g, c = (jnp.asarray(a, jnp.float64) for a in (q_f, q_g, c))
-        value = _or_infinite(*_pair_integral(fn, gn, mesh_f, mesh_g, q_f, q_g, c))
+        if _catalogued(fn) and _catalogued(gn):
+            program = _compiled_pair_integral(fn, gn)
+        else:
+            program = jax.jit(functools.partial(_pair_integral, fn, gn, mesh_f, mesh_g))
+        value = _or_infinite(*program(q_f, q_g, c))
     if not isinstance(value, Tracer) and np.isinf(value):
         raise ValueError(
             f"expectation_of_pair: E[f(u) g(v)] does not exist at variances {q_f} and {q_g}, or comes from more than "
@@ -166,10 +169,19 @@ def _integral(f: Function, mesh: Mesh, q: Array) -> tuple[Array, Array, Array]:
     return centred_sum(values, w), jnp.sum(sizes), jnp.sum(jnp.where(far, sizes, 0.0))
 
 
+def _catalogued(f: Function) -> TypeGuard[Activation]:
+    """Return whether f is a record of the catalogue, for which a program can be kept: others may close over traced values."""
+    return isinstance(f, Activation) and not f.derived
+
+
 @functools.lru_cache(maxsize=256)
 def _compiled_integral(activation: Activation) -> Callable[[Array], tuple[Array, Array, Array]]:
-    """Return `_integral` of an activation as one program. It is of the catalogue: others may close over traced values."""
     return jax.jit(functools.partial(_integral, activation, mesh_of(activation)))
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled_pair_integral(f: Activation, g: Activation) -> Callable[..., tuple[Array, Array, Array]]:
+    return jax.jit(functools.partial(_pair_integral, f, g, mesh_of(f), mesh_of(g)))
 
 
 def _or_infinite(value: Array, size: Array, outermost: Array) -> Array:

@@ -244,3 +244,4 @@ def test_quick_factors_are_those_of_theory():
         assert host_theory.growth_with_layer_norm(phi, 1.3, 0.2) == pytest.approx(chi**0.5, rel=1e-6)
     # relu and x: E[phi'^2] = 1/2
     assert host_theory.growth_with_skip(jaxsat.activations.get("relu"), 1.0, 3.0) == pytest.approx(1.5**0.5, rel=1e-6)
+    assert host_theory.growth_with_skip(jaxsat.activations.get("tanh"), 0.5, 0.0) == pytest.approx(1.25**0.5, rel=1e-6)

@@ -245,3 +245,26 @@ def test_a_site_outside_of_modules_has_the_name_of_its_weights_module():
         lambda p, x: jnp.sum(jnp.tanh(x @ p["layers"][0]["dense"]["kernel"])), params, np.ones((5, 6))
     )
     assert report.sites[0].path == "layers/0/dense/tanh"
+
+
+def test_of_several_weights_all_are_named_and_the_largest_scale_counts():
+    """A site with one weight, with two, with none; the second of the two sums holds a NaN."""
+
+    def sums(a, b, c, x):
+        return (
+            jnp.sum(jnp.tanh(x @ a))
+            + jnp.sum(jnp.tanh(x @ a + x @ b))
+            + jnp.sum(jnp.tanh(x @ b + x @ c))
+            + jnp.sum(jnp.sin(x))
+        )
+
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(8, 5)), 3 * rng.normal(size=(8, 5))
+    none, one, two, broken = jaxsat.probe(sums, a, b, np.full((8, 5), np.nan), np.asarray(X, float)).sites
+    assert [site.weight for site in (one, two, none)] == ["args[0]", "args[0] and args[1]", ""]
+    scale_of = lambda w: np.sqrt(8 * np.mean(w**2))  # noqa: E731
+    assert one.weight_scale == pytest.approx(scale_of(a), rel=1e-12)
+    assert two.weight_scale == pytest.approx(scale_of(b), rel=1e-12)
+    assert np.isnan(broken.weight_scale)
+    assert np.isnan(none.weight_scale)
+    assert (one.maps, two.maps, none.maps) == (1, 2, 0)
