@@ -127,8 +127,8 @@ def _facts(name: str, operands: Operands) -> Facts:
     )
     if not operands.wide:
         return facts
-    axis = operands.live[0].facts.unit_axis
-    facts = dataclasses.replace(facts, coefficient=operands.only_coefficients, unit_axis=axis)
+    axes = operands.live[0].facts.unit_axes
+    facts = dataclasses.replace(facts, coefficient=operands.only_coefficients, unit_axes=axes)
     masked = _is_masked(name, operands.inputs)
     if masked or name in kinds.AFFINE | kinds.AFFINE_BESIDE_COEFFICIENTS:
         facts = dataclasses.replace(facts, scores=any(value.facts.scores for value in operands.live))
@@ -148,7 +148,7 @@ def _through_affine(name: str, operands: Operands, facts: Facts) -> Facts:
     if not mapped:
         alone = len(live) == 1 and all(value is live[0] or not value.facts.alive for value in operands.inputs)
         return dataclasses.replace(facts, leaf=live[0].facts.leaf) if alone else _shifted(name, operands, facts)
-    facts = dataclasses.replace(facts, unit_axis=mapped[0].unit_axis)
+    facts = dataclasses.replace(facts, unit_axes=mapped[0].unit_axes)
     if name not in kinds.AFFINE:
         return facts
     biases = [value for value in operands.inputs if _is_bias(value.facts)]

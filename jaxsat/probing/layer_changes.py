@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -88,8 +89,8 @@ class _Uses:
         leaf, key = weight.facts.leaf, key_of(step.address)
         assert leaf is not None
         fan_in = output.facts.maps[0].fan_in if output.facts.maps else 1
-        axis = output.facts.unit_axis
-        units = 1 if axis is None or not jnp.ndim(output.array) else output.array.shape[axis]
+        axes = output.facts.unit_axes if jnp.ndim(output.array) else ()
+        units = math.prod(output.array.shape[axis] for axis in axes)
         self.maps[key] = LinearMap(self.names[leaf], fan_in, units, step.address, step.position.loops)
         reader.results[key] = output.array, weight.array
         if key in reader.sinks:

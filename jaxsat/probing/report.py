@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-HIDDEN = ("activation", "unit_axis", "attention", "in_while")  # fields of a site that tables leave out
+HIDDEN = ("activation", "unit_axes", "attention", "in_while", "maps")  # fields of a site that tables leave out
 
 
 @dataclasses.dataclass(frozen=True)

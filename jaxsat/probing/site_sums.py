@@ -43,8 +43,8 @@ def forward(site: SiteDescription, root: Value, end: Value) -> Unfinished:
     # A slope that only tends to 0 is never exactly 0: where it is so, rounding made it, and the unit is not dead.
     dies = site.activation is None or "hard" in (site.activation.left, site.activation.right)
     features = None
-    if site.role == "activation" and site.unit_axis is not None:
-        features = sampled(jnp.moveaxis(y, site.unit_axis, -1)).astype(wide(y.dtype))
+    if site.role == "activation" and site.unit_axes:
+        features = sampled(_inputs_first(y, inputs)).astype(wide(y.dtype))
     each = math.prod(x.shape[i] for i in inputs)
     return Unfinished(Kind(SUMS, each, dies), sums, features, weights, bias)
 
@@ -110,8 +110,8 @@ def _scores(axes: tuple[int, ...], h: Array, e: Array) -> dict[str, Array]:
 
 def _inputs_of(site: SiteDescription, rank: int) -> tuple[int, ...]:
     """Return the axes that are not the units': over which each unit is seen."""
-    axis = None if site.unit_axis is None else site.unit_axis % rank
-    return tuple(i for i in range(rank) if i != axis)
+    units = {axis % rank for axis in site.unit_axes if rank}
+    return tuple(i for i in range(rank) if i not in units)
 
 
 def sampled(features: Float[Array, "*inputs units"]) -> Float[Array, "rows units"]:

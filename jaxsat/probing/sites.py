@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ class Site:
         weight: the argument that is the weight of the linear map before it, as a path in the arguments; '' if none. Of several
             maps whose sum it is: all of them.
         activation: the catalogue's record, if it has one.
-        unit_axis: axis of the units; None if it is one unit.
+        unit_axes: axes of the units; () if it is one unit.
         attention: whether it is a softmax of products of two data.
         in_while: whether it is inside a while loop, of which only the last iteration is seen, without gradients.
         maps: number of linear maps whose sum the pre-activation is.
@@ -75,7 +76,7 @@ class Site:
     where: str
     weight: str
     activation: Activation | None = dataclasses.field(repr=False)
-    unit_axis: int | None = dataclasses.field(repr=False)
+    unit_axes: tuple[int, ...] = dataclasses.field(repr=False)
     attention: bool = dataclasses.field(repr=False)
     in_while: bool = dataclasses.field(repr=False)
     maps: int = dataclasses.field(default=1, repr=False)
@@ -112,7 +113,7 @@ class Site:
     @property
     def units(self) -> int:
         """Number of units."""
-        return 1 if self.unit_axis is None or not self.shape else max(self.shape[self.unit_axis], 1)
+        return max(math.prod(self.shape[axis] for axis in self.unit_axes), 1) if self.shape else 1
 
     @property
     def ran(self) -> bool:
@@ -147,7 +148,7 @@ def site_records(
             weight = _name_of_weight(described.weights, names)
             site = Site(
                 described.path, described.kind, described.role, described.part, iteration, described.shape, described.dtype, described.where, weight,
-                described.activation, described.unit_axis, described.attention, described.in_while, len(described.maps),
+                described.activation, described.unit_axes, described.attention, described.in_while, len(described.maps),
                 **numbers,
             )  # fmt: skip
             rows.append((execution_order(described.address, described.loops, iteration), site))

@@ -22,7 +22,7 @@ def other(reader: Reader, step: Step) -> list[Value]:
     reader.use_all(step)
     facts = Facts(alive=any(operand.facts.alive for operand in step.inputs))
     if step.name in kinds.REDUCTIONS:
-        facts = dataclasses.replace(facts, reduced=True, unit_axis=_axis_after_reduction(step))
+        facts = dataclasses.replace(facts, reduced=True, unit_axes=_axes_after_reduction(step))
     if step.name in kinds.LINEAR:
         facts = linear_map(step, facts)
         reader.context.products.update((step.address, weight.leaf) for weight in facts.maps if weight.leaf is not None)
@@ -41,15 +41,15 @@ def stopped(reader: Reader, step: Step) -> list[Value]:
     return reader.results_of(step, [array], value.facts, recipes=value.facts.uniform)
 
 
-def _axis_after_reduction(step: Step) -> int | None:
-    """Return the axis of the units after a reduction: None if it was over the units."""
+def _axes_after_reduction(step: Step) -> tuple[int, ...]:
+    """Return the axes of the units after a reduction: none if it was over all of them."""
     value = step.inputs[0]
-    axes = [int(axis) for axis in step.equation.params.get("axes", ())]
+    gone = [int(axis) for axis in step.equation.params.get("axes", ())]
     rank = jnp.ndim(value.array)
-    if value.facts.unit_axis is None or rank == 0:
-        return value.facts.unit_axis
-    axis = value.facts.unit_axis % rank
-    return None if axis in axes else axis - sum(other < axis for other in axes)
+    if rank == 0:
+        return value.facts.unit_axes
+    kept = (axis % rank for axis in value.facts.unit_axes if axis % rank not in gone)
+    return tuple(axis - sum(other < axis for other in gone) for axis in kept)
 
 
 def linear_map(step: Step, facts: Facts) -> Facts:
@@ -71,13 +71,14 @@ def _product(step: Step, facts: Facts) -> Facts:
     facts = dataclasses.replace(facts, scores=scores and left.facts.alive and right.facts.alive)
     if weight is None:
         return facts
+    batch = len(left_batch)  # the result's axes: those of the batch, the free ones of the left, those of the right
     if weight is left:
-        shape, axes, axis = left.array.shape, left_sum, len(left_batch) + free - 1 if free else None
+        shape, axes, own = left.array.shape, left_sum, range(batch, batch + free)
     else:
-        shape, axes, axis = right.array.shape, right_sum, -1 if free_right else None
+        shape, axes, own = right.array.shape, right_sum, range(batch + free, batch + free + free_right)
     fan_in = math.prod(shape[i] for i in axes)
     return dataclasses.replace(
-        facts, maps=(Weight(weight.array, fan_in, weight.facts.leaf, step.address),), unit_axis=axis
+        facts, maps=(Weight(weight.array, fan_in, weight.facts.leaf, step.address),), unit_axes=(*range(batch), *own)
     )
 
 
@@ -87,7 +88,7 @@ def _convolution(step: Step, facts: Facts) -> Facts:
     fan_in = kernel.array.size // kernel.array.shape[numbers.rhs_spec[0]]
     weight = Weight(kernel.array, fan_in, kernel.facts.leaf, step.address)
     maps = () if kernel.facts.leaf is None else (weight,)
-    return dataclasses.replace(facts, maps=maps, unit_axis=numbers.out_spec[1])
+    return dataclasses.replace(facts, maps=maps, unit_axes=(numbers.out_spec[1],))
 
 
 def reshaped(reader: Reader, step: Step) -> list[Value]:
@@ -98,23 +99,23 @@ def reshaped(reader: Reader, step: Step) -> list[Value]:
 
 def _same_in_another_shape(reader: Reader, step: Step, array: Any) -> Value:
     value = step.inputs[0]
-    axis = _axis_after(step, value, array)
+    axes = _axes_after(step, value, array)
     uniform = value.facts.uniform or jnp.ndim(array) == 0
-    facts = dataclasses.replace(value.facts, uniform=uniform, unit_axis=axis)
+    facts = dataclasses.replace(value.facts, uniform=uniform, unit_axes=axes)
     recipe = Recipe(step.equation, [value], 0) if uniform else None
     before = None if uniform else value
     return reader.lift(array, (*step.address, 0), facts, step.position, before=before, recipe=recipe)
 
 
-def _axis_after(step: Step, value: Value, array: Any) -> int | None:
-    """Return the axis of the units after a change of shape."""
-    rank, axis = jnp.ndim(value.array), value.facts.unit_axis
-    if axis is None or rank == 0:
-        return axis
+def _axes_after(step: Step, value: Value, array: Any) -> tuple[int, ...]:
+    """Return the axes of the units after a change of shape: the last one, where it is not known better."""
+    rank, axes = jnp.ndim(value.array), value.facts.unit_axes
+    if not axes or rank == 0:
+        return axes
     if step.name == "transpose":
-        return step.equation.params["permutation"].index(axis % rank)
-    gone = value.array.shape[axis] == 1 and jnp.ndim(array) < rank
-    return None if gone else -1
+        return tuple(step.equation.params["permutation"].index(axis % rank) for axis in axes)
+    gone = all(value.array.shape[axis] == 1 for axis in axes) and jnp.ndim(array) < rank
+    return () if gone else (-1,)
 
 
 def broadcast(reader: Reader, step: Step) -> list[Value]:

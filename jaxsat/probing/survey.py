@@ -43,7 +43,7 @@ class SiteDescription(InsideLoops):
         where: its source line.
         activation: the catalogue's record, if it has one.
         max_slope: largest |slope|, where it is known.
-        unit_axis: axis of the units.
+        unit_axes: axes of the units.
         loops: the loops around it, outermost first.
         root, end: keys of the pre-activation and of the result.
         address: of the pre-activation.
@@ -62,7 +62,7 @@ class SiteDescription(InsideLoops):
     where: str
     activation: Activation | None
     max_slope: float | None
-    unit_axis: int | None
+    unit_axes: tuple[int, ...]
     loops: tuple[Loop, ...]
     root: str
     end: str
@@ -131,7 +131,7 @@ def with_parts(jaxpr: Jaxpr, sites: Sequence[SiteDescription], marks: Landmarks)
 
     def part(site: SiteDescription) -> Part:
         softmax = site.role == "softmax"
-        is_activation = site.role == "normalization" or (site.activation is not None and site.unit_axis is not None)
+        is_activation = site.role == "normalization" or (site.activation is not None and site.unit_axes != ())
         mapped = bool(site.maps) and not softmax
         if site.kind in LOSSES:
             is_activation = mapped = False
@@ -216,7 +216,7 @@ class _Finder:
             where=line,
             activation=piece.known.activation,
             max_slope=piece.known.max_slope,
-            unit_axis=root.facts.unit_axis,
+            unit_axes=root.facts.unit_axes,
             loops=use.reader.position.loops,
             root=key[0],
             end=key[1],

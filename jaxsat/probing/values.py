@@ -108,7 +108,8 @@ class Facts:
         reduced: it is made of sums over axes only, such as a mean or a variance.
         inverse_root: it is a scale made by (r)sqrt from sums: what a normalisation multiplies by.
         maps, bias: the linear maps that it is a sum of.
-        unit_axis: axis of the units (features); None if it is one unit, seen once for each entry.
+        unit_axes: axes of the units (features), those along which it has weights of its own; () if it is one unit, seen once
+            for each entry.
         scores: it is a product of two data, such as the scores of attention.
     """
 
@@ -120,7 +121,7 @@ class Facts:
     inverse_root: bool = False
     maps: tuple[Weight, ...] = ()
     bias: Weight | None = None
-    unit_axis: int | None = -1
+    unit_axes: tuple[int, ...] = (-1,)
     scores: bool = False
 
     @property

@@ -14,7 +14,7 @@ def healthy_site(**numbers):
     phi = jaxsat.activations.get("tanh")
     fields = {
         "path": "net/tanh", "kind": "tanh", "role": "activation", "part": "network", "iteration": (), "shape": (32, 64), "dtype": "float32",
-        "where": "", "weight": "", "activation": phi, "unit_axis": -1, "pre_activation_rms": 1.0, "saturated_fraction": 0.1,
+        "where": "", "weight": "", "activation": phi, "unit_axes": (-1,), "pre_activation_rms": 1.0, "saturated_fraction": 0.1,
         "mostly_saturated_fraction": 0.0, "dead_fraction": 0.0, "zero_slope_fraction": 0.0, "log_gradient_norm": -1.0,
         "zero_gradient_fraction": 0.0, "subnormal_gradient_fraction": 0.0, "underflow_fraction": 0.0, "nonfinite_fraction": 0.0, "attention": False, "in_while": False,
     }  # fmt: skip
@@ -110,8 +110,8 @@ def test_units_that_similar_inputs_explain_are_not_dead():
     assert codes(healthy_site(dead_fraction=0.5, input_correlation=0.2, **relu)) == ["dead"]
     assert codes(healthy_site(dead_fraction=1.0, input_correlation=1.0, **relu)) == ["dead"]
     assert codes(healthy_site(dead_fraction=0.15, input_correlation=0.0, **relu)) == ["dead"]  # a part of a layer
-    assert codes(healthy_site(dead_fraction=1.0, shape=(9,), unit_axis=None, input_correlation=0.0)) == ["dead"]
-    assert healthy_site(shape=(9,), unit_axis=None).inputs == 9
+    assert codes(healthy_site(dead_fraction=1.0, shape=(9,), unit_axes=(), input_correlation=0.0)) == ["dead"]
+    assert healthy_site(shape=(9,), unit_axes=()).inputs == 9
 
 
 def advised(*rows):

@@ -268,3 +268,26 @@ def test_of_several_weights_all_are_named_and_the_largest_scale_counts():
     assert np.isnan(broken.weight_scale)
     assert np.isnan(none.weight_scale)
     assert (one.maps, two.maps, none.maps) == (1, 2, 0)
+
+
+def test_units_of_experts_lie_along_two_axes():
+    """A unit is one of one expert: half of those of the second are dead, whatever the first's do with the same index."""
+    rng = np.random.default_rng(0)
+    x, w = rng.normal(size=(40, 6)), rng.normal(size=(2, 6, 10))
+    b = np.where((np.arange(2)[:, None] == 1) & (np.arange(10) < 5), -100.0, 0.0)
+    alone = lambda w, b, x: jax.nn.relu(x @ w + b[None])  # noqa: E731
+    ways = {
+        "batch": lambda w, b, x: jax.vmap(alone, (0, 0, None))(w, b, x),  # (expert, example, unit)
+        "free": lambda w, b, x: jax.nn.relu(jnp.einsum("ni,eij->nej", x, w) + b[None]),
+        "turned": lambda w, b, x: jax.nn.relu(jnp.einsum("ni,eij->jne", x, w) + b.T[:, None]),
+        "both": lambda w, b, x: jax.vmap(alone)(w, b, jnp.stack([x, x])),
+    }
+    h = np.einsum("ni,eij->nej", x, w) + b
+    dead = np.mean(np.all(h <= 0, axis=0))
+    assert dead == 0.25
+    for way in ways.values():
+        (site,) = jaxsat.probe(lambda w, b, x, way=way: jnp.sum(way(w, b, x)), w, b, x).sites
+        assert (site.units, site.inputs, site.dead_fraction) == (20, 40, dead)
+        features = np.maximum(h, 0).reshape(40, 20)
+        values = np.linalg.eigvalsh(np.cov(features, rowvar=False))
+        assert site.participation_ratio == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-10)
