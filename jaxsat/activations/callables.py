@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxsat.checks import Shown, first_line, refusal
+from jaxsat.jax_compat import Tracer
 
 Saturation = Literal["hard", "soft", "none"]
 
@@ -33,7 +34,7 @@ def facts(fn: Callable[[Array], Array]) -> CallableFacts:
     """Return what probing finds. It works while JAX traces something else too.
 
     Raises:
-        ValueError: a function that fails on a vector, or is not elementwise.
+        ValueError: a function that fails on a vector, is not elementwise, or closes over a value that JAX traces.
 
     Accuracy: kinks are found only where the slope itself jumps, inside [-10, 10], to 1e-6.
 
@@ -59,6 +60,10 @@ def facts(fn: Callable[[Array], Array]) -> CallableFacts:
             said = first_line(error)
             came = Shown(f"an error on shape {probe.shape}: {said}")
             raise ValueError(refusal("activation", name, "map an array to an array elementwise", came)) from error
+        if isinstance(fn(probe), Tracer):
+            came = Shown("one that closes over a traced value")
+            remedy = "Call this outside jit, vmap and grad, or make the activation of plain numbers."
+            raise ValueError(refusal("activation", name, "be a function whose values are known", came, remedy))
         if shape != probe.shape or not np.allclose(fn(probe)[inside], fn(probe[inside]), rtol=1e-4, equal_nan=True):
             changed = Shown(f"shape {shape} from shape {probe.shape}")
             came = Shown("entries that depend on each other") if shape == probe.shape else changed

@@ -136,14 +136,12 @@ def _scales(sites: Sequence[Unfinished]) -> Float[Array, "sites 3"]:
     counts = np.array([len(site.weights) for site in sites])
     has_bias = np.array([site.bias is not None for site in sites])
     bias_at, without = len(weights) + np.cumsum(has_bias) - 1, np.where(counts > 0, zero, nothing)
-    which = np.minimum(
-        np.arange(max(counts.max(), 1))[None, :], counts[:, None] - 1
-    )  # the last again, where others have more
-    at = np.where(counts[:, None] > 0, (np.cumsum(counts) - counts)[:, None] + which, nothing)
-    of_biases = np.stack(
-        [np.where(has_bias, bias_at, without), np.where(has_bias, bias_at + len(biases), without)], axis=1
-    )
-    return jnp.concatenate([maximum_or_nan(pool[at], axis=1)[:, None], pool[of_biases]], axis=1)
+    # A column for each weight. Where a site has fewer than others, its last stands there again.
+    place, ends = np.arange(max(counts.max(), 1))[None, :], np.cumsum(counts)[:, None]
+    weight_at = np.minimum(ends - counts[:, None] + place, ends - 1)
+    largest = maximum_or_nan(pool[np.where(counts[:, None] > 0, weight_at, nothing)], axis=1)
+    of_biases = [np.where(has_bias, at, without) for at in (bias_at, bias_at + len(biases))]
+    return jnp.stack([largest, *(pool[at] for at in of_biases)], axis=1)
 
 
 def _finished(

@@ -131,8 +131,8 @@ def tables(phi: Activation) -> tuple[np.ndarray, np.ndarray]:
     """Return E[phi^2] and E[phi'^2] over the grid of q."""
     both = jax.jit(lambda grid: jax.lax.map(lambda q: (square(phi, q), slope_square(phi, q)), grid, batch_size=32))
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        squares, slopes = map(np.asarray, both(jnp.asarray(GRID)))
-        found = squares, slopes
+        squares, slopes = both(jnp.asarray(GRID))
+        found = np.asarray(squares), np.asarray(slopes)
     if not all(np.isfinite(a).all() for a in found):
         raise ValueError(
             f"theory: E[phi(sqrt(q) z)^2] of {phi.name!r} is not finite for some q up to 1e12: it grows too fast, like exp, "

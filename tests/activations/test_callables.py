@@ -112,6 +112,16 @@ def test_shape_changing_callables(fn):
         activations.get(fn)
 
 
+@pytest.mark.parametrize("wrap", [jax.jit, jax.grad, jax.vmap])
+def test_callables_that_close_over_a_traced_value(wrap):
+    def slope_at_one(a):
+        return activations.get(lambda x: jnp.tanh(a.astype(x.dtype) * x)).slope(1.0)
+
+    assert float(slope_at_one(jnp.float64(0.9))) > 0
+    with pytest.raises(ValueError, match="whose values are known; got one that closes over a traced value"):
+        wrap(slope_at_one)(jnp.ones(3 if wrap is jax.vmap else ()))
+
+
 def test_callables_that_fail_are_named():
     def square_matrix_only(x):
         return x.reshape(2, 2)
