@@ -33,7 +33,7 @@ class LinearMap(NamedTuple):
     Attributes:
         name: path of the weight in the parameters.
         fan_in: number of terms of each sum; 1 for a look-up in a table.
-        units: length of the output's axis of units.
+        units: number of the output's units.
         address, loops: where it stands.
     """
 

@@ -30,7 +30,7 @@ RANKED = 512  # inputs by which the rank of features is judged
 def forward(site: SiteDescription, root: Value, end: Value) -> Unfinished:
     """Return the sums that a site's statistics are made of."""
     x, y = lax.stop_gradient((root.array, end.array))
-    weights, bias = _parameters(root)
+    weights, bias = _parameters(root) if site.has_own_weights else ((), None)
     if site.role == "softmax":
         to = wide(x.dtype)
         scores = _scores(site.axes, x.astype(to), y.astype(to))

@@ -32,8 +32,8 @@ class Site:
         iteration: indices in the scans around it, outermost first.
         shape, dtype: of the pre-activation h.
         where: source line.
-        weight: the argument that is the weight of the linear map before it, as a path in the arguments; '' if none. Of several
-            maps whose sum it is: all of them.
+        weight: the argument that is the weight of the linear map before it, as a path in the arguments; '' if none. Where an
+            activation takes the sum of two to four: all of their weights.
         activation: the catalogue's record, if it has one.
         unit_axes: axes of the units; () if it is one unit.
         attention: whether it is a softmax of products of two data.
@@ -48,7 +48,7 @@ class Site:
         never_saturated_fraction: share of units that are saturated for no input.
         dead_fraction: share of units whose slope is exactly zero for every input; 0 for activations that saturate only
             softly, whose true slope is never zero.
-        weight_scale: root mean square of the weight times sqrt(fan_in): sigma_w. Of several weights: the largest.
+        weight_scale: root mean square of the weight times sqrt(fan_in): sigma_w. Of several: the largest.
         bias_scale, bias_mean: root mean square and mean of the bias.
         log_gradient_norm: ln ||dE/dh||, E the scalar output. -inf where it is exactly zero. Where some of it
             underflowed it is that of a run with E multiplied up, less the factor's logarithm.
@@ -145,7 +145,7 @@ def site_records(
             numbers = {name: float(value[iteration]) for name, value in forward[described.end]._asdict().items()}
             if described.root in backward:
                 numbers |= _gradient(backward[described.root][iteration], multiplied, described.root, iteration)
-            weight = _name_of_weight(described.weights, names)
+            weight = _names_of(described.weights if described.has_own_weights else (), names)
             site = Site(
                 described.path, described.kind, described.role, described.part, iteration, described.shape, described.dtype, described.where, weight,
                 described.activation, described.unit_axes, described.attention, described.in_while, len(described.maps),
@@ -156,7 +156,7 @@ def site_records(
     return tuple(_with_growth(ordered))
 
 
-def _name_of_weight(weights: Sequence[int], names: Sequence[str]) -> str:
+def _names_of(weights: Sequence[int], names: Sequence[str]) -> str:
     named = ("a constant" if weight == -1 else names[weight] for weight in weights)
     return " and ".join(dict.fromkeys(named))
 

@@ -27,6 +27,7 @@ from jaxsat.probing.values import Address, Arrays, InsideLoops, Loop, Value, dis
 
 Role = Literal["activation", "gate", "softmax", "normalization"]
 GATES = ("sigmoid", "hard_sigmoid")
+MOST_SUMMED = 4  # linear maps in one layer: a sum of more is a residual stream
 LOSSES = ("log_sigmoid",)  # flat where a loss is near 0: after the last linear map it is the loss's own
 
 
@@ -71,6 +72,15 @@ class SiteDescription(InsideLoops):
     axes: tuple[int, ...]
     attention: bool
     maps: tuple[Address, ...]
+
+    @property
+    def has_own_weights(self) -> bool:
+        """Whether it follows the linear maps of one layer, such as those of an input and of a state.
+
+        What takes a residual stream follows the maps of all branches before it.
+        """
+        several = self.role in ("activation", "gate") and len(self.maps) <= MOST_SUMMED
+        return len(self.maps) < 2 or several
 
 
 @dataclasses.dataclass(frozen=True)

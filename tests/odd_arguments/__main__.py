@@ -147,7 +147,10 @@ def walk(examples: int, musts: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Walk, once or more often: ``python -m tests.odd_arguments EXAMPLES MUST .. EXAMPLES MUST ..``; or all of some: ``.. all MUST .. NAME ..``."""
+    """Walk, once or more often: ``python -m tests.odd_arguments EXAMPLES MUST .. EXAMPLES MUST ..``.
+
+    Or try all of some: ``python -m tests.odd_arguments all MUST .. NAME ..``.
+    """
     warnings.simplefilter("error")
     count, *words = sys.argv[1:] or [""]
     if count.isdigit():

@@ -164,3 +164,20 @@ def test_wrong_arguments_are_refused_in_one_line():
 
     with pytest.raises(ValueError, match="`make` must make networks with the same layers at all widths"):
         jaxsat.coordinate_check(other, (8, 16, 32), steps=1)
+
+
+def test_outputs_in_heads_that_grow_in_number_are_hidden_units():
+    """A weight (inputs, heads, units of a head): its outputs lie along two axes, and the number of heads is the width's."""
+
+    def make(width):
+        draws = np.random.default_rng(width)
+        params = {"heads": draws.normal(size=(width, width // 4, 4)), "out": draws.normal(size=(width // 4, 4, 3))}
+
+        def loss(params, x):
+            h = jnp.einsum("bi,ihk->bhk", x, params["heads"]) / width**0.5
+            return jnp.mean(jnp.einsum("bhk,hko->bo", jnp.tanh(h), params["out"]) ** 2) / width
+
+        return loss, params, [draws.normal(size=(BATCH, width))], optax.sgd(0.1)
+
+    check = jaxsat.coordinate_check(make, [8, 16, 32], steps=1)
+    assert [(layer.name, layer.role) for layer in check.layers] == [("heads", "hidden"), ("out", "output")]

@@ -245,3 +245,17 @@ def test_quick_factors_are_those_of_theory():
     # relu and x: E[phi'^2] = 1/2
     assert host_theory.growth_with_skip(jaxsat.activations.get("relu"), 1.0, 3.0) == pytest.approx(1.5**0.5, rel=1e-6)
     assert host_theory.growth_with_skip(jaxsat.activations.get("tanh"), 0.5, 0.0) == pytest.approx(1.25**0.5, rel=1e-6)
+
+
+def test_the_way_through_one_of_two_weights_is_not_explained_by_the_other():
+    """Recurrent weights of scale 0.02 shrink the gradient; those of the input are critical, and are no part of the way."""
+
+    def last(w, u, xs):
+        return jnp.sum(jax.lax.scan(lambda h, x: (jnp.tanh(x @ w + h @ u), None), jnp.zeros((8, 16)), xs)[0])
+
+    rng = np.random.default_rng(0)
+    w, u = rng.normal(size=(4, 16)) / 2, 0.02 * np.linalg.qr(rng.normal(size=(16, 16)))[0]
+    (finding,) = jaxsat.probe(last, w, u, rng.normal(size=(12, 8, 4))).findings
+    assert finding.code == "vanishing"
+    assert "critical" not in str(finding)
+    assert finding.cause == ""

@@ -270,6 +270,26 @@ def test_of_several_weights_all_are_named_and_the_largest_scale_counts():
     assert (one.maps, two.maps, none.maps) == (1, 2, 0)
 
 
+def test_what_takes_a_residual_stream_has_no_weights_of_its_own():
+    """Five branches are summed before the last activation, and before the normalisation, which takes the sums of two."""
+
+    def stream(ws, x):
+        for i, w in enumerate(ws):
+            x = x + jnp.tanh(x) @ w
+            if i == 1:
+                y = x * jax.lax.rsqrt(jnp.mean(x * x, axis=1, keepdims=True) + 1e-6)
+        return jnp.sum(jnp.tanh(x)) + jnp.sum(y)
+
+    ws = list(np.random.default_rng(0).normal(size=(5, 8, 8)) / 8**0.5)
+    sites = jaxsat.probe(stream, ws, np.asarray(X, float)).sites
+    assert [(site.kind, site.maps) for site in sites] == [
+        ("tanh", 0), ("tanh", 1), ("normalization", 2), ("tanh", 2), ("tanh", 3), ("tanh", 4), ("tanh", 5)
+    ]  # fmt: skip
+    named = [0, 1, 0, 2, 3, 4, 0]
+    assert [site.weight.count("args") for site in sites] == named
+    assert [np.isnan(site.weight_scale) for site in sites] == [count == 0 for count in named]
+
+
 def test_units_of_experts_lie_along_two_axes():
     """A unit is one of one expert: half of those of the second are dead, whatever the first's do with the same index."""
     rng = np.random.default_rng(0)
