@@ -32,8 +32,8 @@ class Site:
         iteration: indices in the scans around it, outermost first.
         shape, dtype: of the pre-activation h.
         where: source line.
-        weight: the argument that is the weight of the linear map before it, as a path in the arguments; '' if none. Where an
-            activation takes the sum of two to four: all of their weights.
+        weight: the argument that is the weight of the linear map before it, as a path in the arguments; '' if none. If an
+            activation takes the sum of two to four linear maps: the weights of all of them.
         activation: the catalogue's record, if it has one.
         unit_axes: axes of the units; () if it is one unit.
         attention: whether it is a softmax of products of two data.
@@ -48,7 +48,7 @@ class Site:
         never_saturated_fraction: share of units that are saturated for no input.
         dead_fraction: share of units whose slope is exactly zero for every input; 0 for activations that saturate only
             softly, whose true slope is never zero.
-        weight_scale: root mean square of the weight times sqrt(fan_in): sigma_w. Of several: the largest.
+        weight_scale: root mean square of the weight times sqrt(fan_in): sigma_w. If there are several weights: the largest sigma_w.
         bias_scale, bias_mean: root mean square and mean of the bias.
         log_gradient_norm: ln ||dE/dh||, E the scalar output. -inf where it is exactly zero. Where some of it
             underflowed it is that of a run with E multiplied up, less the factor's logarithm.
