@@ -29,8 +29,7 @@ def of_each(
     """
     layers = [_layers(net, key, x) for net, x in zip(networks, inputs, strict=True)]
     stacked = [jnp.stack(parts) for parts in zip(*layers, strict=True)]
-    # Not lax.map, which needs less memory: a vmap over it would be traced outside the decomposition's enable_x64.
-    return jax.vmap(function)(*stacked)
+    return jax.lax.map(lambda parts: function(*parts), tuple(stacked))
 
 
 def _layers(net: jaxsat.MLP, key: Array, x: Array) -> tuple[Array, Array, Array]:

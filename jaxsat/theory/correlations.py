@@ -100,18 +100,22 @@ def _next_correlation(phi: Activation, c: Array, q: Array, w: Array, b: Array) -
     return jnp.where(after > 0, both / jnp.where(after > 0, after, 1.0), c)
 
 
-def stationary_correlation(phi: Activation, q: Array, w: Array, b: Array, after: Array) -> tuple[Array, Array]:
+def stationary_correlation(
+    phi: Activation, q: Array, w: Array, b: Array, after: Array, sought: Array
+) -> tuple[Array, Array]:
     """Return the resting correlation below 1 at a stationary length, and the slope of the map there.
 
     Args:
         q: length.
         after: the next layer's length, q itself where it is stationary.
+        sought: whether there is such a correlation: elsewhere what is returned has no meaning, and costs little.
     """
     c, slope, left_out = _by_series(phi, q, w, b, after)
     near = (c > NEAR_1) | (left_out > _LOST * jnp.abs(1 - slope))
-    near = jax.lax.stop_gradient(near & (after > 0))
+    near = jax.lax.stop_gradient(near & sought & (after > 0))
     by_gap = functools.partial(_by_gap, phi)
-    return jax.lax.cond(near, by_gap, lambda *_: (c, slope), q, w, after)
+    # Under vmap, lax.cond takes both ways: `near` keeps the search short there, too.
+    return jax.lax.cond(near, by_gap, lambda *_: (c, slope), near, q, w, after)
 
 
 # --- away from 1: a power series ---------------------------------------------------------------------------------
@@ -164,10 +168,10 @@ def hermite_energies(phi: Activation, q: Array) -> Float[Array, " terms"]:
 # --- near 1: the gap ---------------------------------------------------------------------------------------------
 
 
-def _by_gap(phi: Activation, q: Array, w: Array, after: Array) -> tuple[Array, Array]:
-    """Return the resting correlation and the slope there, with their derivatives in q, w and `after`."""
+def _by_gap(phi: Activation, near: Array, q: Array, w: Array, after: Array) -> tuple[Array, Array]:
+    """Return the resting correlation and the slope there, with their derivatives in q, w and `after`, where it is `near` 1."""
     frozen_q, frozen_w, frozen_after = (jax.lax.stop_gradient(a) for a in (q, w, after))
-    gap = _resting_gap(phi, frozen_q, frozen_w**2 / frozen_after)
+    gap = _resting_gap(phi, near, frozen_q, frozen_w**2 / frozen_after)
     apart, slope = gap_integrals(phi, q, gap)
     # One more Newton step; it also gives the gap the derivatives of a fixed point of gap = w^2 apart / after.
     steep = jax.lax.stop_gradient(after - w * w * q * slope)
@@ -176,8 +180,9 @@ def _by_gap(phi: Activation, q: Array, w: Array, after: Array) -> tuple[Array, A
     return 1 - gap, w * w * slope * q / after
 
 
-def _resting_gap(phi: Activation, q: Array, scale: Array) -> Array:
-    """The gap with scale * E[(phi(u) - phi(v))^2] / 2 = gap, by Newton's method in ln gap, or halving its bracket.
+def _resting_gap(phi: Activation, sought: Array, q: Array, scale: Array) -> Array:
+    """The gap with scale * E[(phi(u) - phi(v))^2] / 2 = gap, by Newton's method in ln gap, or halving its bracket. Where it is
+    not sought, its first guess.
 
     Whether the map moves a gap outwards falls with the gap: outwards at 0, because chi > 1, and inwards at 1.
     """
@@ -198,7 +203,7 @@ def _resting_gap(phi: Activation, q: Array, scale: Array) -> Array:
         return (carry[3] > SETTLED) & (carry[4] < SEARCH_STEPS)
 
     low, first, high = (np.log(gap) + 0 * q for gap in (SMALLEST_GAP, FIRST_GAP, 1.0))
-    start = (low, high, first, jnp.ones_like(q), jnp.zeros((), jnp.int32))
+    start = (low, high, first, jnp.where(sought, jnp.ones_like(q), 0.0), jnp.zeros((), jnp.int32))
     return jnp.exp(jax.lax.while_loop(unsettled, move, start)[2])
 
 

@@ -108,7 +108,7 @@ def spectrum_moments(
     """
     phi, orthogonal = _checked("spectrum_moments", activation, depth, weight_scale, bias_scale, ensemble, q)
     q = mean_field(phi, weight_scale, bias_scale).q if q is None else q
-    return in_double(functools.partial(_moments, depth=int(depth), orthogonal=orthogonal), phi, weight_scale, q)
+    return in_double(functools.partial(_moments, orthogonal=orthogonal), phi, weight_scale, q, depth)
 
 
 def spectrum_density(
@@ -172,47 +172,62 @@ def log_spectrum_density(
             )
         )
 
-    def densities(phi, logs, w, q):
-        found = _log_density(phi, 2 * logs.ravel(), w, q, depth=int(depth), orthogonal=orthogonal)
-        return found.reshape(logs.shape)
+    # Near the axis the poles of t / (t + eta) come as close as 1 / depth: panels must be as narrow.
+    panels = 2 ** int(np.ceil(np.log2(np.clip(depth, 8, 64))))
 
-    return in_double(densities, phi, values, weight_scale, q)
+    def densities(phi, logs, w, q, depth):
+        return _log_density(phi, 2 * logs.ravel(), w, q, depth, panels, orthogonal).reshape(logs.shape)
+
+    return in_double(densities, phi, values, weight_scale, q, depth)
 
 
 # --- one slope distribution ------------------------------------------------------------------------------------
 
 
-def _log_minus_z(slopes: SlopeLaw, u: Array, log_w2: Array, depth: int, orthogonal: bool) -> tuple[Array, Array]:
+class Layers(NamedTuple):
+    """ln of sigma_w^2, and the number of layers, which is traced: one program serves all depths."""
+
+    log_w2: Float[Array, ""]
+    depth: Float[Array, ""]
+    orthogonal: bool
+
+    def powers(self) -> tuple[Array, Array]:
+        """Return the powers of a and of 1 - a in z."""
+        return self.depth - 1, 1 - self.depth if self.orthogonal else jnp.ones_like(self.depth)
+
+
+def _log_minus_z(slopes: SlopeLaw, u: Array, layers: Layers) -> tuple[Array, Array]:
     """ln(-z) and its derivative in u. For Im(u) in (-pi, 0] no logarithm crosses its cut."""
     a, b, change = kept_and_lost(slopes, u)
-    powers = depth if orthogonal else 0
-    value = (depth - 1) * jnp.log(a) + (1 - powers) * jnp.log(b) + depth * (u + log_w2.astype(u.dtype))
-    return value, (depth - 1) * change / a - (1 - powers) * change / b + depth
+    of_a, of_b, depth, log_w2 = (part.astype(u.dtype) for part in (*layers.powers(), layers.depth, layers.log_w2))
+    value = of_a * jnp.log(a) + of_b * jnp.log(b) + depth * (u + log_w2)
+    return value, of_a * change / a - of_b * change / b + depth
 
 
 # --- densities -------------------------------------------------------------------------------------------------
 
 
-@functools.partial(jax.jit, static_argnames=("phi", "depth", "orthogonal"))
-def _log_density(phi: Activation, log_squares: Array, w: Array, q: Array, depth: int, orthogonal: bool) -> Array:
+@functools.partial(jax.jit, static_argnames=("phi", "panels", "orthogonal"))
+def _log_density(
+    phi: Activation, log_squares: Array, w: Array, q: Array, depth: Array, panels: int, orthogonal: bool
+) -> Array:
     """Return the density of ln s at s^2 = exp(log_squares), ascending or not, without its atoms."""
-    log_w2 = 2 * jnp.log(w)
-    # Near the axis the poles of t / (t + eta) come as close as 1 / depth: panels must be as narrow.
-    coarse, fine = slope_law_of(phi, q, 2), slope_law_of(phi, q, int(np.clip(depth, 8, 64)))
-    moments = _moments(phi, w, q, depth=depth, orthogonal=orthogonal)
+    layers = Layers(2 * jnp.log(w), depth, orthogonal)
+    coarse, fine = slope_law_of(phi, q, 2), slope_law_of(phi, q, panels)
+    moments = _moments(phi, w, q, depth, orthogonal=orthogonal)
     # The neighbourhood of an atom is seen from just outside: inside, rounding would smear the atom over it.
     atom = jnp.where(moments.top_mass > 0, moments.atoms.log_squares[1], jnp.inf)
     targets = jnp.where(jnp.abs(log_squares - atom) < BESIDE, atom - BESIDE, log_squares)
     inside = (targets > moments.log_lower) & (targets < moments.log_upper) & (moments.relative_variance > 1e-12)
     targets = jnp.where(inside, targets, moments.log_mean)
     order = jnp.argsort(targets)
-    ahead = _along(coarse, targets[order], log_w2, depth, orthogonal)
+    ahead = _along(coarse, targets[order], layers)
 
     def down(given: tuple[Array, Array]) -> Array:
         """From the line above the axis to the axis itself."""
         target, u = given
         for angles, steps in ((DESCENT, 2), (np.full(1, np.pi), 6)):
-            follow = functools.partial(_follow, fine, log_w2=log_w2, depth=depth, orthogonal=orthogonal, steps=steps)
+            follow = functools.partial(_follow, fine, layers=layers, steps=steps)
             u = jax.lax.scan(lambda u, angle, f=follow: (f(u, target, angle), None), u, jnp.asarray(angles))[0]
         kept = kept_and_lost(fine, u)[0]
         # Between the parts of the support nothing but rounding is left of the imaginary part.
@@ -223,14 +238,12 @@ def _log_density(phi: Activation, log_squares: Array, w: Array, q: Array, depth:
     return jnp.where(jnp.isnan(log_squares), jnp.nan, jnp.where(inside, jnp.maximum(density, 0.0), 0.0))
 
 
-def _follow(
-    slopes: SlopeLaw, u: Array, target: Array, angle: Array, log_w2: Array, depth: int, orthogonal: bool, steps: int
-) -> Array:
+def _follow(slopes: SlopeLaw, u: Array, target: Array, angle: Array, layers: Layers, steps: int) -> Array:
     """Newton's method for ln(-z) = target - i angle, from a solution near by."""
     goal = jax.lax.complex(target, -angle)
 
     def newton(u: Array, _: None) -> tuple[Array, None]:
-        value, slope = _log_minus_z(slopes, u, log_w2, depth, orthogonal)
+        value, slope = _log_minus_z(slopes, u, layers)
         step = (goal - value) / slope
         size = jnp.abs(step)
         u = u + step * jnp.minimum(1.0, 0.5 / jnp.where(size > 0, size, 1.0)).astype(u.dtype)
@@ -240,18 +253,18 @@ def _follow(
     return jax.lax.scan(newton, u, length=steps)[0]
 
 
-def _along(slopes: SlopeLaw, targets: Array, log_w2: Array, depth: int, orthogonal: bool) -> Array:
+def _along(slopes: SlopeLaw, targets: Array, layers: Layers) -> Array:
     """Solutions above the axis, at the angle ABOVE, for ascending targets: each is followed from the solution before it.
 
     The first comes from the negative axis, where all is real and monotone, through half a turn.
     """
-    follow = functools.partial(_follow, slopes, log_w2=log_w2, depth=depth, orthogonal=orthogonal)
+    follow = functools.partial(_follow, slopes, layers=layers)
     first = targets[0]
 
     def halve(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
         low, high = carry
         middle = (low + high) / 2
-        value = _log_minus_z(slopes, jax.lax.complex(middle, 0 * middle), log_w2, depth, orthogonal)[0]
+        value = _log_minus_z(slopes, jax.lax.complex(middle, 0 * middle), layers)[0]
         below = jnp.real(value) < first
         return (jnp.where(below, middle, low), jnp.where(below, high, middle)), None
 
@@ -276,10 +289,11 @@ def _along(slopes: SlopeLaw, targets: Array, log_w2: Array, depth: int, orthogon
 # --- moments and edges -----------------------------------------------------------------------------------------
 
 
-@functools.partial(jax.jit, static_argnames=("phi", "depth", "orthogonal"))
-def _moments(phi: Activation, w: Array, q: Array, *, depth: int, orthogonal: bool) -> SpectrumMoments:
+@functools.partial(jax.jit, static_argnames=("phi", "orthogonal"))
+def _moments(phi: Activation, w: Array, q: Array, depth: Array, *, orthogonal: bool) -> SpectrumMoments:
     slopes = slope_law_of(phi, q, 8)
-    log_w2 = 2 * jnp.log(w)
+    layers = Layers(2 * jnp.log(w), depth, orthogonal)
+    log_w2, (of_small, of_large) = layers.log_w2, layers.powers()
     top = jnp.max(slopes.log_t)  # beside it, so that tiny slopes do not underflow
     relative = jnp.exp(slopes.log_t - top)
     first, second = slopes.weights @ relative, slopes.weights @ relative**2
@@ -295,8 +309,7 @@ def _moments(phi: Activation, w: Array, q: Array, *, depth: int, orthogonal: boo
         # m = E[t / (y - t)] and 1 + m = E[y / (y - t)], in absolute value
         small, large = slopes.weights @ (ratio / gap), slopes.weights @ (1 / gap)
         m, m1 = (small, large) if sign > 0 else (large, small)
-        powers = depth if orthogonal else 0
-        return (depth - 1) * jnp.log(m) + (1 - powers) * jnp.log(m1) + depth * (v + log_w2)
+        return of_small * jnp.log(m) + of_large * jnp.log(m1) + depth * (v + log_w2)
 
     log_max = 2 * jnp.log(jnp.asarray(phi.max_slope))
     upper = minimum_by_distance(lambda x: log_z(log_max + jnp.exp(x), 1.0))

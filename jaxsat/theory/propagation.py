@@ -171,8 +171,8 @@ def _mean_field(phi: Activation, w: Array, b: Array, start: Array, slack: float)
     after = w * w * mean_square + b * b
     # The slope of the correlation map at c = 1 is chi where q is stationary.
     at_one = jnp.where(at > 0, chi * at / jnp.where(after > 0, after, 1.0), chi)
-    c, chi_c = stationary_correlation(phi, at, w, b, after)
     chaotic = (at_one > 1 + neutral) & (at > 0)
+    c, chi_c = stationary_correlation(phi, at, w, b, after, chaotic)
     c, chi_c = jnp.where(chaotic, c, 1.0), jnp.where(chaotic, chi_c, at_one)
     settles = jnp.abs(chi_q) <= 1 + neutral
     diverges = jnp.isinf(q)
