@@ -19,6 +19,7 @@ from jaxsat.results import executors
 from jaxsat.results.locations import Location
 from jaxsat.results.worker_memory import keep_memory
 from jaxsat.training.checkpoints import Folder
+from jaxsat.training.side_by_side import in_turn
 from jaxsat.training.train_request import TrainingRequest
 from jaxsat.training.training_program import ChoiceRun
 
@@ -27,7 +28,7 @@ def train_elsewhere(
     executor: executors.Executor, arguments: Mapping[str, Any], runs: Sequence[ChoiceRun], folder: Folder,
     allow_mixed: bool, advance: Callable[[int], Any],
 ) -> list[dict[str, np.ndarray]]:  # fmt: skip
-    """Have every tile trained, and return what was recorded: what ``ChoiceRun.run`` returns, for each of `runs`.
+    """Have every tile trained, and return what was recorded: what ``training_program.trained`` returns.
 
     Args:
         executor: whose workers reach the folder by the same path.
@@ -69,4 +70,4 @@ def train_tile(
         request = TrainingRequest.of(**pickle.loads(sent))
         runs = request.runs()
         folder = Folder(store, request.as_kept(runs), allow_mixed)  # raises where programs differ
-        return runs[choice].run_tile(tile, folder, str(choice), lambda steps: None)
+        return in_turn(runs[choice].tile(tile, folder, str(choice), lambda steps: None))

@@ -20,6 +20,7 @@ from jaxsat.training import checkpoints
 from jaxsat.training.elsewhere import train_elsewhere
 from jaxsat.training.labels import labelled_training
 from jaxsat.training.train_request import Lengths, TrainingRequest
+from jaxsat.training.training_program import trained
 
 if TYPE_CHECKING:
     import xarray
@@ -97,8 +98,9 @@ def train(
 
     Accuracy: a network's numbers do not depend on which others run beside it, to the last bit, on one machine and
         version of JAX. In float32 `gradient_norm` underflows where `log_gradient_norms` does not.
-    Cost: on a CPU of two cores about that of training them one after another in compiled JAX (`benchmarks/training.py`): a
-        network of width 128 fills the cores alone. One compilation serves all scales, rates and seeds.
+    Cost: networks are trained in tiles of up to 8 small ones, and on a CPU a tile on each core at the same time. So many
+        networks cost less than compiled JAX that trains them one after another, and a few up to one and a half times as much
+        (`benchmarks/training.py`). One compilation serves all scales, rates and seeds.
 
     >>> import jax, optax
     >>> from jaxsat.networks import MLP
@@ -139,7 +141,7 @@ def _trained(
         if executor is not None and folder is not None:
             results = train_elsewhere(executor, arguments, runs, folder, allow_mixed, advance)
         else:
-            results = [run.run(folder, str(index), advance) for index, run in enumerate(runs)]
+            results = trained(runs, folder, advance)
     merged = {name: np.stack([found[name] for found in results]) for name in results[0]}
     dataset = labelled_training(merged, request)
     dataset.attrs |= provenance.of_run(asked, seconds=time.perf_counter() - started)

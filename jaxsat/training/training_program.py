@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
+import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ from jaxsat.networks.grid import Grid
 from jaxsat.networks.protocol import swept_fields, with_swept
 from jaxsat.training.checkpoints import Folder
 from jaxsat.training.optimizers import LEARNING_RATE
+from jaxsat.training.side_by_side import Stages, cores, side_by_side
 from jaxsat.training.steps import Data, Networks, Span, State, Trainer, tile_size
 
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
@@ -65,6 +68,8 @@ class TrainingProgram:
     Attributes:
         shapes: of what is recorded of one network at one time.
         fingerprint: of what is computed: the text of the program changes with whatever changes its numbers.
+        alone: whether no other program may run at the same time: LAPACK calls of JAX's CPU devices share their threads and
+            can wait for each other for good.
 
     Raises:
         ValueError: an optimiser that looks at the value of a swept learning rate; what looking at a network raises.
@@ -89,12 +94,15 @@ class TrainingProgram:
         self._compiled: list[jax.stages.Compiled] = []
         text = self._lowered[1].as_text()
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.alone = "lapack" in text
+        self._compiling = threading.Lock()
 
     def compile(self) -> None:
-        """Compile what is not compiled yet."""
-        if not self._compiled:
-            self._compiled = [lowered.compile() for lowered in self._lowered]
-            self._lowered = []
+        """Compile what is not compiled yet, in whatever thread."""
+        with self._compiling:
+            if not self._compiled:
+                self._compiled = [lowered.compile() for lowered in self._lowered]
+                self._lowered = []
 
     def start(self, networks: Networks) -> State:
         """Return the networks of a tile as they are drawn."""
@@ -153,36 +161,35 @@ class ChoiceRun:
         """How many networks count."""
         return sum(self.counts)
 
-    def run(self, folder: Folder | None, name: str, advance: Callable[[int], Any]) -> dict[str, np.ndarray]:
-        """Train every tile, from where it was left in the folder under that name, and return what was recorded.
+    def joined(self, tiles: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return what was recorded of all tiles as arrays over all networks."""
+        return {name: np.concatenate([tile[name] for tile in tiles]) for name in tiles[0]}
+
+    def tile(
+        self, tile: int, folder: Folder | None, name: str, advance: Callable[[int], Any]
+    ) -> Stages[dict[str, np.ndarray]]:
+        """Train a tile in stages, from where it was left in the folder, and return what was recorded.
 
         Args:
+            tile: its index.
             folder: for checkpoints; None: there are none.
             name: of this choice among those of the run.
             advance: called with the number of steps done, summed over networks.
 
         Returns: arrays (network, record, ..), and `diverged_at` (network,).
         """
-        tiles = range(len(self.tiles))
-        return self.joined([self.run_tile(tile, folder, name, advance) for tile in tiles])
-
-    def joined(self, tiles: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Return what was recorded of all tiles as arrays over all networks."""
-        return {name: np.concatenate([tile[name] for tile in tiles]) for name in tiles[0]}
-
-    def run_tile(
-        self, tile: int, folder: Folder | None, name: str, advance: Callable[[int], Any]
-    ) -> dict[str, np.ndarray]:
-        """Train a tile and return what was recorded; arguments as of :meth:`run`."""
-        self.program.compile()
+        yield self.program.compile
         count = self.counts[tile]
-        found = self._run_tile(self.tiles[tile], folder, f"{name}-{tile}", lambda steps: advance(count * steps))
+        found = yield from self._stages(
+            self.tiles[tile], folder, f"{name}-{tile}", lambda steps: advance(count * steps)
+        )
         return {name: array[:count] for name, array in found.items()}
 
-    def _run_tile(
+    def _stages(
         self, networks: Networks, folder: Folder | None, name: str, advance: Callable[[int], Any]
-    ) -> dict[str, np.ndarray]:
-        state, size = self.program.start(networks), len(networks.seeds)
+    ) -> Stages[dict[str, np.ndarray]]:
+        # Weights are drawn here, in one thread: orthogonal ones by LAPACK.
+        state, size = jax.block_until_ready(self.program.start(networks)), len(networks.seeds)
         recorded = {n: np.zeros((size, len(self.at), *s.shape), s.dtype) for n, s in self.program.shapes.items()}
         done, seconds_a_step = 0, None
         if folder is not None and (kept := folder.load(name, (state, recorded))) is not None:
@@ -193,18 +200,22 @@ class ChoiceRun:
             to = self._next(done, seconds_a_step)
             begin, ends = (self.at[done - 1] if done else 0), np.zeros(RECORDS_AT_ONCE, np.int32)
             ends[: to - done] = self.at[done:to]
-            clock = time.perf_counter()
             span = Span(np.int32(begin), ends, np.int32(to - done))
-            state, new = jax.block_until_ready(self.program.advance(state, networks, self.data, span))
+            state, new, seconds = yield functools.partial(self._timed, state, networks, span)
             for n, array in new.items():
                 recorded[n][:, done:to] = np.asarray(array)[:, : to - done]
             steps = self.at[to - 1] - begin
-            seconds_a_step = (time.perf_counter() - clock) / max(steps, 1)
+            seconds_a_step = seconds / max(steps, 1)
             done = to
             if folder is not None:
                 folder.save(name, (state, recorded), done)
             advance(steps)
         return recorded | {"diverged_at": np.asarray(state.diverged_at)}
+
+    def _timed(self, state: State, networks: Networks, span: Span) -> tuple[State, dict[str, jax.Array], float]:
+        clock = time.perf_counter()
+        state, new = jax.block_until_ready(self.program.advance(state, networks, self.data, span))
+        return state, new, time.perf_counter() - clock
 
     def _next(self, done: int, seconds_a_step: float | None) -> int:
         """Return up to which record to go before the next checkpoint; where that is does not change any result."""
@@ -212,3 +223,20 @@ class ChoiceRun:
         reach = 0.0 if seconds_a_step is None else SECONDS_BETWEEN_CHECKPOINTS / seconds_a_step
         far = int(np.searchsorted(self.at, here + reach, side="right"))
         return min(max(done + 1, far), done + RECORDS_AT_ONCE)
+
+
+def trained(
+    runs: Sequence[ChoiceRun], folder: Folder | None, advance: Callable[[int], Any]
+) -> list[dict[str, np.ndarray]]:
+    """Return what was recorded of all networks of each choice, trained in this process: arrays (network, record, ..).
+
+    On a CPU, a tile for each core is under way at a time. Which tiles those are does not change any result.
+    """
+    works = {
+        (choice, tile): run.tile(tile, folder, str(choice), advance)
+        for choice, run in enumerate(runs)
+        for tile in range(len(run.tiles))
+    }
+    alone = jax.default_backend() != "cpu" or any(run.program.alone for run in runs)
+    found = side_by_side(works, 1 if alone else cores())
+    return [run.joined([found[choice, tile] for tile in range(len(run.tiles))]) for choice, run in enumerate(runs)]
