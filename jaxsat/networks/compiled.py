@@ -30,6 +30,23 @@ def settings() -> tuple[str, ...]:
     return (default, str(jax.local_devices()), *(str(getattr(jax.config, name)) for name in SETTINGS))
 
 
+def seen_from_here(work: Callable[[], Kept]) -> Callable[[], Kept]:
+    """Return `work` to be done in another thread, which does not see the caller's ``enable_x64`` by itself.
+
+    >>> import concurrent.futures
+    >>> with jax.enable_x64(True), concurrent.futures.ThreadPoolExecutor() as pool:
+    ...     pool.submit(seen_from_here(lambda: jax.numpy.result_type(float).name)).result()
+    'float64'
+    """
+    double = jax.numpy.result_type(float) == jax.numpy.float64
+
+    def within() -> Kept:
+        with jax.enable_x64(double):
+            return work()
+
+    return within
+
+
 class Programs(Generic[Kept]):
     """The programs used last, up to a number, under the keys that determine them.
 

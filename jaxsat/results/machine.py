@@ -36,6 +36,15 @@ def this_machine() -> Machine:
     return {"instructions": f"{platform_} {kind}", "xla_flags": xla_flags()}
 
 
+def cores() -> int:
+    """Return how many processors this process may use.
+
+    >>> cores() >= 1
+    True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def cpu_features() -> str:
     """Return the architecture, the maker and the sets of instructions of the first processor, with spaces between them."""
     lines: dict[str, str] = {}

@@ -78,11 +78,15 @@ class ChoicePrograms:
             return self.measure.fingerprint
         return hashlib.sha256((self.draw.fingerprint + self.measure.fingerprint).encode()).hexdigest()[:16]
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether tiles may run at the same time."""
+        return all(program.side_by_side for program in self._programs())
+
     def devices(self) -> list[Any]:
         """Return the devices that may run tiles side by side."""
         local = jax.local_devices()
-        together = self.measure.side_by_side and (self.draw is None or self.draw.side_by_side)
-        return local if together else local[:1]
+        return local if self.side_by_side else local[:1]
 
     def lower(self) -> None:
         """Lower the programs for their devices; to be called where the caller's ``enable_x64`` is seen."""

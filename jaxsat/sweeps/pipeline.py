@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,12 +13,14 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from jaxsat.networks.compiled import seen_from_here
 from jaxsat.results.layout import Unit
+from jaxsat.results.machine import cores
 from jaxsat.sweeps.choices import ChoicePrograms
 from jaxsat.sweeps.plan import Plan, Task
 from jaxsat.sweeps.tiles import TileCorner
 
-MAX_BATCHES_UNDER_WAY = 2
+LEAST_UNDER_WAY = 2  # batches, where memory allows: the device does not wait for the host
 COMPILED_TOGETHER = 2  # programs: compiling takes memory
 
 
@@ -26,11 +29,14 @@ class DeviceBatch(NamedTuple):
 
     task: Task
     corners: Sequence[TileCorner]
-    found: list[dict[str, Array]] | Exception
+    found: list[dict[str, Array]] | Exception | Future[list[dict[str, Array]]]
 
 
 class Pipeline:
     """Computes chunks group by group. Several tiles are under way at a time, so that devices do not wait for the host.
+
+    XLA starts one program after the other on a CPU, and gives small matrices a single thread. So there each tile under way
+    has a thread of its own, one for each core, unless it holds LAPACK calls (see ``TileProgram.side_by_side``).
 
     Args:
         plan: of the sweep.
@@ -41,6 +47,8 @@ class Pipeline:
     def __init__(self, plan: Plan, finished: Callable[[Task], None], memory_budget: int):
         self._plan, self._finished, self._memory_budget = plan, finished, memory_budget
         self._compiling = ThreadPoolExecutor(max_workers=COMPILED_TOGETHER)
+        self._cores = cores() if jax.default_backend() == "cpu" else 1
+        self._running = ThreadPoolExecutor(max_workers=self._cores)
         self._sizes: dict[int, Future[int]] = {}
         self._under_way: collections.deque[DeviceBatch] = collections.deque()
 
@@ -60,6 +68,7 @@ class Pipeline:
                 self._collect()
         finally:
             self._compiling.shutdown(wait=False, cancel_futures=True)
+            self._running.shutdown(wait=True, cancel_futures=True)
 
     def _started(self, group: Sequence[Unit]) -> list[Task]:
         """Make the tasks of a group, and start to compile their programs."""
@@ -74,7 +83,7 @@ class Pipeline:
         if not tasks:
             return
         size = max(self._sizes[id(task.programs)].result() for task in tasks)
-        at_once = max(1, min(self._memory_budget // size, MAX_BATCHES_UNDER_WAY))
+        at_once = max(1, min(self._memory_budget // size, max(self._cores, LEAST_UNDER_WAY)))
         first = tasks[0].programs
         places = range(len(tasks[0].corners))
         for begin in range(0, len(places), len(first.devices())):
@@ -91,12 +100,17 @@ class Pipeline:
             return error
 
     def _start(self, task: Task, corners: Sequence[TileCorner], drawn: list[Any] | Exception) -> None:
-        found: list[dict[str, Array]] | Exception
+        found: Any
         try:
             if isinstance(drawn, Exception):
                 raise drawn
             filled = self._filled(task.programs, corners)
-            found = task.programs.start(filled, drawn, self._plan.root, self._plan.x)
+            start = functools.partial(task.programs.start, filled, drawn, self._plan.root, self._plan.x)
+            if self._cores > 1 and task.programs.side_by_side:
+                whole = seen_from_here(lambda: jax.block_until_ready(start()))
+                found = self._running.submit(whole)
+            else:
+                found = start()
         except jax.errors.JaxRuntimeError as error:
             found = error
         self._under_way.append(DeviceBatch(task, corners, found))
@@ -112,6 +126,8 @@ class Pipeline:
         try:
             if isinstance(found, Exception):
                 raise found
+            if isinstance(found, Future):
+                found = found.result()
             for corner, arrays in zip(corners, found, strict=False):  # the last tile stands for devices without one
                 self._plan.put(task, corner, {name: np.asarray(array) for name, array in arrays.items()})
         except jax.errors.JaxRuntimeError as error:

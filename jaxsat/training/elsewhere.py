@@ -19,7 +19,7 @@ from jaxsat.results import executors
 from jaxsat.results.locations import Location
 from jaxsat.results.worker_memory import keep_memory
 from jaxsat.training.checkpoints import Folder
-from jaxsat.training.side_by_side import in_turn
+from jaxsat.training.concurrency import in_turn
 from jaxsat.training.train_request import TrainingRequest
 from jaxsat.training.training_program import ChoiceRun
 

@@ -18,9 +18,10 @@ from jaxsat import checks
 from jaxsat.networks.compiled import Programs
 from jaxsat.networks.grid import Grid
 from jaxsat.networks.protocol import swept_fields, with_swept
+from jaxsat.results.machine import cores
 from jaxsat.training.checkpoints import Folder
+from jaxsat.training.concurrency import Stages, side_by_side
 from jaxsat.training.optimizers import LEARNING_RATE
-from jaxsat.training.side_by_side import Stages, cores, side_by_side
 from jaxsat.training.steps import Data, Networks, Span, State, Trainer, tile_size
 
 SECONDS_BETWEEN_CHECKPOINTS = 5.0

@@ -1,4 +1,5 @@
 import json
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -71,12 +72,31 @@ def test_bits_do_not_depend_on_chunks_or_on_how_many_seeds(monkeypatch):
     measures = ["log_gradient_norms", "saturated_fraction"]
     monkeypatch.setattr(Tile, "of", lambda *_: Tile(4, (32,)))
     reference = run(measures, over, chaotic, seeds=21)
-    for budget, under_way in ((2**23, 1), (2**28, 5)):
-        monkeypatch.setattr(pipeline, "MAX_BATCHES_UNDER_WAY", under_way)
+    for budget, cores in ((2**23, 1), (2**28, 5)):
+        monkeypatch.setattr(pipeline, "cores", lambda cores=cores: cores)
         again = run(measures, over, chaotic, seeds=21, memory_budget=budget)
         xarray.testing.assert_identical(again.drop_attrs(), reference.drop_attrs())
     fewer = run(measures, over, chaotic, seeds=6)
     xarray.testing.assert_identical(fewer.drop_attrs(), reference.isel(seed=slice(6)).drop_attrs())
+
+
+@pytest.mark.parametrize(("measure", "together"), [("saturated_fraction", True), ("singular_values", False)])
+def test_a_tile_has_a_thread_of_its_own_unless_it_holds_lapack_calls(measure, together, monkeypatch):
+    """Two with LAPACK calls can wait for each other for good (see jaxsat/linalg/lapack.py)."""
+    start, threads, here = ChoicePrograms.start, set(), threading.get_ident()
+
+    def noted(self, *arguments):
+        threads.add(threading.get_ident())
+        return start(self, *arguments)
+
+    monkeypatch.setattr(ChoicePrograms, "start", noted)
+    monkeypatch.setattr(pipeline, "cores", lambda: 2)
+    monkeypatch.setattr(Tile, "of", lambda *_: Tile(1, ()))
+    found = run(measure, {}, seeds=6)
+    assert (here not in threads) == together
+    with jax.enable_x64(False):  # which a thread does not see by itself
+        single = run(measure, {}, seeds=6)
+    assert {found[measure].dtype.name, single[measure].dtype.name} == {"float64", "float32"}
 
 
 def test_tiles_depend_on_shapes_alone():

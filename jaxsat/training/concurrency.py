@@ -6,26 +6,19 @@ busy by a thread of its own, which does nothing but advance a tile. Checkpoints 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Hashable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
-import jax
-import jax.numpy as jnp
+from jaxsat.networks.compiled import seen_from_here
 
-Key = TypeVar("Key", bound=Hashable)
-Result = TypeVar("Result")
-Stages = Generator[Callable[[], Any], Any, Result]
+WorkName = TypeVar("WorkName", bound=Hashable)
+Ended = TypeVar("Ended")
+Stages = Generator[Callable[[], Any], Any, Ended]
 """Work in stages: yields functions without arguments, is sent what each returns, and returns its result."""
 
 
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def in_turn(stages: Stages[Result]) -> Result:
+def in_turn(stages: Stages[Ended]) -> Ended:
     """Do the work of all stages in this thread, and return its result.
 
     >>> def both():
@@ -42,7 +35,7 @@ def in_turn(stages: Stages[Result]) -> Result:
         return ended.value
 
 
-def side_by_side(works: Mapping[Key, Stages[Result]], at_once: int) -> dict[Key, Result]:
+def side_by_side(works: Mapping[WorkName, Stages[Ended]], at_once: int) -> dict[WorkName, Ended]:
     """Return the results of several works, of which up to `at_once` are under way at a time, each in a thread.
 
     Works are begun in their order, and go on between their stages in this thread. If one raises, or the user interrupts,
@@ -55,18 +48,13 @@ def side_by_side(works: Mapping[Key, Stages[Result]], at_once: int) -> dict[Key,
     """
     if at_once == 1:
         return {key: in_turn(stages) for key, stages in works.items()}
-    double = jnp.result_type(float) == jnp.float64
     waiting, results = iter(works.items()), dict.fromkeys(works)
-    under_way: dict[Future[Any], tuple[Key, Stages[Result]]] = {}
+    under_way: dict[Future[Any], tuple[WorkName, Stages[Ended]]] = {}
 
-    def within(stage: Callable[[], Any]) -> Any:
-        with jax.enable_x64(double):  # a thread does not see the caller's
-            return stage()
-
-    def go_on(key: Key, stages: Stages[Result], found: Any) -> None:
+    def go_on(key: WorkName, stages: Stages[Ended], found: Any) -> None:
         """Begin the next stage of a work or, at its end, the first of the next one."""
         try:
-            under_way[pool.submit(within, stages.send(found))] = key, stages
+            under_way[pool.submit(seen_from_here(stages.send(found)))] = key, stages
         except StopIteration as ended:
             results[key] = ended.value
             if (following := next(waiting, None)) is not None:

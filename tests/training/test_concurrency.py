@@ -9,7 +9,7 @@ import pytest
 import xarray
 
 import jaxsat
-from jaxsat.training import recording, side_by_side, training_program
+from jaxsat.training import concurrency, recording, training_program
 from tests.training.by_hand import NET, run
 
 
@@ -37,7 +37,7 @@ def test_works_overlap_up_to_the_number_asked_for_and_never_beyond():
             total += found + 1
         return total
 
-    found = side_by_side.side_by_side({number: work(number) for number in range(6)}, at_once=3)
+    found = concurrency.side_by_side({number: work(number) for number in range(6)}, at_once=3)
     assert found == {number: 10 * number + 3 for number in range(6)}
     assert most == 3
 
@@ -55,7 +55,7 @@ def test_an_error_ends_all_and_nothing_more_is_begun():
 
     works = {"failing": failing(), **{number: other(number) for number in range(50)}}
     with pytest.raises(ZeroDivisionError):
-        side_by_side.side_by_side(works, at_once=2)
+        concurrency.side_by_side(works, at_once=2)
     assert len(begun) < 50
 
 
@@ -65,7 +65,7 @@ def test_a_stage_sees_the_precision_of_its_caller(double):
         return (yield lambda: jnp.arange(2.0).dtype)
 
     with jax.enable_x64(double):
-        found = side_by_side.side_by_side({0: work(), 1: work()}, at_once=2)
+        found = concurrency.side_by_side({0: work(), 1: work()}, at_once=2)
     assert found == dict.fromkeys(range(2), jnp.float64 if double else jnp.float32)
 
 
@@ -89,7 +89,7 @@ def test_programs_with_lapack_calls_run_alone(monkeypatch):
 
     def noted(works, at_once):
         asked.append(at_once)
-        return side_by_side.side_by_side(works, 1)
+        return concurrency.side_by_side(works, 1)
 
     monkeypatch.setattr(training_program, "side_by_side", noted)
     monkeypatch.setattr(training_program, "cores", lambda: 5)
