@@ -28,9 +28,10 @@ class Window(NamedTuple):
     margin: float
 
 
-# LAPACK's values of a graded matrix are right relative to themselves. For vectors only eps times the largest entry is
-# promised: the errors are then exp(-2 margin) from clipping and eps exp(2 reach - margin) from rounding.
-RELATIVE = Window(150.0, 20.0)
+# LAPACK's values of a graded matrix are right relative to themselves, as long as they lie within exp(690) of each other: its
+# dqds iteration works with squares, scaled to at most eps / the smallest number. For vectors only eps times the largest
+# entry is promised: the errors are then exp(-2 margin) from clipping and eps exp(2 reach - margin) from rounding.
+RELATIVE = Window(290.0, 20.0)
 NORMWISE, NORMWISE_SINGLE = Window(12.5, 10.5), Window(14.0, 6.0)
 
 

@@ -41,6 +41,18 @@ def test_exact_zeros_and_tiny_entries_do_not_lead_the_decomposition_astray(entri
     np.testing.assert_allclose(found, np.stack(exact), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize(("spread", "n"), [(900.0, 24), pytest.param(700.0, 40, marks=pytest.mark.slow)])
+def test_values_at_the_ends_of_a_window_keep_their_digits(spread, n):
+    """Up to 540 nats lie in one window. With a reach of 400 errors would be 10, with a margin of 5, 8e-11."""
+    rng = np.random.default_rng(0)
+    for d in (-np.sort(rng.uniform(0, spread, n)), -np.linspace(0, spread, n)):
+        x = rng.normal(size=(n, n))
+        found = graded_svd.log_values(jnp.asarray(x.T / np.abs(x).max()), jnp.asarray(d))
+        exact = truth(x.T[None] / np.abs(x).max(), d[None], digits=1000)
+        # roundings of ln s; of QR and of the decomposition, which grow with n
+        np.testing.assert_allclose(found, exact, rtol=0, atol=2**-52 * (2 * spread + 10 * n))
+
+
 @pytest.mark.parametrize("spread", [6.0, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_jacobi_finds_the_same(spread):
     """What devices other than a CPU run: values, and right vectors that bring diag(exp d) G to orthogonal rows."""
