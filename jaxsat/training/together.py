@@ -99,7 +99,7 @@ def train(
     Accuracy: a network's numbers do not depend on which others run beside it, to the last bit, on one machine and
         version of JAX. In float32 `gradient_norm` underflows where `log_gradient_norms` does not.
     Cost: networks are trained in tiles of up to 8 small ones, and on a CPU a tile on each core at the same time. So many
-        networks cost less than compiled JAX that trains them one after another, and a few up to one and a half times as much
+        networks cost less than compiled JAX that trains them one after another, and a few up to twice as much
         (`benchmarks/training.py`). One compilation serves all scales, rates and seeds.
 
     >>> import jax, optax

@@ -1,11 +1,15 @@
 """Correlations against the arcsine kernel, in floating point and in 40 digits, and against their own map."""
 
+import functools
+
 import jax
+import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
 
-from jaxsat import theory
+from jaxsat import activations, theory
+from jaxsat.theory import correlations
 from tests import known
 
 
@@ -71,6 +75,16 @@ def test_stationary_correlation_satisfies_the_map_by_quadrature(name):
         name, found.c - step, found.q, scale, 0.2
     )
     assert float(rise) / (2 * step) == pytest.approx(float(found.chi_c), rel=1e-4)
+
+
+def test_a_gap_that_is_not_sought_takes_no_step():
+    """In a batch all search as long as the slowest: points of the ordered phase, where there is no gap, took 60 steps."""
+    tanh, q, scale = activations.get("tanh"), jnp.array([0.8, 0.8]), jnp.array([1.45, 0.5])
+    search = jax.jit(jax.vmap(functools.partial(correlations._resting_gap, tanh)))
+    gaps = search(jnp.array([True, False]), q, scale)
+    assert float(gaps[1]) == pytest.approx(correlations.FIRST_GAP, rel=1e-15)  # of exp(ln gap)
+    apart, _ = correlations.gap_integrals(tanh, q[0], gaps[0])
+    assert float(scale[0] * apart) == pytest.approx(float(gaps[0]), rel=1e-9)
 
 
 @pytest.mark.parametrize(("scale", "within"), [(8.0, 1e-4), pytest.param(2.5, 1e-8, marks=pytest.mark.slow)])

@@ -168,6 +168,19 @@ def test_documented_values_outside_the_domain():
     )
 
 
+def test_a_program_serves_several_depths(compilations):
+    """Up to 8 layers, to 16, to 32 and from 33 on: panels are as narrow as the deepest of them needs."""
+
+    def found(depth):
+        moments = theory.spectrum_moments("tanh", depth, 1.2, ensemble="orthogonal")
+        return moments.variance, theory.log_spectrum_density(np.zeros(3), "tanh", depth, 1.2, ensemble="orthogonal")
+
+    found(8)
+    del compilations[:]
+    found(3)
+    assert compilations == []
+
+
 @pytest.mark.slow
 def test_jit_and_vmap_over_scales():
     scales = jnp.array([1.2, 1.6])
