@@ -81,7 +81,7 @@ def measure(options: Options) -> xarray.Dataset:
     with jax.enable_x64(True):
         dataset = jaxsat.sweep(
             net, Measure("lyapunov", exponents, labels), {"weight_scale": sorted(options.scales)},
-            seeds=options.seeds, root_seed=options.root_seed, store=command.part(options, NAME), memory_budget=3 * 2**29,
+            seeds=options.seeds, root_seed=options.root_seed, store=command.part(options, NAME),
         )  # fmt: skip
         laws = [np.asarray(theory.gaussian_lyapunov_exponents(options.width, s)) for s in dataset.weight_scale.values]
     told = {"long_name": "exact law, linear", "units": "nat per layer"}

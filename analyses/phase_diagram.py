@@ -121,8 +121,8 @@ def _theory(options: Options, name: str, biases, scales, fine_b, fine_w) -> dict
     return {
         "chi": chi,
         "xi_q": xi_q,
-        # Correlations near 1 cost a hundred times the rest: point by point, only where they are near 1, and drawn at the
-        # measured bias scales only.
+        # A correlation near 1 costs two hundred times the rest. So points are not batched, and only those at the bias
+        # scales of the networks are drawn.
         "xi_c": theories.over(
             lambda b, w: theory.mean_field(name, w, b).xi_c, *np.meshgrid(biases, fine_w, indexing="ij")
         ),

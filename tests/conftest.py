@@ -24,6 +24,11 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 install_import_hook("jaxsat", "beartype.beartype")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores: a thread for each core in each worker costs a quarter more. Tests of threads ask for their own.
+    from jaxsat.results import machine
+
+    machine.cores = lambda: 1
 
 # Programs compiled once are kept for the next run. The cache's keys hold jaxlib, machine and flags.
 CACHE = pathlib.Path(__file__).parent.parent / ".venv" / "compiled"

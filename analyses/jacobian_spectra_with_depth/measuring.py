@@ -19,8 +19,6 @@ from jaxsat import addresses
 from jaxsat.linalg.lapack import after
 from jaxsat.measures import Measure, Variable
 
-BUDGET = 2**32  # bytes: a tile of the full study takes 2 GB
-
 
 def measure(options: Options) -> xarray.Dataset:
     """Return a sweep in the log domain, and a network in three ways beside the truth."""
@@ -51,7 +49,7 @@ def measure(options: Options) -> xarray.Dataset:
     dataset = jaxsat.sweep(
         jaxsat.MLP(depth=options.depth, width=options.width), Measure("log_singular_values", spectra, labels),
         {"weight_scale": list(options.factors)}, seeds=options.seeds, root_seed=options.root_seed,
-        store=command.part(options, NAME), memory_budget=BUDGET,
+        store=command.part(options, NAME),
     ).rename(weight_scale="factor")  # fmt: skip
     dataset.factor.attrs.update(long_name="weight scale over the critical scale", units="1")
     last = dataset.log_singular_values.isel(depth=-1)

@@ -29,6 +29,7 @@ def of_each(
     """
     layers = [_layers(net, key, x) for net, x in zip(networks, inputs, strict=True)]
     stacked = [jnp.stack(parts) for parts in zip(*layers, strict=True)]
+    # Not vmap: every network would then be decomposed in as many windows as the widest spectrum of all kinds needs.
     return jax.lax.map(lambda parts: function(*parts), tuple(stacked))
 
 

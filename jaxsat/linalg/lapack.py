@@ -38,6 +38,15 @@ def after(earlier: Array, value: Array) -> Array:
     return jnp.where(never, jax.random.fold_in(value, 0) if is_key else jnp.nan, value)
 
 
+def holds_lapack_calls(program_text: str) -> bool:
+    """Return whether a lowered program calls LAPACK: then no other such program may run at the same time.
+
+    >>> holds_lapack_calls(jax.jit(jnp.linalg.qr).lower(jnp.eye(2)).as_text())
+    True
+    """
+    return "lapack" in program_text
+
+
 def again_if(needed: Bool[Array, ""], work: Callable[[Given], T], given: Given, idle: float, otherwise: T) -> T:
     """Return work(given) where `needed` is true, and `otherwise` elsewhere, without doing the work where it is not.
 

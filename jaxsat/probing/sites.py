@@ -48,7 +48,8 @@ class Site:
         never_saturated_fraction: share of units that are saturated for no input.
         dead_fraction: share of units whose slope is exactly zero for every input; 0 for activations that saturate only
             softly, whose true slope is never zero.
-        weight_scale: root mean square of the weight times sqrt(fan_in): sigma_w. If there are several weights: the largest sigma_w.
+        weight_scale: root mean square of the weight times sqrt(fan_in): sigma_w. If there are several weights: the largest
+            sigma_w.
         bias_scale, bias_mean: root mean square and mean of the bias.
         log_gradient_norm: ln ||dE/dh||, E the scalar output. -inf where it is exactly zero. Where some of it
             underflowed it is that of a run with E multiplied up, less the factor's logarithm.

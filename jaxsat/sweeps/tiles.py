@@ -26,6 +26,7 @@ from jaxtyping import Array
 
 from jaxsat import addresses
 from jaxsat.jax_compat import eval_jaxpr
+from jaxsat.linalg.lapack import holds_lapack_calls
 from jaxsat.networks.mlp import MLP
 from jaxsat.networks.protocol import any_of, gaussian_input, weight_count
 
@@ -115,8 +116,7 @@ class TileProgram:
         returned: shapes of what it returns.
         fingerprint: of what it computes. The text of the program is the version of its numerics: whatever changes the
             numbers changes the text.
-        side_by_side: whether tiles may run at the same time. LAPACK calls of JAX's CPU devices share their threads and
-            can wait for each other for good.
+        side_by_side: whether tiles may run at the same time (see ``linalg.lapack``).
     """
 
     def __init__(self, function: Callable[..., Tree], of_tile: tuple[Tree, ...], shared: tuple[Tree, ...]):
@@ -126,7 +126,7 @@ class TileProgram:
         self.jaxpr = traced.jaxpr
         self.returned: Tree = lowered.out_info
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.side_by_side = "lapack" not in text
+        self.side_by_side = not holds_lapack_calls(text)
         self._shapes = of_tile, shared
         # JAX's default device is the first one: what was lowered for it need not be lowered again.
         self._lowered: dict[Any, jax.stages.Lowered] = {jax.local_devices()[0]: lowered}

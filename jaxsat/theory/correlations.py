@@ -169,7 +169,7 @@ def hermite_energies(phi: Activation, q: Array) -> Float[Array, " terms"]:
 
 
 def _by_gap(phi: Activation, near: Array, q: Array, w: Array, after: Array) -> tuple[Array, Array]:
-    """Return the resting correlation and the slope there, with their derivatives in q, w and `after`, where it is `near` 1."""
+    """Return the resting correlation and the slope there, with their derivatives in q, w and `after`; for one `near` 1."""
     frozen_q, frozen_w, frozen_after = (jax.lax.stop_gradient(a) for a in (q, w, after))
     gap = _resting_gap(phi, near, frozen_q, frozen_w**2 / frozen_after)
     apart, slope = gap_integrals(phi, q, gap)
@@ -181,9 +181,9 @@ def _by_gap(phi: Activation, near: Array, q: Array, w: Array, after: Array) -> t
 
 
 def _resting_gap(phi: Activation, sought: Array, q: Array, scale: Array) -> Array:
-    """The gap with scale * E[(phi(u) - phi(v))^2] / 2 = gap, by Newton's method in ln gap, or halving its bracket. Where it is
-    not sought, its first guess.
+    """The gap with scale * E[(phi(u) - phi(v))^2] / 2 = gap, by Newton's method in ln gap, or halving its bracket.
 
+    A gap that is not sought is the first guess, after no step.
     Whether the map moves a gap outwards falls with the gap: outwards at 0, because chi > 1, and inwards at 1.
     """
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsat import checks
+from jaxsat.linalg.lapack import holds_lapack_calls
 from jaxsat.networks.compiled import Programs
 from jaxsat.networks.grid import Grid
 from jaxsat.networks.protocol import swept_fields, with_swept
@@ -69,8 +70,7 @@ class TrainingProgram:
     Attributes:
         shapes: of what is recorded of one network at one time.
         fingerprint: of what is computed: the text of the program changes with whatever changes its numbers.
-        alone: whether no other program may run at the same time: LAPACK calls of JAX's CPU devices share their threads and
-            can wait for each other for good.
+        side_by_side: whether tiles may be trained at the same time (see ``linalg.lapack``).
 
     Raises:
         ValueError: an optimiser that looks at the value of a swept learning rate; what looking at a network raises.
@@ -95,7 +95,7 @@ class TrainingProgram:
         self._compiled: list[jax.stages.Compiled] = []
         text = self._lowered[1].as_text()
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
-        self.alone = "lapack" in text
+        self.side_by_side = not holds_lapack_calls(text)
         self._compiling = threading.Lock()
 
     def compile(self) -> None:
@@ -238,6 +238,6 @@ def trained(
         for choice, run in enumerate(runs)
         for tile in range(len(run.tiles))
     }
-    alone = jax.default_backend() != "cpu" or any(run.program.alone for run in runs)
-    found = side_by_side(works, 1 if alone else cores())
+    threads = jax.default_backend() == "cpu" and all(run.program.side_by_side for run in runs)
+    found = side_by_side(works, cores() if threads else 1)
     return [run.joined([found[choice, tile] for tile in range(len(run.tiles))]) for choice, run in enumerate(runs)]
