@@ -23,11 +23,17 @@ TUTORIALS := $(patsubst docs/tutorials/%.py,build/tutorials/%.json,$(wildcard do
 figures: $(VENV)/ready  ## the main figure, in full
 	$(BIN)/python -m analyses.$(MAIN) --output $(OUTPUT) $(FLAGS)
 
-gallery: $(VENV)/ready  ## all other figures; FLAGS=--quick for their small form
+gallery: $(VENV)/ready  ## all other figures
 	@for name in $(GALLERY); do $(BIN)/python -m analyses.$$name --output $(OUTPUT) $(FLAGS) || exit $$?; done
 
-gallery-quick:  ## every figure, the main one too, in its small form
-	@$(MAKE) --no-print-directory figures gallery FLAGS=--quick
+# One figure keeps one core busy, compiling: as many figures as WORKERS are made at the same time. The output of each comes
+# when it is done, where make can do that.
+gallery-quick: $(VENV)/ready  ## every figure, the main one too, in its small form
+	@$(MAKE) --no-print-directory --jobs=$(WORKERS) $(if $(findstring output-sync,$(.FEATURES)),--output-sync) \
+		$(addprefix quick/,$(MAIN) $(GALLERY))
+
+quick/%: $(VENV)/ready
+	@$(BIN)/python -m analyses.$* --output $(OUTPUT) --quick $(FLAGS)
 
 test: $(VENV)/ready  ## every kind of check once
 	$(PYTEST)

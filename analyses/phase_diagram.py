@@ -99,7 +99,7 @@ def measure(options: Options) -> xarray.Dataset:
         "edge": ((b,), "critical weight scale", "1"),
         "expected_growth": (("bias_scale", "weight_scale"), "growth of ||dE/dh_l||, theory", "nat per layer back"),
     }
-    found = [_theory(options, name, biases, scales, fine_b, fine_w) for name in options.activations]
+    found = theories.of_each(lambda name: _theory(options, name, biases, scales, fine_b, fine_w), options.activations)
     for name, (dims, long_name, units) in told.items():
         values = np.stack([of[name] for of in found])
         dataset[name] = xarray.Variable(("activation", *dims), values, {"long_name": long_name, "units": units})

@@ -88,7 +88,7 @@ def _theory(options: Options, scales: list[float], mean_square: float) -> xarray
 
         return theories.over(of_scale, np.concatenate([scales, fine]))
 
-    found = np.stack([norms(name) for name in options.activations])
+    found = np.stack(theories.of_each(norms, options.activations))
     growth = estimates.growth_rates(found[:, len(scales) :])
     told = {"long_name": "mean of ln ||dE/dh_l||, theory", "units": "1"}
     told_growth = {"long_name": "growth of ||dE/dh_l||, theory", "units": "nat per layer back"}

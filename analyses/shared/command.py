@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import logging
 import math
 import pathlib
 import shlex
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tyro
+
+from analyses.shared import compiled
 
 if TYPE_CHECKING:
     import xarray
@@ -44,6 +47,8 @@ class Output:
 def run(options: type[Options], main: Callable[[Options], None], description: str | None) -> None:
     """Parse the command line and call `main`. A mistake in the input is reported in a single line, with exit code 2."""
     chosen = tyro.cli(options, description=description, args=long_form(sys.argv[1:]))
+    if getattr(chosen, "quick", False):
+        compiled.compile_fast()
     try:
         main(chosen)
     except (ValueError, TypeError) as error:
@@ -56,8 +61,10 @@ def long_form(arguments: Sequence[str]) -> list[str]:
 
     >>> long_form(["--width", "column", "--width", "64", "--width=page"])
     ['--figure-width', 'column', '--width', '64', '--figure-width=page']
+    >>> long_form([])  # as the usual command has it
+    []
     """
-    following = [*arguments[1:], ""]
+    following = [*arguments, ""][1:]
     return [
         given.replace("--width", "--figure-width")
         if (given.startswith("--width=") and given[8:].isalpha()) or (given == "--width" and after.isalpha())
@@ -160,7 +167,7 @@ def produce(
         table: rows of the first figure, from the dataset alone: one dict of strings and numbers each, all with the same
             columns. They are printed and take the place of the numbers in NAME.csv. The docstring says how they were made.
     """
-    from analyses.shared import compiled, tables
+    from analyses.shared import tables
     from jaxsat.results import tidy, zarr_files
 
     path = options.output / f"{name}.zarr"
@@ -227,6 +234,7 @@ def typed(options: Output, name: str) -> str:
 
 def _save(options: Output, name: str, figure: Figure) -> None:
     """Write the figure in every format, and say where."""
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of the dates in some fonts of matplotlib
     for extension in options.formats:
         path = options.output / f"{name}.{extension}"
         about = {"Title": name, "Software" if extension == "png" else "Creator": f"jaxsat: {shlex.join(sys.argv)}"}

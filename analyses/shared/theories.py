@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxsat.results import machine
+
+Subject = TypeVar("Subject")
+Found = TypeVar("Found")
 
 AT_A_TIME = 256  # points evaluated together: their quadrature nodes stay in cache
 
@@ -42,6 +48,18 @@ def over(function: Callable[..., Any], *axes: np.ndarray, at_a_time: int = 1) ->
         return rows[:count].reshape(*shape, *values.shape[2:])
 
     return jax.tree.map(shaped, found)
+
+
+def of_each(function: Callable[[Subject], Found], subjects: Iterable[Subject]) -> list[Found]:
+    """Return a function of each subject: of as many at the same time as there are cores.
+
+    Each activation has a program of its own, and XLA compiles a program on a single core.
+
+    >>> of_each(str.upper, ["tanh", "relu"])
+    ['TANH', 'RELU']
+    """
+    with ThreadPoolExecutor(machine.cores()) as threads:
+        return list(threads.map(function, subjects))
 
 
 def _with_axis(tree: Any) -> Any:
