@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import json
 import os
 import pathlib
-import runpy
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -279,7 +279,10 @@ def _figures(chosen: argparse.Namespace) -> None:
     sys.path.insert(0, str(folder.parent))
     sys.argv = [f"jaxsat figures {chosen.name}", *chosen.options]
     try:
-        runpy.run_module(f"analyses.{chosen.name}", run_name="__main__")
+        question = importlib.import_module(f"analyses.{chosen.name}")
+        command = importlib.import_module("analyses.shared.command")
+        main = question if hasattr(question, "main") else importlib.import_module(f"{question.__name__}.__main__")
+        command.run(question.Options, main.main, question.__doc__)
     except ModuleNotFoundError as error:
         raise ImportError(f"figures: {error.name} is missing. Install it: pip install 'jaxsat[analyses]'") from None
 

@@ -1,12 +1,15 @@
 """The commands `jaxsat export` and `jaxsat figures`."""
 
 import csv
+import dataclasses
+import importlib
 import sys
 
 import numpy as np
 import pytest
 
 import jaxsat
+from analyses.shared import command
 from jaxsat import __main__
 
 
@@ -51,3 +54,13 @@ def test_figures_lists_analyses_and_runs_one(capsys, monkeypatch):
         __main__.main(["figures", "phase_diagram", "--help"])
     assert stopped.value.code == 0
     assert "--quick" in capsys.readouterr().out
+
+
+def test_a_small_figure_is_told_as_the_command_that_makes_it(monkeypatch):
+    question, given = importlib.import_module("analyses.phase_diagram"), []
+    monkeypatch.setattr(question, "main", given.append)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    __main__.main(["figures", "phase_diagram", "--quick"])
+    options = dataclasses.replace(given[0], **question.QUICK)
+    assert command.typed(options, "phase_diagram") == "python -m analyses.phase_diagram --quick"
