@@ -279,10 +279,7 @@ def _figures(chosen: argparse.Namespace) -> None:
     sys.path.insert(0, str(folder.parent))
     sys.argv = [f"jaxsat figures {chosen.name}", *chosen.options]
     try:
-        question = importlib.import_module(f"analyses.{chosen.name}")
-        command = importlib.import_module("analyses.shared.command")
-        main = question if hasattr(question, "main") else importlib.import_module(f"{question.__name__}.__main__")
-        command.run(question.Options, main.main, question.__doc__)
+        importlib.import_module("analyses.shared.command").run_named(chosen.name)
     except ModuleNotFoundError as error:
         raise ImportError(f"figures: {error.name} is missing. Install it: pip install 'jaxsat[analyses]'") from None
 

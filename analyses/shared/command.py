@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import json
 import logging
@@ -54,6 +55,13 @@ def run(options: type[Options], main: Callable[[Options], None], description: st
     except (ValueError, TypeError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def run_named(name: str) -> None:
+    """Run an analysis with the command line of this process, as ``python -m analyses.NAME`` does."""
+    question = importlib.import_module(f"analyses.{name}")
+    of_main = question if hasattr(question, "main") else importlib.import_module(f"analyses.{name}.__main__")
+    run(question.Options, of_main.main, question.__doc__)
 
 
 def long_form(arguments: Sequence[str]) -> list[str]:
@@ -173,21 +181,24 @@ def produce(
     path = options.output / f"{name}.zarr"
     for part_of in drawings if isinstance(drawings, Mapping) else drawings(options):
         tables.check_replaceable(options.output, _named(name, part_of), name)
+    measured = None
     if not options.draw_only:
         compiled.keep_programs()
-        dataset = measure(options)
+        measured = measure(options)
         _replaceable(path, name)
-        dataset.attrs |= {"analysis": name, "options": json.dumps(_deciding(options))}
-        zarr_files.write(dataset.drop_encoding(), path, mode="w")
+        measured.attrs |= {"analysis": name, "options": json.dumps(_deciding(options))}
+        zarr_files.write(measured.drop_encoding(), path, mode="w")
         print(path)
-        summary = options.output / f"{name}_data.csv"
-        tidy.write_summary(dataset, summary)
-        print(summary)
     # The first figure, too, is drawn from the written dataset, so that drawing again gives the same figure.
     dataset = _written(path, name)
     options = dataclasses.replace(options, **_read(dataset.attrs["options"]))
     for part_of, drawing in (drawings if isinstance(drawings, Mapping) else drawings(options)).items():
         _illustrate(options, name, part_of, dataset, drawing, None if part_of else table)
+    if measured is not None:
+        # Written after NAME.md, which names the author of both: a run that is stopped in between does not block the next.
+        summary = options.output / f"{name}_data.csv"
+        tidy.write_summary(measured, summary)
+        print(summary)
 
 
 def _named(name: str, part_of: str) -> str:

@@ -53,7 +53,8 @@ def over(function: Callable[..., Any], *axes: np.ndarray, at_a_time: int = 1) ->
 def of_each(function: Callable[[Subject], Found], subjects: Iterable[Subject]) -> list[Found]:
     """Return a function of each subject: of as many at the same time as there are cores.
 
-    Each activation has a program of its own, and XLA compiles a program on a single core.
+    Each activation has a program of its own, and XLA compiles a program on a single core. The programs must call no LAPACK
+    (see ``jaxsat.linalg.lapack``).
 
     >>> of_each(str.upper, ["tanh", "relu"])
     ['TANH', 'RELU']

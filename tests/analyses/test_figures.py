@@ -1,6 +1,5 @@
 """Each analysis as its user runs it, at the smallest sizes."""
 
-import importlib
 import re
 import subprocess
 import sys
@@ -80,10 +79,8 @@ def analysis(name, *arguments):
 
 def call(monkeypatch, name, *arguments):
     """The same without a process of its own."""
-    module = importlib.import_module(f"analyses.{name}")
-    main = module.main if hasattr(module, "main") else importlib.import_module(f"analyses.{name}.__main__").main
     monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-    command.run(module.Options, main, module.__doc__)
+    command.run_named(name)
 
 
 def in_process(monkeypatch, name, *arguments):
