@@ -11,7 +11,7 @@ import math
 import pathlib
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import tyro
@@ -176,29 +176,40 @@ def produce(
             columns. They are printed and take the place of the numbers in NAME.csv. The docstring says how they were made.
     """
     from analyses.shared import tables
-    from jaxsat.results import tidy, zarr_files
+    from jaxsat.results import tidy
 
     path = options.output / f"{name}.zarr"
     for part_of in drawings if isinstance(drawings, Mapping) else drawings(options):
         tables.check_replaceable(options.output, _named(name, part_of), name)
-    measured = None
-    if not options.draw_only:
-        compiled.keep_programs()
-        measured = measure(options)
-        _replaceable(path, name)
-        measured.attrs |= {"analysis": name, "options": json.dumps(_deciding(options))}
-        zarr_files.write(measured.drop_encoding(), path, mode="w")
-        print(path)
+    measured = [] if options.draw_only else _measure(options, name, measure, path)
     # The first figure, too, is drawn from the written dataset, so that drawing again gives the same figure.
     dataset = _written(path, name)
     options = dataclasses.replace(options, **_read(dataset.attrs["options"]))
     for part_of, drawing in (drawings if isinstance(drawings, Mapping) else drawings(options)).items():
         _illustrate(options, name, part_of, dataset, drawing, None if part_of else table)
-    if measured is not None:
+    if measured:
         # Written after NAME.md, which names the author of both: a run that is stopped in between does not block the next.
         summary = options.output / f"{name}_data.csv"
-        tidy.write_summary(measured, summary)
+        tidy.write_summary(dataset[measured], summary)
         print(summary)
+
+
+def _measure(
+    options: Options, name: str, measure: Callable[[Options], xarray.Dataset], path: pathlib.Path
+) -> list[Hashable]:
+    """Measure and write the dataset, and return its variables in their order, which no store keeps.
+
+    The dataset itself is let go: of the largest, memory does not hold a second one while figures are drawn.
+    """
+    from jaxsat.results import zarr_files
+
+    compiled.keep_programs()
+    dataset = measure(options)
+    _replaceable(path, name)
+    dataset.attrs |= {"analysis": name, "options": json.dumps(_deciding(options))}
+    zarr_files.write(dataset.drop_encoding(), path, mode="w")
+    print(path)
+    return list(dataset.data_vars)
 
 
 def _named(name: str, part_of: str) -> str:
