@@ -155,21 +155,29 @@ def log_growth_by_qr(stack: Factor) -> Float[Array, "layers n"]:
         stack: square factors, h = W x.
 
     The result needs neither T nor d. Slopes below exp(-600) times their layer's largest count as exp(-600) times it.
+    Differentiable where float64 is the default.
     """
     dtype = stack.weight.dtype
-    with jax.enable_x64(True):
-        stack = graded_steps.in_float64(stack)
-        n = stack.weight.shape[-1]
 
-        def layer(carry, factor):
-            xt, before = carry
-            slopes, shift, _ = graded_steps.relative_slopes(factor)
-            bt = jnp.einsum("rn,mn->rm", xt, factor.weight) * slopes[None, :]
-            made = eliminated(bt)
-            now = jnp.log(jnp.abs(jnp.diagonal(jnp.linalg.qr(made.xt.T, mode="r"))))
-            return (after(now, made.xt), now), jnp.log(jnp.abs(made.pivots)) + shift + now - before
+    def work(stack):
+        return _log_growth(graded_steps.in_float64(stack)).astype(dtype)
 
-        return jax.lax.scan(layer, (jnp.eye(n), jnp.zeros(n)), stack)[1].astype(dtype)
+    return within_float64(work)(stack) if jnp.result_type(float) != jnp.float64 else work(stack)
+
+
+@jax.jit
+def _log_growth(stack: Factor) -> Float[Array, "layers n"]:
+    n = stack.weight.shape[-1]
+
+    def layer(carry, factor):
+        xt, before = carry
+        slopes, shift, _ = graded_steps.relative_slopes(factor)
+        bt = jnp.einsum("rn,mn->rm", xt, factor.weight) * slopes[None, :]
+        made = eliminated(bt)
+        now = jnp.log(jnp.abs(jnp.diagonal(jnp.linalg.qr(made.xt.T, mode="r"))))
+        return (after(now, made.xt), now), jnp.log(jnp.abs(made.pivots)) + shift + now - before
+
+    return jax.lax.scan(layer, (jnp.eye(n), jnp.zeros(n)), stack)[1]
 
 
 @_of_smallest_width.defjvp

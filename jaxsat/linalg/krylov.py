@@ -148,20 +148,25 @@ def quadrature(
         positive = jnp.where(size > 0, size, 1.0)
         exponent = jnp.where(size > 0, jnp.round(jnp.log2(positive)), 0.0)
         scaled = lambda v: jnp.ldexp(a.times(v), -exponent.astype(jnp.int32))  # noqa: E731
-        alphas, betas = bidiagonalised(scaled, v).J_small
-        # In the order they come: alpha_1, beta_1, alpha_2 ... A tiny one is a breakdown: all after it is noise.
-        mixed = jnp.zeros(2 * steps - 1, a.dtype).at[::2].set(alphas).at[1::2].set(betas)
-        tiny = 10 * steps * jnp.finfo(a.dtype).eps * jax.lax.cummax(jnp.where(jnp.isfinite(mixed), mixed, 0.0))
-        whole = jnp.cumprod(mixed > tiny).astype(bool)
-        mixed = jnp.where(whole, mixed, 0.0)
-        _, s, vt = jnp.linalg.svd(jnp.diag(mixed[::2]) + jnp.diag(mixed[1::2], 1))
-        s = jnp.where(s > steps * jnp.finfo(a.dtype).eps * s[0], s, 0.0)  # too small to differ from zero for certain
-        # Without finite products there is nothing to know. (NaN in the tail of a breakdown means nothing.)
-        unknown = jnp.where(jnp.isfinite(size), 0.0, jnp.nan)
-        return jnp.log(s) + exponent * float(np.log(2)) + unknown, vt[:, 0] ** 2 + unknown
+        return size, exponent, *bidiagonalised(scaled, v).J_small
 
-    log_nodes, weights = jax.vmap(of_probe)(signs)
-    return Quadrature(log_nodes, weights, a.columns)
+    return Quadrature(*_nodes_and_weights(*jax.vmap(of_probe)(signs)), a.columns)
+
+
+@jax.jit  # outside jit each operation would be a program of its own
+@jax.vmap
+def _nodes_and_weights(size: Array, exponent: Array, alphas: Array, betas: Array) -> tuple[Array, Array]:
+    steps, eps = alphas.size, jnp.finfo(alphas.dtype).eps
+    # In the order they come: alpha_1, beta_1, alpha_2 ... A tiny one is a breakdown: all after it is noise.
+    mixed = jnp.zeros(2 * steps - 1, alphas.dtype).at[::2].set(alphas).at[1::2].set(betas)
+    tiny = 10 * steps * eps * jax.lax.cummax(jnp.where(jnp.isfinite(mixed), mixed, 0.0))
+    whole = jnp.cumprod(mixed > tiny).astype(bool)
+    mixed = jnp.where(whole, mixed, 0.0)
+    _, s, vt = jnp.linalg.svd(jnp.diag(mixed[::2]) + jnp.diag(mixed[1::2], 1))
+    s = jnp.where(s > steps * eps * s[0], s, 0.0)  # too small to differ from zero for certain
+    # Without finite products there is nothing to know. (NaN in the tail of a breakdown means nothing.)
+    unknown = jnp.where(jnp.isfinite(size), 0.0, jnp.nan)
+    return jnp.log(s) + exponent * float(np.log(2)) + unknown, vt[:, 0] ** 2 + unknown
 
 
 def log_determinant(q: Quadrature) -> Estimate:
@@ -172,22 +177,14 @@ def log_determinant(q: Quadrature) -> Estimate:
     True
     """
     _check_quadrature("log_determinant", q)
-    terms = jnp.where(_seen(q), q.weights * q.log_nodes, 0.0)
-    return _mean(q, q.inputs * jnp.sum(terms, axis=1))
+    return _log_determinant(q)
 
 
 def schatten_norm(q: Quadrature, p: ArrayLike) -> Estimate:
     """Return (sum s^p)^(1/p), p > 0: the nuclear norm for p = 1, the Frobenius norm for p = 2."""
     _check_quadrature("schatten_norm", q)
     p = checks.scalar("schatten_norm", "p", p, above=0.0)
-    p = jnp.asarray(p, q.weights.dtype)
-    top = jnp.max(q.log_nodes)
-    top = jnp.where(jnp.isneginf(top), 0.0, top)
-    powers = jnp.exp(p * (q.log_nodes - top))
-    terms = jnp.where(_seen(q), q.weights * powers, 0.0)
-    sums, error = _mean(q, q.inputs * jnp.sum(terms, axis=1))
-    value = jnp.exp(top) * sums ** (1 / p)
-    return Estimate(value, value * error / (p * jnp.where(sums > 0, sums, 1.0)))
+    return _schatten_norm(q, jnp.asarray(p, q.weights.dtype))
 
 
 def spectral_density(q: Quadrature, log_s: Float[ArrayLike, " grid"], width: ArrayLike) -> Estimate:
@@ -201,7 +198,32 @@ def spectral_density(q: Quadrature, log_s: Float[ArrayLike, " grid"], width: Arr
     if grid.ndim != 1 or grid.size == 0:
         came = checks.Shown(f"shape {grid.shape}")
         raise ValueError(checks.refusal("spectral_density", "log_s", "be a list of numbers", came))
-    z = (grid.astype(q.weights.dtype)[None, None, :] - q.log_nodes[:, :, None]) / width
+    return _spectral_density(q, grid.astype(q.weights.dtype), width)
+
+
+# Outside jit each operation of these would be a program of its own.
+
+
+@jax.jit
+def _log_determinant(q: Quadrature) -> Estimate:
+    terms = jnp.where(_seen(q), q.weights * q.log_nodes, 0.0)
+    return _mean(q, q.inputs * jnp.sum(terms, axis=1))
+
+
+@jax.jit
+def _schatten_norm(q: Quadrature, p: Float[Array, ""]) -> Estimate:
+    top = jnp.max(q.log_nodes)
+    top = jnp.where(jnp.isneginf(top), 0.0, top)
+    powers = jnp.exp(p * (q.log_nodes - top))
+    terms = jnp.where(_seen(q), q.weights * powers, 0.0)
+    sums, error = _mean(q, q.inputs * jnp.sum(terms, axis=1))
+    value = jnp.exp(top) * sums ** (1 / p)
+    return Estimate(value, value * error / (p * jnp.where(sums > 0, sums, 1.0)))
+
+
+@jax.jit
+def _spectral_density(q: Quadrature, grid: Float[Array, " grid"], width: Float[ArrayLike, ""]) -> Estimate:
+    z = (grid[None, None, :] - q.log_nodes[:, :, None]) / width
     bump = jnp.exp(-z * z / 2) / (width * float(np.sqrt(2 * np.pi)))
     terms = jnp.where(_seen(q)[:, :, None], q.weights[:, :, None] * bump, 0.0)
     return _mean(q, jnp.sum(terms, axis=1))

@@ -212,7 +212,8 @@ def lyapunov_exponents(
 
     `exponents`, ln s_i / L, describe the product itself; they differ from the limit by O(1 / L). The estimate by QR
     (Benettin et al. 1980) is a mean over layers, so it has an error bar; for gaussian weights without slopes it has no
-    bias. R comes from LU decompositions, which keep the relative accuracy of slopes of any spread.
+    bias. R comes from LU decompositions, which keep the relative accuracy of slopes of any spread. Works under jit and
+    vmap; `by_qr` can be differentiated with ``jax_enable_x64`` only.
 
     >>> halves = lyapunov_exponents(jnp.stack([jnp.eye(3) / 2] * 10))
     >>> [round(float(v), 4) for v in halves.exponents], float(halves.standard_error.max()) < 1e-7
@@ -222,15 +223,20 @@ def lyapunov_exponents(
     if len(stacks) > 1 or stacks[0].weight.shape[-1] != stacks[0].weight.shape[-2]:
         rule = "be square and of one size"
         raise ValueError(checks.refusal("lyapunov_exponents", "weights", rule, checks.Shown("several shapes")))
-    layers, n, _ = stacks[0].weight.shape
     values = graded.log_values_of_factors(stacks)
     increments = graded.log_growth_by_qr(stacks[0]._replace(weight=after(values, stacks[0].weight)))
+    return _exponents(values, increments)
+
+
+@jax.jit  # outside jit each operation would be a program of its own
+def _exponents(log_values: Float[Array, " n"], increments: Float[Array, "layers n"]) -> LyapunovExponents:
+    layers, n = increments.shape
     by_qr = jnp.mean(increments, axis=0)
     batches = math.isqrt(layers)  # one alone, of fewer than 4 layers, has no deviation: NaN
     means = jnp.mean(increments[: layers - layers % batches].reshape(batches, -1, n), axis=1)
     error = jnp.std(means, axis=0, ddof=1) / batches**0.5
     order = jnp.argsort(-by_qr)
-    return LyapunovExponents(values / layers, by_qr[order], error[order])
+    return LyapunovExponents(log_values / layers, by_qr[order], error[order])
 
 
 # --- what a spectrum says ----------------------------------------------------------------------------------------

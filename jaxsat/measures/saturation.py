@@ -11,8 +11,10 @@ NaN in, NaN out: a share over values of which one is NaN is NaN. A network that 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
@@ -40,7 +42,7 @@ def saturated_fraction(
     0.5
     """
     h = real_array("saturation", "pre_activations", pre_activations)
-    return _unless_nan(jnp.mean(_saturated(activation, h, level), dtype=h.dtype), h)
+    return _share(_saturated(activation, h, level), h)
 
 
 def dead_fraction(activation: ActivationLike, pre_activations: Float[ArrayLike, "*batch width"]) -> Float[Array, ""]:
@@ -90,10 +92,7 @@ def boundary_measure(
     >>> round(float(boundary_measure("tanh", jnp.array([-9.0, 9.0]))), 4)
     1.0
     """
-    scaled, index = _binned(activation, pre_activations, bins)
-    inside = index[None, :] == jnp.arange(bins)[:, None]
-    of_bin = jnp.sum(jnp.where(inside, scaled, 0), axis=1)
-    return _unless_nan(jnp.sum(jnp.abs(of_bin)) / scaled.size, scaled)
+    return _boundary_measure(*_bounded(activation, pre_activations, bins))
 
 
 def activation_entropy(
@@ -109,10 +108,7 @@ def activation_entropy(
     >>> round(float(activation_entropy("tanh", jnp.array([-9.0, 9.0]))), 4)
     0.6931
     """
-    share = activation_histogram(activation, pre_activations, bins)
-    log_share = jnp.log(jnp.where(share > 0, share, 1))
-    terms = jnp.where(share > 0, share * log_share, 0)
-    return _unless_nan(-jnp.sum(terms), share)
+    return _entropy(activation_histogram(activation, pre_activations, bins))
 
 
 def activation_histogram(
@@ -126,9 +122,7 @@ def activation_histogram(
     >>> activation_histogram("tanh", jnp.array([-9.0, 0.1, 0.2, 9.0]), 4).tolist()
     [0.25, 0.0, 0.5, 0.25]
     """
-    scaled, index = _binned(activation, pre_activations, bins)
-    counts = jnp.sum(index[None, :] == jnp.arange(bins)[:, None], axis=1).astype(scaled.dtype)
-    return _unless_nan(counts / scaled.size, scaled)
+    return _histogram(*_bounded(activation, pre_activations, bins))
 
 
 def activation_percentiles(
@@ -164,13 +158,7 @@ def _saturated(activation: ActivationLike, pre_activations: ArrayLike, level: fl
 
 def _always(activation: ActivationLike, pre_activations: ArrayLike, level: float) -> Array:
     h = _by_unit(pre_activations)
-    always = jnp.all(_saturated(activation, h, level), axis=0)
-    return _unless_nan(jnp.mean(always, dtype=h.dtype), h)
-
-
-def _unless_nan(share: Array, values: Array) -> Array:
-    """Return a share; NaN where a value is NaN, which counts neither as saturated nor as healthy."""
-    return jnp.where(jnp.any(jnp.isnan(values)), jnp.asarray(jnp.nan, share.dtype), share)
+    return _share(jnp.all(_saturated(activation, h, level), axis=0), h)
 
 
 def _by_unit(pre_activations: ArrayLike) -> Array:
@@ -181,13 +169,52 @@ def _by_unit(pre_activations: ArrayLike) -> Array:
     return h.reshape(-1, h.shape[-1])
 
 
-def _binned(activation: ActivationLike, pre_activations: ArrayLike, bins: int) -> tuple[Array, Array]:
+def _bounded(activation: ActivationLike, pre_activations: ArrayLike, bins: int) -> tuple[Array, float, float, int]:
+    """Return activations, the ends of their range and a number of bins."""
     phi = activations.get(activation)
     if phi.left_limit is None or phi.right_limit is None:
         remedy = "It has no finite limit on one side. Use saturated_fraction, which needs no range."
         raise ValueError(refusal("saturation", "activation", "be bounded for this measure", phi.name, remedy))
     bins = size("saturation", "bins", bins)
-    low, high = float(phi.left_limit), float(phi.right_limit)
     h = real_array("saturation", "pre_activations", pre_activations)
-    scaled = jnp.ravel((phi(h) - low) * (2 / (high - low)) - 1)
-    return scaled, jnp.clip(jnp.floor((scaled + 1) * (bins / 2)).astype(int), 0, bins - 1)
+    return phi(h), float(phi.left_limit), float(phi.right_limit), bins
+
+
+# Outside jit each operation of these would be a program of its own.
+
+
+@jax.jit
+def _share(chosen: Bool[Array, "*some"], values: Float[Array, "*shape"]) -> Float[Array, ""]:
+    return _unless_nan(jnp.mean(chosen, dtype=values.dtype), values)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _boundary_measure(values: Float[Array, "*shape"], low: float, high: float, bins: int) -> Float[Array, ""]:
+    scaled, inside = _binned(values, low, high, bins)
+    of_bin = jnp.sum(jnp.where(inside, scaled, 0), axis=1)
+    return _unless_nan(jnp.sum(jnp.abs(of_bin)) / scaled.size, scaled)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _histogram(values: Float[Array, "*shape"], low: float, high: float, bins: int) -> Float[Array, " bins"]:
+    scaled, inside = _binned(values, low, high, bins)
+    return _unless_nan(jnp.sum(inside, axis=1).astype(scaled.dtype) / scaled.size, scaled)
+
+
+@jax.jit
+def _entropy(share: Float[Array, " bins"]) -> Float[Array, ""]:
+    log_share = jnp.log(jnp.where(share > 0, share, 1))
+    terms = jnp.where(share > 0, share * log_share, 0)
+    return _unless_nan(-jnp.sum(terms), share)
+
+
+def _binned(values: Array, low: float, high: float, bins: int) -> tuple[Array, Array]:
+    """Return values scaled to [-1, 1], in a row, and which of them are in which bin."""
+    scaled = jnp.ravel((values - low) * (2 / (high - low)) - 1)
+    index = jnp.clip(jnp.floor((scaled + 1) * (bins / 2)).astype(int), 0, bins - 1)
+    return scaled, index[None, :] == jnp.arange(bins)[:, None]
+
+
+def _unless_nan(share: Array, values: Array) -> Array:
+    """Return a share; NaN where a value is NaN, which counts neither as saturated nor as healthy."""
+    return jnp.where(jnp.any(jnp.isnan(values)), jnp.asarray(jnp.nan, share.dtype), share)

@@ -11,8 +11,11 @@ from jaxsat import activations
 from jaxsat.activations import Activation
 from tests.activations.truths import CASES, QUANTITIES, all_four, mp, record_and_truth
 
+FEW = ("sigmoid", "relu", "gelu", "elu", "lecun_tanh")  # bounded, with a kink, gated, of two pieces, scaled
+FEW_QUICKLY = [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
 
-@pytest.mark.parametrize("name", CASES)
+
+@pytest.mark.parametrize("name", FEW_QUICKLY)
 def test_dtype_is_kept(name):
     record = record_and_truth(name)[0]
     for dtype in (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64):
@@ -21,7 +24,7 @@ def test_dtype_is_kept(name):
             assert (got.shape, got.dtype) == (x.shape, dtype)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", FEW_QUICKLY)
 def test_half_precision(name):
     """Right to a few units of the last place: near 0 to five, and exp(-x^2) loses x^2 of them."""
     record, truth = record_and_truth(name)
@@ -42,7 +45,7 @@ def test_half_precision(name):
         np.testing.assert_array_equal(gradient, four[1])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", FEW_QUICKLY)
 def test_integers_become_floats(name):
     four = all_four(record_and_truth(name)[0])
     for got, expected in zip(four(jnp.arange(-3, 3)), four(jnp.arange(-3.0, 3.0)), strict=True):

@@ -45,7 +45,9 @@ def test_truth_is_consistent(name):
 # --- the conformance test ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrap", [lambda fn: fn, jax.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize(
+    "wrap", [pytest.param(lambda fn: fn, id="eager", marks=pytest.mark.slow), pytest.param(jax.jit, id="jit")]
+)
 @pytest.mark.parametrize("name", CASES)
 def test_conformance(name, wrap):
     """Value, slope, ln|slope| and its sign to 1e-12 over [-1000, 1000]: also compiled, where XLA may reassociate."""

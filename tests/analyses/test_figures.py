@@ -222,6 +222,7 @@ def test_writes_figures_captions_and_dataset_and_says_where(name, tmp_path, monk
         assert np.mean(np.abs(again - before[part]) > 4 / 255) < 1e-4
 
 
+@pytest.mark.slow
 def test_results_may_be_written_over_by_the_same_analysis(tmp_path, monkeypatch):
     name = "activations_saturate"
     for _ in range(2):

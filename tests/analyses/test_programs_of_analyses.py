@@ -13,6 +13,7 @@ from analyses.shared import compiled, theories
 from jaxsat import theory
 from jaxsat.linalg import lapack
 from jaxsat.results import machine
+from tests.quick_cases import quick_first
 
 # Every analysis is imported, then the command line is read, then XLA compiles.
 SCRIPT = """
@@ -45,6 +46,7 @@ def compiling(*arguments, quick_flags=compiled.QUICK_FLAGS, chosen=None):
     return subprocess.run(words, capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_only_a_small_study_compiles_with_other_flags_and_its_data_tell_them():
     assert compiling("--quick").stdout.split() == ["2.0", *sorted(compiled.QUICK_FLAGS.split())]
     assert compiling().stdout.split() == ["2.0"]
@@ -58,7 +60,7 @@ def test_xla_reads_the_flags_though_jax_and_the_analyses_are_imported_before():
     assert "xla_no_such_option" in told.stderr
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "gelu"])
+@pytest.mark.parametrize("name", quick_first(["sigmoid", "gelu"]))
 def test_theory_that_runs_side_by_side_calls_no_lapack(name):
     """Programs with LAPACK calls can hang side by side (see linalg.lapack)."""
 

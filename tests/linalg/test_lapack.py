@@ -36,6 +36,7 @@ def test_the_compiled_program_still_waits(dtype):
     assert len(re.findall(r"%earlier[.\d]*", entry)) == 2
 
 
+@pytest.mark.slow
 def test_a_sweep_with_several_decompositions_ends():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=200)
     assert done.stdout.strip() == "32", done.stderr

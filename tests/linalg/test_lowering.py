@@ -134,7 +134,14 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+def is_more_of_the_same(name):
+    """Whether it is another case of a function, or of functions, that are lowered quickly too; derivatives are not."""
+    return ", " in name and "mode" not in name
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * is_more_of_the_same(name)) for name in CASES]
+)
 def test_lowers_for_accelerators_in_single_precision(name):
     with jax.enable_x64(False):
         function, *arguments = CASES[name]

@@ -35,7 +35,7 @@ def test_large_arrays_and_other_dtypes_keep_their_places(monkeypatch):
     monkeypatch.setattr(packed_arrays, "ALONE", 40)
     monkeypatch.setattr(packed_arrays, "ROOM", 60)
     arrays = [
-        jnp.full(n, n, dtype)
+        jnp.asarray(np.full(n, n), dtype)
         for n, dtype in [
             (30, jnp.float32),
             (50, jnp.float32),
@@ -45,19 +45,15 @@ def test_large_arrays_and_other_dtypes_keep_their_places(monkeypatch):
             (3, jnp.bfloat16),
         ]
     ]
-    np.testing.assert_array_equal(largest_magnitudes(arrays), [30, 50, 20, 35, 25, 3])
+    np.testing.assert_array_equal(jax.jit(largest_magnitudes)(arrays), [30, 50, 20, 35, 25, 3])
 
 
 def test_zeros_and_what_is_not_finite_stay_with_their_array():
-    arrays = [
-        jnp.zeros(600),
-        jnp.ones(600).at[5].set(jnp.inf),
-        jnp.ones(600).at[590].set(jnp.nan),
-        jnp.ones(4),
-        jnp.zeros(0),
-    ]
-    np.testing.assert_array_equal(norms_in_logs(arrays[:4]), [-np.inf, np.inf, np.nan, math.log(2)])
-    np.testing.assert_array_equal(largest_magnitudes(arrays), [0, np.inf, np.nan, 1, 0])
+    infinite, unknown = np.ones(600), np.ones(600)
+    infinite[5], unknown[590] = np.inf, np.nan
+    arrays = [jnp.asarray(one) for one in (np.zeros(600), infinite, unknown, np.ones(4), np.zeros(0))]
+    np.testing.assert_array_equal(jax.jit(norms_in_logs)(arrays[:4]), [-np.inf, np.inf, np.nan, math.log(2)])
+    np.testing.assert_array_equal(jax.jit(largest_magnitudes)(arrays), [0, np.inf, np.nan, 1, 0])
     assert norms_in_logs([]).shape == (0,)
 
 

@@ -34,10 +34,11 @@ def test_dense_and_log_domain_agree_above_the_floor():
     params, x = net.init(addresses.root(1)), jnp.linspace(-1, 1, 25)
     dense, logs = jaxsat.singular_values(net, params, x), jaxsat.log_singular_values(net, params, x)
     assert dense.shape == logs.shape == (25,)
+    dense, logs = np.asarray(dense), np.asarray(logs)
     seen = dense > 1e-12 * dense[0]
     assert 5 < seen.sum() < 25
     # absolute error of the dense ones: a few eps * depth * s_1
-    np.testing.assert_array_less(np.abs(dense - jnp.exp(logs)), 20 * 60 * np.finfo(float).eps * dense[0])
+    np.testing.assert_array_less(np.abs(dense - np.exp(logs)), 20 * 60 * np.finfo(float).eps * dense[0])
     np.testing.assert_allclose(np.log(dense[0]), logs[0], rtol=0, atol=1e-12)
 
 
@@ -72,6 +73,26 @@ def test_lyapunov_exponents_in_deep_saturation():
     assert np.isnan(spectrum.lyapunov_exponents(weights[:3]).standard_error).all()
 
 
+def test_exponents_of_a_batch_in_single_precision_are_those_of_each():
+    weights = np.random.default_rng(2).normal(size=(3, 9, 4, 4)).astype(np.float32)
+    with jax.enable_x64(False):
+        found = jax.vmap(jax.jit(spectrum.lyapunov_exponents))(weights)
+    assert {numbers.dtype.name for numbers in found} == {"float32"}
+    for one, exponents, by_qr in zip(weights, found.exponents, found.by_qr, strict=True):
+        exact = spectrum.lyapunov_exponents(one.astype(float))
+        # computed in float64, rounded to float32: sums of 9 numbers below 4
+        np.testing.assert_allclose(exponents, exact.exponents, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(by_qr, exact.by_qr, rtol=0, atol=1e-6)
+
+
+def test_a_second_call_for_exponents_compiles_nothing(compilations):
+    weights = np.random.default_rng(3).normal(size=(9, 4, 4))
+    spectrum.lyapunov_exponents(weights)
+    del compilations[:]
+    spectrum.lyapunov_exponents(2 * weights)
+    assert not compilations
+
+
 def test_what_a_spectrum_says_against_direct_sums():
     s = np.sort(np.random.default_rng(3).uniform(0.1, 4, size=9))[::-1]
     logs = jnp.asarray(np.log(s))
@@ -85,15 +106,16 @@ def test_what_a_spectrum_says_against_direct_sums():
         spectrum.isometry_gap: np.log((s**2).mean()) - np.log(s**2).mean(),
     }
     for function, value in expected.items():
-        assert float(function(logs)) == pytest.approx(value, rel=1e-12)
-        assert np.isfinite(jax.grad(function)(logs)).all()
+        found, gradient = jax.jit(jax.value_and_grad(function))(logs)
+        assert float(found) == pytest.approx(value, rel=1e-12)
+        assert np.isfinite(gradient).all()
     for function in (
         spectrum.stable_rank,
         spectrum.participation_ratio,
         spectrum.effective_rank,
         spectrum.isometry_gap,
     ):
-        assert float(function(logs - 5000)) == pytest.approx(float(function(logs)), rel=1e-9), "free of scale"
+        assert float(jax.jit(function)(logs - 5000)) == pytest.approx(expected[function], rel=1e-9), "free of scale"
     assert float(spectrum.effective_dimension(logs, ridge=4.0)) == pytest.approx((s**2 / (s**2 + 4)).sum())
     assert float(spectrum.log_condition_number(jnp.array([0.0, -jnp.inf]))) == np.inf
 

@@ -65,14 +65,14 @@ def test_boundary_measure_is_its_definition(name, bins):
 
 
 def test_boundary_measure_at_its_three_landmarks():
-    uniform = jnp.arctanh(jnp.linspace(-1, 1, 100_002)[1:-1])
+    uniform = np.arctanh(np.linspace(-1, 1, 100_002)[1:-1])
     assert float(saturation.boundary_measure("tanh", uniform)) == pytest.approx(0.5, abs=1e-4)
     assert float(saturation.boundary_measure("tanh", jnp.array([-50.0, 50.0]))) == 1
     assert float(saturation.boundary_measure("sigmoid", jnp.zeros(9))) == 0
 
 
 def test_entropy_at_its_landmarks():
-    uniform = jnp.arctanh(jnp.linspace(-1, 1, 100_002)[1:-1])
+    uniform = np.arctanh(np.linspace(-1, 1, 100_002)[1:-1])
     assert float(saturation.activation_entropy("tanh", uniform)) == pytest.approx(math.log(10), abs=1e-6)
     assert float(saturation.activation_entropy("tanh", jnp.array([-50.0, 50.0]))) == pytest.approx(math.log(2))
     assert float(saturation.activation_entropy("tanh", jnp.full(5, 0.1))) == 0
@@ -99,6 +99,12 @@ def test_percentiles_are_numpys():
 def test_nan_in_nan_out(measure):
     """A network of NaN had no dead and no saturated units, and all its activations in the lowest bin."""
     assert np.isnan(measure(jnp.array([[0.5, np.nan], [1.0, 2.0]]))).all()
+
+
+@pytest.mark.parametrize("measure", [saturation.boundary_measure, saturation.activation_entropy])
+def test_outside_jit_a_measure_is_a_few_programs_and_not_one_for_each_operation(measure, compilations):
+    measure("tanh", np.ones((3, 11)))
+    assert compilations.count("backend_compile_duration") <= 3  # the activation, the histogram, what is made of it
 
 
 def test_under_jit_and_vmap():

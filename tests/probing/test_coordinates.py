@@ -93,10 +93,18 @@ def test_sizes_changes_and_updates_are_those_of_training_by_hand():
     loss, params, batches, optimizer = mlp(32, True)
     check = jaxsat.coordinate_check(lambda width: mlp(width, True), (32, 64, 128), steps=2)
     now, state = params, optimizer.init(params)
-    for _ in range(2):
+
+    @jax.jit
+    def step(now, state):
         updates, state = optimizer.update(jax.grad(loss)(now, *batches[0]), state, now)
-        now = optax.apply_updates(now, updates)
-    x = batches[0][0]
+        return optax.apply_updates(now, updates), state
+
+    for _ in range(2):
+        now, state = step(now, state)
+    params, now = (
+        {name: np.asarray(tree[name]) for name in params} for tree in (params, now)
+    )  # in the order of layers
+    x = np.asarray(batches[0][0])
     hidden = [x, x]
     for name, layer in zip(params, check.layers, strict=True):
         before, after = hidden[0] @ params[name], hidden[1] @ now[name]

@@ -87,7 +87,7 @@ def test_band_ranks_exact_zeros_and_leaves_out_nan():
     assert np.isnan(estimates.band(np.full(4, np.nan))).all()
 
 
-@pytest.mark.parametrize("count", [4, 16])
+@pytest.mark.parametrize("count", [4, pytest.param(16, marks=pytest.mark.slow)])
 def test_zero_crossing_is_found_with_an_interval_that_covers(count):
     generator = np.random.default_rng(count)
     scales, intervals = np.array([1.0, 1.3, 1.6, 2.0]), []

@@ -84,6 +84,7 @@ def test_numbers_of_a_recurrent_network_are_those_of_the_functions(compilations)
     assert compilations == []
 
 
+@pytest.mark.slow
 def test_a_job_file_runs_a_recurrent_network_into_a_store(tmp_path, capsys):
     file, store = tmp_path / "job.toml", tmp_path / "s.zarr"
     text = 'measure = "singular_values"\nseeds = 2\n[network]\nkind = "Recurrent"\nsteps = 4\nwidth = 3\n'

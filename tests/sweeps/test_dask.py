@@ -30,6 +30,7 @@ def run(over=OVER, **options):
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.slow
 def test_a_cluster_within_the_process_gives_the_same_bits(tmp_path):
     expected = run(store=tmp_path / "here").load()
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}

@@ -57,7 +57,8 @@ def test_a_store_that_names_no_machine_is_unknown(tmp_path, small):
         run(seeds=8, store=tmp_path / "s")
 
 
-def test_a_worker_compares_its_machine_with_that_of_the_request(tmp_path, small, elsewhere):
+@pytest.mark.parametrize("work", [run, pytest.param(trainings.run, marks=pytest.mark.slow)], ids=["sweep", "training"])
+def test_a_worker_compares_its_machine_with_that_of_the_request(work, tmp_path, small, elsewhere):
     class Elsewhere(Unreliable):
         def submit(self, fn, /, *args):
             elsewhere()
@@ -66,20 +67,16 @@ def test_a_worker_compares_its_machine_with_that_of_the_request(tmp_path, small,
             elsewhere(other=False)
             return errand
 
-    expected, store = run(), tmp_path / "s"
+    expected, store = work(), tmp_path / "s"
     with pytest.raises(RuntimeError, match=r"could not be computed by `executor`.*must be continued on the kind"):
-        run(store=store, executor=Elsewhere(0))
-    assert not Store(store).done()
-    found = run(store=store, executor=Elsewhere(0), allow_mixed=True)
+        work(store=store, executor=Elsewhere(0))
+    assert work is not run or not Store(store).done()
+    found = work(store=store, executor=Elsewhere(0), allow_mixed=True)
     same(found, expected)
     assert machines_of(found)[1:] == ["aarch64"]
-    with pytest.raises(RuntimeError, match=r"could not be computed by `executor`.*must be continued on the kind"):
-        trainings.run(store=tmp_path / "t", executor=Elsewhere(0))
-    found = trainings.run(store=tmp_path / "t", executor=Elsewhere(0), allow_mixed=True)
-    same(found, trainings.run())
-    assert machines_of(found)[1:] == ["aarch64"]
 
 
+@pytest.mark.slow
 def test_a_training_is_continued_elsewhere_only_where_that_is_accepted(tmp_path, elsewhere):
     store = tmp_path / "t"
     with pytest.raises(RuntimeError, match="the worker is gone"):

@@ -113,6 +113,7 @@ def test_a_store_that_was_half_made_is_made_anew(address, place, monkeypatch):
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.slow
 def test_options_of_a_path_are_kept_and_travel_to_workers(object_server):
     """Keys and server are in the path alone."""
     options = {
@@ -183,6 +184,7 @@ def test_out_of_reach_is_one_line_before_work(monkeypatch):
 
 
 @pytest.mark.usefixtures("object_server")
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_is_one_line_before_work(monkeypatch, object_server):
     for key, value in object_server.items():
         monkeypatch.setenv(key, value)
@@ -230,9 +232,10 @@ def test_nan_networks_of_objects_are_counted(address):
     assert found.norm.nan_networks == 3
 
 
-@pytest.mark.parametrize("store", ["s3://", "s3://bucket", "memory://"])
-def test_an_address_without_a_name_is_refused(store, object_server, monkeypatch):
-    for key, value in object_server.items():
+@pytest.mark.parametrize("store", ["s3://", "memory://", pytest.param("s3://bucket", marks=pytest.mark.slow)])
+def test_an_address_without_a_name_is_refused(store, request, monkeypatch):
+    of_server = request.getfixturevalue("object_server") if store == "s3://bucket" else {}
+    for key, value in of_server.items():
         monkeypatch.setenv(key, value)
     with pytest.raises(ValueError, match=f"`store` must name what it is in, and the store; got '{store}'"):
         run(store=store)

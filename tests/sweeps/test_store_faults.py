@@ -1,6 +1,7 @@
 """Whatever interrupts or damages a stored sweep, what is there is right, and what is missing is made good."""
 
 import errno
+import itertools
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from jaxsat.sweeps.choices import ChoicePrograms
 from jaxsat.sweeps.pipeline import Pipeline
 from jaxsat.sweeps.plan import Plan
 from jaxsat.sweeps.sweep_request import SweepRequest
+from tests.quick_cases import quick_first
 from tests.sweeps.small_sweeps import chunk_files, run, same, writes_fail
 
 
@@ -172,8 +174,10 @@ def test_a_store_that_is_extended_while_another_process_works_loses_nothing(tmp_
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("name", ["layer", "seed", "weight_scale"])
-@pytest.mark.parametrize("how", ["gone", "flipped"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    quick_first(itertools.product(["layer", "seed", "weight_scale"], ["gone", "flipped"]), several=True),
+)
 def test_a_damaged_coordinate_is_found_and_written_anew(name, how, tmp_path, capsys):
     """A coordinate whose file is gone reads as zeros, without a word from zarr."""
     expected = run(store=tmp_path / "s").load()

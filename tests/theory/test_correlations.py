@@ -87,7 +87,8 @@ def test_a_gap_that_is_not_sought_takes_no_step():
     assert float(scale[0] * apart) == pytest.approx(float(gaps[0]), rel=1e-9)
 
 
-@pytest.mark.parametrize(("scale", "within"), [(8.0, 1e-4), pytest.param(2.5, 1e-8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("scale", "within"), [(8.0, 1e-4), (2.5, 1e-8)])
 def test_trajectory_of_correlations_reaches_c(scale, within):
     c, found = 0.9, theory.mean_field("tanh", scale, 0.3)
     step = jax.jit(lambda c: theory.correlation_map("tanh", c, found.q, scale, 0.3))

@@ -66,7 +66,7 @@ def test_what_can_be_on_by_enumeration():
     assert theory.born_dead_bounds(3, 2).lower == pytest.approx(dead / 2**8, rel=1e-13)
 
 
-@pytest.mark.parametrize("width", [2, 3])
+@pytest.mark.parametrize("width", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_networks_of_one_input_number(width):
     """Two opposite inputs are all inputs: the share of networks dead for both lies between the bounds."""
     depth, seeds = 12, 40_000

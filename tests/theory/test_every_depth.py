@@ -13,7 +13,10 @@ SCALES = 1.3, 0.2
     "found",
     [
         lambda depth, **more: (theory.log_gradient_norms("tanh", depth, *SCALES, **more),),
-        lambda depth, **more: theory.log_normal_law("tanh", depth, 24, *SCALES, **more)[:2],  # mean and std
+        pytest.param(
+            lambda depth, **more: theory.log_normal_law("tanh", depth, 24, *SCALES, **more)[:2],  # mean and std
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_rows_are_shallower_networks_and_what_is_beyond_them_is_not_known(found):

@@ -38,7 +38,7 @@ def test_linear_gaussian_networks_are_fuss_catalan(depth):
 
 
 @pytest.mark.parametrize(
-    ("ensemble", "variance"), [("orthogonal", 8.0), ("gaussian", 16.0)]
+    ("ensemble", "variance"), [("gaussian", 16.0), pytest.param("orthogonal", 8.0, marks=pytest.mark.slow)]
 )  # L (1 - p) / p and L / p: Pennington et al. 2018
 def test_relu_at_criticality(ensemble, variance):
     found = theory.spectrum_moments("relu", 8, 2**0.5, ensemble=ensemble)

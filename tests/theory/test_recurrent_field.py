@@ -255,7 +255,7 @@ def test_gradients_go_back_as_tangents_go_forward():
         ("tanh", 1.5, 0.0, 0.5, 0.0, 0.0),
         ("minimal", 3.5, 0.2, 1.0, 1.0, 0.02),
         ("gru", 2.5, 0.2, 0.5, 1.0, 0.27),
-        ("lstm", 2.0, 0.2, 0.5, 2.0, 0.17),
+        pytest.param("lstm", 2.0, 0.2, 0.5, 2.0, 0.17, marks=pytest.mark.slow),
     ],
 )
 def test_how_far_networks_that_keep_their_weights_are_from_theory(cell, w, b, v, gate_bias, off):

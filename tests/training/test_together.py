@@ -101,14 +101,13 @@ def test_a_swept_learning_rate_is_the_optimizer_of_that_rate(many):
 
 
 def test_one_trace_per_static_choice_and_none_per_scale_rate_or_seed():
-    traces = []
-
-    def counted(x):
-        traces.append(x.shape)
-        return jnp.tanh(x)
-
     def traced(**over):
-        before = len(traces)
+        traces = []
+
+        def counted(x):  # each time another function, of which nothing is compiled yet
+            traces.append(x.shape)
+            return jnp.tanh(x)
+
         run(
             jaxsat.MLP(2, 5, counted, inputs=3, outputs=4),
             over=over,
@@ -116,10 +115,9 @@ def test_one_trace_per_static_choice_and_none_per_scale_rate_or_seed():
             seeds=len(over["weight_scale"]),
             record="loss",
         )
-        return len(traces) - before
+        return len(traces)
 
     few = traced(weight_scale=[1.0], learning_rate=[0.1])
-    jax.clear_caches()
     many = traced(weight_scale=list(np.linspace(0.5, 2, 12)), learning_rate=[0.1, 0.2, 0.3])
     assert many <= few
 
