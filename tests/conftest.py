@@ -35,7 +35,8 @@ CACHE = pathlib.Path(__file__).parent.parent / ".venv" / "compiled"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
-SLOW_PAGES = {"any_scan.md", "weights_you_have.md", "your_own_network.md"}  # README.md and the others run quickly, too
+# README.md and CONTRIBUTING.md run quickly, too.
+SLOW_PAGES = {"any_scan.md", "weights_you_have.md", "where_numbers_are_wrong.md", "your_own_network.md"}
 
 collect_ignore = ["odd_arguments"]  # a program of its own, as users run jaxsat: in float32
 

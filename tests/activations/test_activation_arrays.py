@@ -9,10 +9,7 @@ import pytest
 
 from jaxsat import activations
 from jaxsat.activations import Activation
-from tests.activations.truths import CASES, QUANTITIES, all_four, mp, record_and_truth
-
-FEW = ("sigmoid", "relu", "gelu", "elu", "lecun_tanh")  # bounded, with a kink, gated, of two pieces, scaled
-FEW_QUICKLY = [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+from tests.activations.truths import CASES, FEW_QUICKLY, QUANTITIES, all_four, mp, record_and_truth
 
 
 @pytest.mark.parametrize("name", FEW_QUICKLY)

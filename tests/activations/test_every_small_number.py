@@ -58,7 +58,9 @@ def every_number(dtype: np.dtype) -> np.ndarray:
         return numbers[np.isfinite(numbers)].astype(np.float64)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "bfloat16")) for kind in KINDS]
+)
 @pytest.mark.parametrize("tail", TAILS)
 def test_points_divide_all_numbers(tail, kind):
     """All numbers beyond a point have lost slope or distance from the limit. The last number before it has not."""

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
+import pytest
 
 from jaxsat import activations
 from jaxsat.activations import Activation
@@ -136,6 +137,9 @@ FACTORIES = {
     "celu(3)": (lambda: activations.celu(3.0), _celu(3.0)),
 }
 CASES = (*activations.names(), *FACTORIES)
+# Of what all records do by the same code: bounded, with a kink, gated, of two pieces, scaled.
+FEW = ("sigmoid", "relu", "gelu", "elu", "lecun_tanh")
+FEW_QUICKLY = [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
 SMOOTH = tuple(name for name in activations.names() if name in TRUTHS and not TRUTHS[name].kinks)
 # Gaps from limits other than 0, by complementary forms; where the limit is 0 the gap is |value|.
 GAPS = {

@@ -54,6 +54,7 @@ def test_only_a_small_study_compiles_with_other_flags_and_its_data_tell_them():
     assert compiling("--quick", chosen=chosen).stdout.split() == ["2.0", chosen]
 
 
+@pytest.mark.slow
 def test_xla_reads_the_flags_though_jax_and_the_analyses_are_imported_before():
     told = compiling("--quick", quick_flags="--xla_no_such_option=true")
     assert told.returncode != 0

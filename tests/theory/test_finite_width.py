@@ -153,6 +153,7 @@ def test_the_distribution_of_one_gaussian_factor():
     assert (far.density.tolist(), far.cumulative.tolist()) == ([0.0, 0.0], [0.0, 1.0])
 
 
+@pytest.mark.slow
 def test_gradients_of_relu_networks():
     depth, n, seeds = 8, 12, 20_000
     values = networks(seeds, depth=depth, width=n, activation="relu", weight_scale=1.5)
@@ -298,6 +299,7 @@ def test_zero_weights():
     assert np.isfinite(law.mean[2])
 
 
+@jax.jit
 def exploding(x):
     return jnp.exp(x * x)
 

@@ -27,6 +27,7 @@ def test_a_length_that_repels():
     assert (float(low.q), low.phase, high.phase) == (0.0, "ordered", "diverges")
 
 
+@pytest.mark.slow
 def test_length_trajectory_of_wide_networks():
     """Measured q_l of width 200 within 4 standard errors of 150 seeds, and 1.07 times it outside."""
     net = jaxsat.MLP(depth=6, width=200, activation="tanh", weight_scale=1.8, bias_scale=0.3)

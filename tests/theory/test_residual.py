@@ -202,13 +202,10 @@ def test_residual_growth_is_the_mean_field(activation, weight_scale, a, width, s
     assert_growth(net, expected, seeds, (0, depth - 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "weight_scale", "bias_scale", "width", "seeds"),
-    [
-        ("tanh", 3.0, 0.0, 100, 600),
-        pytest.param("tanh", 3.0, 0.0, 300, 1500, marks=pytest.mark.slow),
-        pytest.param("relu", 0.7, 0.5, 300, 1500, marks=pytest.mark.slow),
-    ],
+    [("tanh", 3.0, 0.0, 300, 1500), ("relu", 0.7, 0.5, 300, 1500)],
 )
 def test_normalised_growth_is_the_mean_field(activation, weight_scale, bias_scale, width, seeds):
     depth = 5

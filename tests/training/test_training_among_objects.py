@@ -22,7 +22,16 @@ def place(address):
     return location_of("test", address)
 
 
-def test_cut_off_at_any_object_it_ends_the_same(address, monkeypatch):
+@pytest.mark.parametrize(
+    ("address", "every"),
+    [
+        ("memory", 4),
+        pytest.param("memory", 1, marks=pytest.mark.slow),
+        pytest.param("s3", 4, marks=pytest.mark.slow),
+    ],
+    indirect=["address"],
+)
+def test_cut_off_at_any_object_it_ends_the_same(address, every, monkeypatch):
     """At every object written or removed, in turn: checkpoints, the arrays of the result, what says that it is there."""
     monkeypatch.setattr(training_program, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(training_program, "tile_size", lambda net: 2)
@@ -56,7 +65,7 @@ def test_cut_off_at_any_object_it_ends_the_same(address, monkeypatch):
                 return True
         return False
 
-    for moment in range(1, 100, 1 if address.startswith("memory") else 4):
+    for moment in range(1, 100, every):
         left, store = moment, f"{address}-{moment}"
         if not is_cut_off(store):
             break
@@ -66,7 +75,7 @@ def test_cut_off_at_any_object_it_ends_the_same(address, monkeypatch):
         assert not locations.files_below(Folder.beside(place))
         opened = xarray.open_zarr(zarr_files.store_of(place), chunks=None)  # as anyone does
         xarray.testing.assert_identical(opened.load().drop_attrs(), expected.drop_attrs())
-    if address.startswith("memory"):
+    if every == 1:
         assert {"request.json", "zarr.json", "0-0.npz", "0-1.npz"} <= set(cuts)
     assert len(cuts) >= 4
 
