@@ -35,9 +35,6 @@ CACHE = pathlib.Path(__file__).parent.parent / ".venv" / "compiled"
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
-# README.md and CONTRIBUTING.md run quickly, too.
-SLOW_PAGES = {"any_scan.md", "weights_you_have.md", "where_numbers_are_wrong.md", "your_own_network.md"}
-
 collect_ignore = ["odd_arguments"]  # a program of its own, as users run jaxsat: in float32
 
 MAPS = pathlib.Path("/proc/self/maps")
@@ -92,7 +89,4 @@ def address(request, monkeypatch):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Note, before any case is left out, which test functions have no quick case, and which cases are marked twice."""
-    for page in items:
-        if page.name in SLOW_PAGES:
-            page.add_marker(pytest.mark.slow)
     quick_cases.note(items)

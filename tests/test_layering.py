@@ -5,6 +5,7 @@ is predicted and what is measured are two witnesses; they meet in the analyses, 
 """
 
 import ast
+import functools
 import graphlib
 import pathlib
 
@@ -67,11 +68,17 @@ def file_of(dotted: str) -> str | None:
     return next((file for file in (f"{path}.py", f"{path}/__init__.py") if (ROOT / file).is_file()), None)
 
 
-def imports_of(file: str) -> set[str]:
+@functools.cache
+def tree_of(file: str) -> ast.Module:
+    return ast.parse((ROOT / file).read_text())
+
+
+@functools.cache
+def imports_of(file: str) -> frozenset[str]:
     """Files of the project that a file imports: at its top or inside a function, by absolute or relative names."""
     package = list(pathlib.PurePath(file).parent.parts)
     found: set[str] = set()
-    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+    for node in ast.walk(tree_of(file)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -81,7 +88,7 @@ def imports_of(file: str) -> set[str]:
         else:
             continue
         found |= {target for name in names if (target := file_of(name)) is not None}
-    return found - {file}
+    return frozenset(found - {file})
 
 
 @pytest.mark.parametrize("file", PACKAGE)
@@ -117,7 +124,7 @@ def test_the_reader_of_imports_sees_every_form():
 
 @pytest.mark.parametrize("file", PACKAGE)
 def test_only_drawing_knows_matplotlib_and_it_knows_no_jax(file):
-    nodes = list(ast.walk(ast.parse((ROOT / file).read_text())))
+    nodes = list(ast.walk(tree_of(file)))
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
     outside = {name.split(".")[0] for name in names}

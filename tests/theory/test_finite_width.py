@@ -128,7 +128,7 @@ def test_the_distribution_has_the_moments_found_without_it(activation, widths, o
     law = theory.exact_log_norms(activation, depth, widths, w, of=of)
     moments = theory.norm_moments(activation, depth, widths, w, of=of)
     at = 0 if of == "gradient" else -1
-    x = np.linspace(-45, 6, 51_001)
+    x = np.linspace(-45, 6, 10_201)
     found = theory.exact_log_norm_distribution(x, activation, depth, widths, w, of=of)
     density, step = np.asarray(found.density), x[1] - x[0]
     mean = step * density @ x

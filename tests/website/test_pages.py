@@ -10,6 +10,7 @@ import pytest
 DOCS = pathlib.Path(__file__).parent.parent.parent / "docs"
 QUICK = ["spectra_and_logarithms.md"]
 SLOW = [
+    "any_scan.md",
     "edge_of_chaos.md",
     "from_neural_tangents.md",
     "from_pytorch_hooks.md",
@@ -17,7 +18,10 @@ SLOW = [
     "index.md",
     "my_model_does_not_train.md",
     "quick_start.md",
+    "weights_you_have.md",
+    "where_numbers_are_wrong.md",
     "your_own_activation.md",
+    "your_own_network.md",
 ]
 
 
