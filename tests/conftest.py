@@ -1,5 +1,6 @@
 """Tests run in float64, with strict promotion of dtypes and ranks, and with every annotated shape checked."""
 
+import atexit
 import os
 import pathlib
 import uuid
@@ -90,3 +91,9 @@ def address(request, monkeypatch):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Note, before any case is left out, which test functions have no quick case, and which cases are marked twice."""
     quick_cases.note(items)
+
+
+def pytest_sessionfinish() -> None:
+    """Let a worker end at once: it has nothing left to write, and would take down thousands of programs for 10 s."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        atexit.register(os._exit, 0)

@@ -186,8 +186,8 @@ def assert_growth(net, log_growth, seeds, layers):
     ("activation", "weight_scale", "a", "width", "seeds"),
     [
         ("tanh", 1.5, 0.5, 100, 600),
-        pytest.param("tanh", 1.5, 0.5, 300, 1500, marks=pytest.mark.slow),
-        pytest.param("relu", 1.0, 0.3, 300, 1500, marks=pytest.mark.slow),
+        pytest.param("tanh", 1.5, 0.5, 200, 800, marks=pytest.mark.slow),
+        pytest.param("relu", 1.0, 0.3, 200, 800, marks=pytest.mark.slow),
     ],
 )
 def test_residual_growth_is_the_mean_field(activation, weight_scale, a, width, seeds):
@@ -205,7 +205,7 @@ def test_residual_growth_is_the_mean_field(activation, weight_scale, a, width, s
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "weight_scale", "bias_scale", "width", "seeds"),
-    [("tanh", 3.0, 0.0, 300, 1500), ("relu", 0.7, 0.5, 300, 1500)],
+    [("tanh", 3.0, 0.0, 200, 800), ("relu", 0.7, 0.5, 200, 800)],
 )
 def test_normalised_growth_is_the_mean_field(activation, weight_scale, bias_scale, width, seeds):
     depth = 5
