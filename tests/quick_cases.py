@@ -1,6 +1,6 @@
 """Quick and slow cases: functions without a quick case, functions whose mark repeats a case's, and how cases are marked."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 import pytest
@@ -26,3 +26,8 @@ def quick_first(cases: Iterable[Any], several: bool = False) -> list[Any]:
     """Return values for `pytest.mark.parametrize` of which only the first is quick; `several`: each is a tuple of arguments."""
     first, *others = ([*case] if several else [case] for case in cases)
     return [pytest.param(*first), *(pytest.param(*other, marks=pytest.mark.slow) for other in others)]
+
+
+def slow_except(quick: Container[Any], cases: Iterable[Any]) -> list[Any]:
+    """Return values for `pytest.mark.parametrize`, each a single argument, of which only those in `quick` are quick."""
+    return [case if case in quick else pytest.param(case, marks=pytest.mark.slow) for case in cases]

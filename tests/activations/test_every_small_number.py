@@ -9,6 +9,7 @@ import pytest
 from scipy import special
 
 from jaxsat.activations.precision import underflow_points
+from tests.quick_cases import slow_except
 
 KINDS = ("float8_e4m3fn", "float8_e5m2", "float16", "bfloat16")
 NEAR = 1e-9  # float64 rounds its own value and slope by 1e-15 at most: nearer to a point than this it may be wrong
@@ -58,9 +59,7 @@ def every_number(dtype: np.dtype) -> np.ndarray:
         return numbers[np.isfinite(numbers)].astype(np.float64)
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind != "bfloat16")) for kind in KINDS]
-)
+@pytest.mark.parametrize("kind", slow_except(["bfloat16"], KINDS))
 @pytest.mark.parametrize("tail", TAILS)
 def test_points_divide_all_numbers(tail, kind):
     """All numbers beyond a point have lost slope or distance from the limit. The last number before it has not."""

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
-import pytest
 
 from jaxsat import activations
 from jaxsat.activations import Activation
+from tests.quick_cases import slow_except
 
 mp = mpmath.MPContext()  # a context of our own: mpmath's global one is left alone
 mp.dps = 50
@@ -139,7 +139,7 @@ FACTORIES = {
 CASES = (*activations.names(), *FACTORIES)
 # Of what all records do by the same code: bounded, with a kink, gated, of two pieces, scaled.
 FEW = ("sigmoid", "relu", "gelu", "elu", "lecun_tanh")
-FEW_QUICKLY = [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+FEW_QUICKLY = slow_except(FEW, CASES)
 SMOOTH = tuple(name for name in activations.names() if name in TRUTHS and not TRUTHS[name].kinks)
 # Gaps from limits other than 0, by complementary forms; where the limit is 0 the gap is |value|.
 GAPS = {

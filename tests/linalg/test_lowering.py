@@ -16,6 +16,7 @@ from jaxsat import krylov, saturation, spectrum
 from jaxsat.linalg import ensembles, graded, magnitudes
 from jaxsat.measures import gradients, jacobians, scan_exponents, scan_gradients, scan_spectra
 from tests.lowering import lower
+from tests.quick_cases import slow_except
 
 SCANS = (scan_exponents, scan_gradients, scan_spectra)
 KEY = jax.eval_shape(lambda: jaxsat.addresses.root(0))
@@ -139,9 +140,7 @@ def is_more_of_the_same(name):
     return ", " in name and "mode" not in name
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * is_more_of_the_same(name)) for name in CASES]
-)
+@pytest.mark.parametrize("name", slow_except([name for name in CASES if not is_more_of_the_same(name)], CASES))
 def test_lowers_for_accelerators_in_single_precision(name):
     with jax.enable_x64(False):
         function, *arguments = CASES[name]

@@ -12,6 +12,7 @@ import pytest
 
 import jaxsat
 from jaxsat.training.datasets import digits
+from tests.quick_cases import slow_except
 
 pytestmark = pytest.mark.usefixtures("as_people_run_them")
 WIDTH, STEPS = 64, 300
@@ -133,9 +134,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "weights x 40" else pytest.mark.slow) for name in CASES]
-)
+@pytest.mark.parametrize("name", slow_except(["weights x 40"], CASES))
 def test_what_the_report_advises_lets_the_network_learn(name):
     recipe, code, words, change = CASES[name]
     findings = {finding.code: finding for finding in report(recipe).findings}

@@ -8,6 +8,7 @@ import pytest
 import jaxsat
 from jaxsat.probing import advice, gradient_rules, precision_rules, sites, unit_rules
 from jaxsat.probing.diagnosis import diagnose
+from tests.quick_cases import slow_except
 
 
 def healthy_site(**numbers):
@@ -81,9 +82,7 @@ def test_the_critical_scale_is_that_of_the_measured_biases():
     assert "critical" not in diagnose(rows)[0].message  # silu has no critical scale without biases
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=() if n == "tanh" else pytest.mark.slow) for n in advice.WITHOUT_BIASES]
-)
+@pytest.mark.parametrize("name", slow_except(["tanh"], advice.WITHOUT_BIASES))
 def test_critical_scales_without_biases_are_those_of_theory(name):
     known = advice.WITHOUT_BIASES[name]
     if known is None:

@@ -7,11 +7,12 @@ from scipy import optimize, stats
 
 from jaxsat import activations, theory
 from tests import known
+from tests.quick_cases import slow_except
 
 
 @pytest.mark.parametrize(
     "name",
-    [n if n in ("tanh", "relu") else pytest.param(n, marks=pytest.mark.slow) for n in known.CRITICAL_WEIGHT_SCALES],
+    slow_except(["tanh", "relu"], known.CRITICAL_WEIGHT_SCALES),
 )
 def test_critical_scales_in_closed_form(name):
     # softsign's slope has a cusp at 0 and is taken at q = 1e-30: 1e-14 off.

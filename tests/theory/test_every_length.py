@@ -7,6 +7,7 @@ import pytest
 
 from jaxsat import activations, theory
 from tests import known
+from tests.quick_cases import slow_except
 
 WEIGHT_SCALES = (0.01, 0.3, 0.9, 1.5, 4.0, 15.0, 50.0)
 BIAS_SCALES = (0.0, 0.1, 1.0, 5.0)
@@ -15,9 +16,7 @@ SMALL = 1e-30  # stands for 0
 LARGEST = 1e6  # beyond it the rule of `known` is not fine enough near 0
 
 
-@pytest.mark.parametrize(
-    "name", [n if n == "gelu" else pytest.param(n, marks=pytest.mark.slow) for n in activations.names()]
-)
+@pytest.mark.parametrize("name", slow_except(["gelu"], activations.names()))
 def test_stationary_lengths_and_gradients(name):
     """q = sigma_w^2 E[phi^2] + sigma_b^2 and chi = sigma_w^2 E[phi'^2], and no other length lies on the way to q."""
     grid = np.array([(w, b) for w in WEIGHT_SCALES for b in BIAS_SCALES])

@@ -12,15 +12,14 @@ from scipy import stats
 from jaxsat import activations
 from jaxsat.theory import gaussian_integrals
 from tests import known
+from tests.quick_cases import slow_except
 
 VARIANCES = np.array([1e-8, 1e-4, 0.1, 1.0, 7.5, 100.0, 1e4])
 OF_EACH_SHAPE = ("identity", "tanh", "hard_sigmoid", "relu", "elu", "gelu", "sin", "softsign")
 EXACT = 1e-13  # some hundred roundings
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in OF_EACH_SHAPE else pytest.param(n, marks=pytest.mark.slow) for n in activations.names()]
-)
+@pytest.mark.parametrize("name", slow_except(OF_EACH_SHAPE, activations.names()))
 def test_every_activation_against_brute_force(name):
     act = activations.get(name)
     mesh = gaussian_integrals.mesh_of(act)

@@ -10,6 +10,7 @@ from jaxsat import addresses, theory
 from jaxsat.measures import gradients
 from jaxsat.measures.jacobians import factors, jacobian, log_singular_values, singular_values
 from jaxsat.networks import normalization
+from tests.quick_cases import slow_except
 
 KEY = addresses.root(3)
 FORMS = [
@@ -73,7 +74,7 @@ def test_equal_units_are_dead_without_nan():
 
 @pytest.mark.parametrize(
     "form",
-    [pytest.param(form, marks=[pytest.mark.slow] * (form is not FORMS[4])) for form in FORMS],
+    slow_except([FORMS[4]], FORMS),
     ids=str,
 )
 def test_gradients_are_those_of_autodiff(form):
@@ -102,7 +103,7 @@ def test_gradients_of_every_depth(form):
 
 @pytest.mark.parametrize(
     "form",
-    [pytest.param(form, marks=[pytest.mark.slow] * (form is not FORMS[2])) for form in FORMS],
+    slow_except([FORMS[2]], FORMS),
     ids=str,
 )
 def test_spectra_are_those_of_the_jacobian(form):

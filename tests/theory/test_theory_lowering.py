@@ -6,6 +6,7 @@ import pytest
 
 from jaxsat import theory
 from tests.lowering import lower
+from tests.quick_cases import slow_except
 
 NUMBER = jax.ShapeDtypeStruct((), jnp.float32)
 
@@ -37,7 +38,7 @@ QUICK = {"mean_field", "spectrum_moments"}
 ON_THE_HOST = {"born_dead_probability", "born_dead_bounds"}  # of sizes alone
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in CASES])
+@pytest.mark.parametrize("name", slow_except(QUICK, CASES))
 def test_lowers_for_accelerators_in_single_precision(name):
     with jax.enable_x64(False):
         function, count = CASES[name]

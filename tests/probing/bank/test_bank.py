@@ -10,6 +10,7 @@ import pytest
 import jaxsat
 from tests.probing.bank import blind_try, blind_try_layers, layers, learning, libraries, plain, science, sequences
 from tests.probing.bank.case import MODELS
+from tests.quick_cases import slow_except
 
 pytestmark = pytest.mark.usefixtures("as_people_run_them")
 FILES = (blind_try, blind_try_layers, layers, learning, libraries, plain, science, sequences)
@@ -34,7 +35,7 @@ def test_the_bank_is_large_and_its_score_does_not_fall():
     assert set(MODELS) > FALSE_ALARMS
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in MODELS])
+@pytest.mark.parametrize("name", slow_except(QUICK, MODELS))
 def test_reports_name_what_is_wrong_and_nothing_else(name):
     """One test for each model, so that its cases share compiled programs. A healthy model is probed again after training."""
     model = MODELS[name]
